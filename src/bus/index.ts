@@ -1,0 +1,1 @@
+// The ground: one connection to NATS, or an embedded server.
