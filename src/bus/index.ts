@@ -1,1 +1,12 @@
-// The ground: one connection to NATS, or an embedded server.
+// The ground: one connection to NATS, or an embedded server; codecs, headers, deadlines, traces, errors, streams.
+export { Bus, type BusEvent, type BusSubscription, type RequestOptions, type SubscribeOptions } from './bus.ts'
+export { type Codec, type CodecName, codecFor, codecs } from './codec.ts'
+export { atLeast, connect } from './connect.ts'
+export { Deadline, deadlines } from './deadlines.ts'
+export { type EmbeddedNats, embeddedNats } from './embedded/index.ts'
+export { type ErrorCode, errorCatalogue, failure, isErrorCode, MyelinError, messageOf } from './errors.ts'
+export { type HeaderReader, type Headers, header, headerLine, headerLines, readHeaders } from './headers.ts'
+export * from './jetstream/index.ts'
+export type { ConnectOptions } from './options.ts'
+export { PendingReply } from './requests.ts'
+export { startSpan, type TraceContext, type Traced, traceLines, traceOf, tracingOn } from './trace.ts'

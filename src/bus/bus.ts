@@ -1,0 +1,293 @@
+// One connection to NATS: publish, subscribe, request, with bounded buffers, deadlines and clear errors.
+import type { Msg, NatsConnection, Subscription as NatsSubscription } from '@nats-io/nats-core'
+import { PermissionViolationError } from '@nats-io/nats-core'
+import type { Codec } from './codec.ts'
+import { failure } from './errors.ts'
+import { toNatsHeaders } from './headers.ts'
+import { type PendingReply, Requests, SingleReply } from './requests.ts'
+
+/** What happens to the connection; see {@link Bus.on}. */
+export type BusEvent =
+  | { type: 'disconnected' }
+  | { type: 'reconnecting' }
+  | { type: 'reconnected'; server: string }
+  | { type: 'slow-consumer'; subject: string; dropped: number }
+  | { type: 'permission-denied'; operation: string; subject: string }
+  | { type: 'error'; error: Error }
+  | { type: 'closed'; error?: Error }
+
+export interface BusLimits {
+  readonly maxCallsInFlight: number
+  readonly maxPendingBytes: number
+  readonly inboxPrefix?: string | undefined
+}
+
+export interface SubscribeOptions {
+  /** Share the messages among all subscribers of this queue group; without it everyone gets every message. */
+  queue?: string
+}
+
+export interface BusSubscription {
+  readonly subject: string
+  readonly received: number
+  /** Stops new messages at the server, then resolves when those already sent were handled. */
+  drain(): Promise<void>
+  unsubscribe(): void
+}
+
+export interface RequestOptions {
+  /** Absolute, unix ms. Default: 5 s from now. */
+  deadline?: number
+  headerLines?: string
+  signal?: AbortSignal
+}
+
+const flowChunk = 256 * 1024
+
+/**
+ * A connection that is shared by everything in a process.
+ *
+ * Messages published while disconnected are kept up to `maxPendingBytes` and sent on reconnect; calls under way when
+ * the connection drops fail with DISCONNECTED (retriable); subscriptions are resumed.
+ */
+export class Bus implements AsyncDisposable {
+  /** The client library's connection, for what the bus does not cover. */
+  readonly nats: NatsConnection
+  /** @internal the shared reply subscription */
+  readonly requests: Requests
+  readonly codec: Codec
+  readonly limits: BusLimits
+  readonly #listeners = new Set<(event: BusEvent) => void>()
+  readonly #onClose: (() => Promise<void>) | undefined
+  #unconfirmedBytes = 0
+  #sinceFlush = 0
+  #connected = true
+  #closing: Promise<void> | undefined
+  #flow: Promise<void> | undefined
+
+  /** Use `connect()`. `onClose` runs after the connection closed, e.g. to stop an embedded server. */
+  constructor(nats: NatsConnection, codec: Codec, limits: BusLimits, onClose?: () => Promise<void>) {
+    this.nats = nats
+    this.codec = codec
+    this.limits = limits
+    this.#onClose = onClose
+    this.requests = new Requests(nats, limits.inboxPrefix, limits.maxCallsInFlight)
+    this.#watch()
+  }
+
+  get serverVersion(): string {
+    return this.nats.info?.version ?? ''
+  }
+  /** The largest message the server takes, headers included, in bytes. */
+  get maxPayloadBytes(): number {
+    return this.nats.info?.max_payload ?? 1024 * 1024
+  }
+  get connected(): boolean {
+    return this.#connected && !this.nats.isClosed()
+  }
+  get url(): string {
+    return this.nats.getServer()
+  }
+
+  /**
+   * Sends a message. Never waits; to be polite to the server `await bus.flow()` now and then.
+   * @throws MyelinError PAYLOAD_TOO_LARGE, CLOSED, or OVERLOADED when disconnected and the buffer is full
+   */
+  publish(subject: string, data: Uint8Array, headerLines = '', reply?: string): void {
+    const size = this.#admit(subject, data, headerLines)
+    this.nats.publish(subject, data, {
+      ...(reply === undefined ? {} : { reply }),
+      ...(headerLines === '' ? {} : { headers: toNatsHeaders(headerLines)! }),
+    })
+    this.#count(size)
+  }
+
+  /**
+   * Sends a request and resolves with the first reply.
+   * @throws MyelinError NO_RESPONDERS, DEADLINE_EXCEEDED, CANCELLED, DISCONNECTED, OVERLOADED, PAYLOAD_TOO_LARGE
+   */
+  request(subject: string, data: Uint8Array, options: RequestOptions = {}): Promise<Msg> {
+    const pending = new SingleReply(subject, options.deadline ?? Date.now() + 5_000)
+    const { signal } = options
+    if (signal) {
+      const cancel = () => pending.fail(failure('CANCELLED', `the request to ${subject} was cancelled`))
+      if (signal.aborted) return Promise.reject(failure('CANCELLED', `the request to ${subject} was cancelled`))
+      signal.addEventListener('abort', cancel, { once: true })
+      const forget = () => signal.removeEventListener('abort', cancel)
+      pending.promise.then(forget, forget)
+    }
+    try {
+      this.start(pending, data, options.headerLines ?? '')
+    } catch (error) {
+      return Promise.reject(error)
+    }
+    return pending.promise
+  }
+
+  /** Publishes a request whose replies go to `pending`. @throws as `publish` */
+  start(pending: PendingReply, data: Uint8Array, headerLines: string): void {
+    const size = this.#admit(pending.subject, data, headerLines)
+    this.requests.start(pending, data, headerLines)
+    this.#count(size)
+  }
+
+  /** Calls `handler` for every message, in order. The handler must not throw; it should return quickly. */
+  subscribe(subject: string, handler: (message: Msg) => void, options: SubscribeOptions = {}): BusSubscription {
+    if (this.nats.isClosed()) throw failure('CLOSED', `cannot subscribe to ${subject}: the connection is closed`)
+    const subscription: NatsSubscription = this.nats.subscribe(subject, {
+      ...(options.queue === undefined ? {} : { queue: options.queue }),
+      callback: (error, message) => {
+        if (error === null) handler(message)
+      },
+    })
+    return {
+      subject,
+      get received() {
+        return subscription.getReceived()
+      },
+      drain: () => (subscription.isClosed() ? Promise.resolve() : subscription.drain()),
+      unsubscribe: () => subscription.unsubscribe(),
+    }
+  }
+
+  /**
+   * Backpressure for publishers: undefined while the server keeps up, else a promise to await before publishing more.
+   * A round trip every 256 KiB tells how far the server has come.
+   */
+  flow(): Promise<void> | undefined {
+    if (this.#unconfirmedBytes < this.limits.maxPendingBytes) return undefined
+    this.#flow ??= this.flush().finally(() => {
+      this.#flow = undefined
+    })
+    return this.#flow
+  }
+
+  /** Resolves when the server has taken everything published so far. */
+  async flush(): Promise<void> {
+    await this.nats.flush()
+  }
+
+  /** Whether the server has not yet taken more than the allowed bytes. */
+  get congested(): boolean {
+    return this.#unconfirmedBytes >= this.limits.maxPendingBytes
+  }
+
+  /** Watches the connection. Returns a function that stops watching. */
+  on(listener: (event: BusEvent) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** @internal */
+  emit(event: BusEvent): void {
+    for (const listener of this.#listeners) listener(event)
+  }
+
+  /** Resolves when the connection has closed for good, with the error that closed it, if one did. */
+  async closed(): Promise<Error | undefined> {
+    return (await this.nats.closed()) ?? undefined
+  }
+
+  /** Handles what was received, sends what was published, then closes. Safe to call twice. */
+  close(): Promise<void> {
+    this.#closing ??= (async () => {
+      this.requests.failAll((subject) =>
+        failure('CLOSED', `the connection was closed while a call to ${subject} was under way`),
+      )
+      if (!this.nats.isClosed()) {
+        if (this.#connected) await this.nats.drain().catch(() => this.nats.close())
+        else await this.nats.close()
+      }
+      await this.#onClose?.()
+    })()
+    return this.#closing
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  #admit(subject: string, data: Uint8Array, headerLines: string): number {
+    const size = data.length + (headerLines === '' ? 0 : headerLines.length + 12)
+    if (size > this.maxPayloadBytes) {
+      throw failure(
+        'PAYLOAD_TOO_LARGE',
+        `${subject}: ${size} bytes with headers; the server takes ${this.maxPayloadBytes}`,
+        {
+          data: { size, limit: this.maxPayloadBytes },
+        },
+      )
+    }
+    if (this.nats.isClosed()) throw failure('CLOSED', `cannot publish to ${subject}: the connection is closed`)
+    if (!this.#connected && this.#unconfirmedBytes + size > this.limits.maxPendingBytes) {
+      throw failure(
+        'OVERLOADED',
+        `disconnected, and ${this.#unconfirmedBytes} bytes wait for the server; the limit is maxPendingBytes`,
+      )
+    }
+    return size
+  }
+
+  #count(size: number): void {
+    this.#unconfirmedBytes += size
+    this.#sinceFlush += size
+    if (this.#sinceFlush < flowChunk || !this.#connected) return
+    const confirmed = this.#sinceFlush
+    this.#sinceFlush = 0
+    const settle = () => {
+      this.#unconfirmedBytes = Math.max(0, this.#unconfirmedBytes - confirmed)
+    }
+    this.nats.flush().then(settle, settle)
+  }
+
+  async #watch(): Promise<void> {
+    for await (const status of this.nats.status()) {
+      switch (status.type) {
+        case 'disconnect':
+          this.#connected = false
+          this.requests.failAll((subject) =>
+            failure(
+              'DISCONNECTED',
+              `the connection dropped while a call to ${subject} was under way; it may have been carried out`,
+            ),
+          )
+          this.emit({ type: 'disconnected' })
+          break
+        case 'reconnecting':
+          this.emit({ type: 'reconnecting' })
+          break
+        case 'reconnect':
+          this.#connected = true
+          this.#unconfirmedBytes = 0
+          this.#sinceFlush = 0
+          this.emit({ type: 'reconnected', server: status.server })
+          break
+        case 'error':
+          this.#refused(status.error)
+          break
+        case 'slowConsumer':
+          this.emit({ type: 'slow-consumer', subject: status.sub.getSubject(), dropped: status.pending })
+          break
+        default:
+      }
+    }
+    const error = (await this.nats.closed()) ?? undefined
+    this.requests.failAll((subject) =>
+      failure('CLOSED', `the connection closed while a call to ${subject} was under way`),
+    )
+    this.emit(error ? { type: 'closed', error } : { type: 'closed' })
+  }
+
+  #refused(error: Error): void {
+    if (!(error instanceof PermissionViolationError)) {
+      this.emit({ type: 'error', error })
+      return
+    }
+    const { operation, subject } = error
+    this.requests.failSubject(
+      subject,
+      failure('PERMISSION_DENIED', `${operation} on ${subject} is not allowed for this user`, { cause: error }),
+    )
+    this.emit({ type: 'permission-denied', operation, subject })
+  }
+}

@@ -1,0 +1,69 @@
+// Payload encodings. JSON is the default and what other languages expect; the content-type header names any other.
+import { encode as pack, decode as unpack } from '@msgpack/msgpack'
+import { failure, messageOf } from './errors.ts'
+
+export interface Codec {
+  /** The value of the `content-type` header; JSON sends none. */
+  readonly contentType: string
+  encode(value: unknown): Uint8Array
+  /** @throws MyelinError MALFORMED_PAYLOAD */
+  decode(bytes: Uint8Array): unknown
+}
+
+const empty = new Uint8Array(0)
+
+const json: Codec = {
+  contentType: 'application/json',
+  encode: (value) => (value === undefined ? empty : Buffer.from(JSON.stringify(value))),
+  decode: (bytes) => {
+    if (bytes.length === 0) return undefined
+    try {
+      // a Buffer view's toString: 0.3 µs for 128 bytes where TextDecoder takes 0.6 µs
+      return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString())
+    } catch (cause) {
+      throw failure('MALFORMED_PAYLOAD', `not valid JSON: ${messageOf(cause)}`, { cause })
+    }
+  },
+}
+
+const msgpack: Codec = {
+  contentType: 'application/msgpack',
+  encode: (value) => (value === undefined ? empty : pack(value)),
+  decode: (bytes) => {
+    if (bytes.length === 0) return undefined
+    try {
+      return unpack(bytes)
+    } catch (cause) {
+      throw failure('MALFORMED_PAYLOAD', `not valid MessagePack: ${messageOf(cause)}`, { cause })
+    }
+  },
+}
+
+const raw: Codec = {
+  contentType: 'application/octet-stream',
+  encode: (value) => {
+    if (value === undefined) return empty
+    if (value instanceof Uint8Array) return value
+    throw failure('INVALID_INPUT', `the raw codec takes a Uint8Array, got ${typeof value}`)
+  },
+  decode: (bytes) => bytes,
+}
+
+export const codecs = { json, msgpack, raw } as const
+export type CodecName = keyof typeof codecs
+
+const byContentType = new Map<string, Codec>(Object.values(codecs).map((codec) => [codec.contentType, codec]))
+
+/** The codec for a received `content-type`; parameters are ignored, none means JSON. @throws MALFORMED_PAYLOAD */
+export function codecFor(contentType: string | undefined): Codec {
+  if (contentType === undefined) return json
+  const name = contentType.split(';', 1)[0]?.trim().toLowerCase() ?? ''
+  const codec = byContentType.get(name) ?? (name.endsWith('+json') ? json : undefined)
+  if (!codec) {
+    throw failure(
+      'MALFORMED_PAYLOAD',
+      `content-type "${contentType}" is not known; known are ${[...byContentType.keys()].join(', ')}`,
+    )
+  }
+  return codec
+}

@@ -1,0 +1,120 @@
+// connect(): from an address, or nothing at all, to a Bus; with errors a stranger can act on.
+
+import { jetstreamManager } from '@nats-io/jetstream'
+import { type NatsConnection, errors as natsErrors, wsconnect } from '@nats-io/nats-core'
+import { connect as connectTcp } from '@nats-io/transport-node'
+import { Bus } from './bus.ts'
+import { codecs } from './codec.ts'
+import { embeddedNats } from './embedded/index.ts'
+import { runningServer } from './embedded/lock.ts'
+import { failure, MyelinError, messageOf } from './errors.ts'
+import { type ConnectOptions, defaults, isWebSocket, serversOf, toClientOptions } from './options.ts'
+
+/**
+ * Connects to NATS: to `servers`, to `NATS_URL`, to the embedded server that already runs in this folder, or to one
+ * started for this process.
+ *
+ * @example
+ * await using bus = await connect()
+ * await using remote = await connect({ servers: 'tls://nats.example.com', credsFile: 'app.creds' })
+ *
+ * @throws MyelinError SERVER_UNREACHABLE, NOT_A_NATS_SERVER, AUTH_FAILED, BAD_CREDENTIALS, TLS_FAILED, SERVER_TOO_OLD,
+ *   JETSTREAM_DISABLED, INVALID_OPTION, FILE_NOT_FOUND; and SERVER_NOT_FOUND, SERVER_FAILED, STORE_LOCKED when embedding
+ */
+export async function connect(options: ConnectOptions = {}): Promise<Bus> {
+  const named = serversOf(options)
+  if (named) return open(named, options)
+  const storeDir = options.storeDir ?? '.myelin/nats'
+  const running = await runningServer(storeDir)
+  if (running) return open([running.url], options)
+  const server = await embeddedNats({ storeDir })
+  try {
+    return await open([server.url], options, () => server.stop())
+  } catch (error) {
+    await server.stop()
+    throw error
+  }
+}
+
+async function open(servers: string[], options: ConnectOptions, onClose?: () => Promise<void>): Promise<Bus> {
+  const clientOptions = toClientOptions(servers, options)
+  let nats: NatsConnection
+  try {
+    nats = await (isWebSocket(servers[0] ?? '') ? wsconnect(clientOptions) : connectTcp(clientOptions))
+  } catch (error) {
+    throw connectFailure(error, servers)
+  }
+  try {
+    await checkFeatures(nats, options)
+  } catch (error) {
+    await nats.close()
+    throw error
+  }
+  const limits = {
+    maxCallsInFlight: options.maxCallsInFlight ?? defaults.maxCallsInFlight,
+    maxPendingBytes: options.maxPendingBytes ?? defaults.maxPendingBytes,
+    inboxPrefix: options.inboxPrefix,
+  }
+  return new Bus(nats, codecs[options.codec ?? 'json'], limits, onClose)
+}
+
+async function checkFeatures(nats: NatsConnection, { requires = {} }: ConnectOptions): Promise<void> {
+  const version = nats.info?.version ?? '0'
+  if (requires.version && !atLeast(version, requires.version)) {
+    throw failure(
+      'SERVER_TOO_OLD',
+      `${nats.getServer()} is nats-server ${version}; this needs ${requires.version} or newer`,
+      {
+        data: { version, needed: requires.version },
+      },
+    )
+  }
+  if (requires.jetstream) await requireJetStream(nats)
+}
+
+/** @throws MyelinError JETSTREAM_DISABLED */
+export async function requireJetStream(nats: NatsConnection): Promise<void> {
+  try {
+    await (await jetstreamManager(nats, { checkAPI: false })).getAccountInfo()
+  } catch (cause) {
+    throw failure('JETSTREAM_DISABLED', `${nats.getServer()}: ${messageOf(cause)}`, { cause })
+  }
+}
+
+/** Compares dotted version numbers; what follows a dash is ignored. */
+export function atLeast(version: string, wanted: string): boolean {
+  const numbers = (text: string) => (text.split('-')[0] ?? '').split('.').map((part) => Number.parseInt(part, 10) || 0)
+  const [have, want] = [numbers(version), numbers(wanted)]
+  for (let i = 0; i < 3; i++) {
+    const difference = (have[i] ?? 0) - (want[i] ?? 0)
+    if (difference !== 0) return difference > 0
+  }
+  return true
+}
+
+function connectFailure(error: unknown, servers: string[]): MyelinError {
+  if (error instanceof MyelinError) return error
+  const where = servers.map(withoutPassword).join(', ')
+  const message = [messageOf(error), error instanceof Error && error.cause ? messageOf(error.cause) : '']
+    .filter(Boolean)
+    .join(': ')
+  const options = { cause: error }
+  if (
+    error instanceof natsErrors.AuthorizationError ||
+    error instanceof natsErrors.UserAuthenticationExpiredError ||
+    /authoriz|authentic/i.test(message)
+  ) {
+    return failure('AUTH_FAILED', `${where} refused the credentials: ${message}`, options)
+  }
+  if (/certificate|\btls\b|ssl|self.signed|secure connection/i.test(message))
+    return failure('TLS_FAILED', `${where}: ${message}`, options)
+  if (error instanceof natsErrors.ProtocolError || /unexpected|parse|protocol|invalid json|INFO/.test(message)) {
+    return failure('NOT_A_NATS_SERVER', `${where}: ${message}`, options)
+  }
+  return failure('SERVER_UNREACHABLE', `${where}: ${message}`, options)
+}
+
+/** An address fit for messages and logs. */
+export function withoutPassword(server: string): string {
+  return server.replace(/\/\/[^@/]*@/, '//…@')
+}

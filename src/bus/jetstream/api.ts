@@ -1,0 +1,56 @@
+// JetStream's management calls through the client library, and its error codes turned into ours.
+import { JetStreamApiError, type JetStreamManager, jetstreamManager } from '@nats-io/jetstream'
+import type { Bus } from '../bus.ts'
+import { failure, MyelinError, messageOf } from '../errors.ts'
+
+const managers = new WeakMap<Bus, Promise<JetStreamManager>>()
+
+/** The JetStream manager of a connection. */
+export function manager(bus: Bus): Promise<JetStreamManager> {
+  let found = managers.get(bus)
+  if (!found) {
+    found = jetstreamManager(bus.nats, { checkAPI: false })
+    managers.set(bus, found)
+  }
+  return found
+}
+
+// Codes of nats-server's server/errors.json: no more room in the stream, the account or the host.
+const fullCodes = new Set([10002, 10023, 10028, 10047, 10077, 10122])
+const wrongSequenceCodes = new Set([10071, 10164])
+
+/** The `error` member of a JetStream API reply or publish acknowledgement. */
+export interface JetStreamReplyError {
+  readonly code: number
+  readonly err_code?: number
+  readonly description?: string
+}
+
+/** Turns what JetStream said into a MyelinError; `where` names the stream or subject it happened to. */
+export function replyFailure(error: JetStreamReplyError, where: string): MyelinError {
+  const text = `${where}: ${error.description ?? 'refused'} (JetStream ${error.err_code ?? error.code})`
+  const options = { data: { jetstreamCode: error.err_code ?? error.code } }
+  const code = error.err_code ?? 0
+  if (wrongSequenceCodes.has(code)) return failure('WRONG_SEQUENCE', text, options)
+  if (fullCodes.has(code) || /maximum (messages|bytes)|no space|insufficient/i.test(error.description ?? '')) {
+    return failure('STREAM_FULL', text, options)
+  }
+  if (code === 10059) return failure('STREAM_NOT_FOUND', text, options)
+  if (code === 10039 || code === 10076 || error.code === 503) return failure('JETSTREAM_DISABLED', text, options)
+  return failure('INTERNAL', text, options)
+}
+
+/** Turns what a management call threw into a MyelinError. */
+export function apiFailure(error: unknown, where: string): MyelinError {
+  if (error instanceof MyelinError) return error
+  if (error instanceof JetStreamApiError) {
+    return replyFailure({ code: error.status, err_code: error.code, description: error.message }, where)
+  }
+  const message = messageOf(error)
+  if (/jetstream.*not enabled|no responders/i.test(message)) {
+    return failure('JETSTREAM_DISABLED', `${where}: ${message}`, { cause: error })
+  }
+  if (/timeout/i.test(message))
+    return failure('DEADLINE_EXCEEDED', `${where}: JetStream did not answer`, { cause: error })
+  return failure('DISCONNECTED', `${where}: ${message}`, { cause: error })
+}

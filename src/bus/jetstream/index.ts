@@ -1,0 +1,6 @@
+// JetStream: streams as specs, publishing that resolves when stored, one-writer batches, bounded readers.
+export { StreamMessage } from './message.ts'
+export { type Stored, type StoreOptions, store } from './publish.ts'
+export { type ReaderOptions, readStream, type StartPosition, type StreamReader } from './reader.ts'
+export { ensureStream, type StreamSpec, streamInfo } from './streams.ts'
+export { type StreamWriter, streamWriter, type WriterOptions } from './writer.ts'

@@ -1,0 +1,96 @@
+// Streams as specs: created when missing, brought up to date when they differ.
+import { DiscardPolicy, RetentionPolicy, StorageType, type StreamConfig, type StreamInfo } from '@nats-io/jetstream'
+import type { Bus } from '../bus.ts'
+import { failure, messageOf } from '../errors.ts'
+import { apiFailure, manager } from './api.ts'
+
+export interface StreamSpec {
+  readonly name: string
+  readonly subjects: readonly string[]
+  readonly description?: string
+  /** `limits` keeps messages until a limit is met; `workqueue` until one worker acknowledged. Default `limits`. */
+  readonly retention?: 'limits' | 'workqueue'
+  readonly storage?: 'file' | 'memory'
+  readonly replicas?: number
+  readonly maxAgeMs?: number
+  readonly maxBytes?: number
+  readonly maxMessages?: number
+  readonly maxMessagesPerSubject?: number
+  /** How long the server remembers `Nats-Msg-Id`s. Its default is 2 minutes. */
+  readonly dedupWindowMs?: number
+  /** At a limit: refuse new messages (`new`, the default: nothing is lost silently) or drop the oldest (`old`). */
+  readonly discard?: 'new' | 'old'
+  readonly metadata?: Readonly<Record<string, string>>
+}
+
+const nanos = 1_000_000
+
+/**
+ * Makes sure that a stream exists with these settings. Safe to call from many processes at once.
+ * @throws MyelinError JETSTREAM_DISABLED, STREAM_MISMATCH, STREAM_FULL
+ */
+export async function ensureStream(bus: Bus, spec: StreamSpec): Promise<void> {
+  const wanted = toConfig(spec)
+  const { streams } = await manager(bus)
+  const existing = await streamInfo(bus, spec.name)
+  if (existing) {
+    const changed = Object.entries(wanted).filter(([key, value]) =>
+      differs(existing.config[key as keyof StreamConfig], value),
+    )
+    if (changed.length === 0) return
+    try {
+      await streams.update(spec.name, { ...existing.config, ...wanted })
+    } catch (cause) {
+      const keys = changed.map(([key]) => key).join(', ')
+      throw failure('STREAM_MISMATCH', `stream ${spec.name} cannot be changed (${keys}): ${messageOf(cause)}`, {
+        cause,
+      })
+    }
+    return
+  }
+  try {
+    await streams.add({ ...wanted, name: spec.name })
+  } catch (error) {
+    if (await streamInfo(bus, spec.name)) return // another process was faster
+    throw apiFailure(error, `stream ${spec.name}`)
+  }
+}
+
+/** What the server knows of a stream, or undefined if there is none. @throws MyelinError JETSTREAM_DISABLED */
+export async function streamInfo(bus: Bus, name: string): Promise<StreamInfo | undefined> {
+  try {
+    return await (await manager(bus)).streams.info(name)
+  } catch (error) {
+    const mapped = apiFailure(error, `stream ${name}`)
+    if (mapped.code === 'STREAM_NOT_FOUND') return undefined
+    throw mapped
+  }
+}
+
+function toConfig(spec: StreamSpec): Partial<StreamConfig> {
+  return {
+    name: spec.name,
+    subjects: [...spec.subjects],
+    description: spec.description ?? '',
+    retention: spec.retention === 'workqueue' ? RetentionPolicy.Workqueue : RetentionPolicy.Limits,
+    storage: spec.storage === 'memory' ? StorageType.Memory : StorageType.File,
+    num_replicas: spec.replicas ?? 1,
+    max_age: (spec.maxAgeMs ?? 0) * nanos,
+    max_bytes: spec.maxBytes ?? -1,
+    max_msgs: spec.maxMessages ?? -1,
+    max_msgs_per_subject: spec.maxMessagesPerSubject ?? -1,
+    discard: spec.discard === 'old' ? DiscardPolicy.Old : DiscardPolicy.New,
+    allow_direct: true,
+    allow_atomic: true,
+    ...(spec.dedupWindowMs === undefined ? {} : { duplicate_window: spec.dedupWindowMs * nanos }),
+    ...(spec.metadata === undefined ? {} : { metadata: { ...spec.metadata } }),
+  }
+}
+
+function differs(have: unknown, want: unknown): boolean {
+  if (typeof want === 'object' && want !== null && !Array.isArray(want)) {
+    // the server adds its own keys to metadata
+    return Object.entries(want).some(([key, value]) => (have as Record<string, unknown> | undefined)?.[key] !== value)
+  }
+  return JSON.stringify(have ?? null) !== JSON.stringify(want) && !(have === undefined && (want === '' || want === 0))
+}

@@ -1,0 +1,19 @@
+// Contracts: what a service offers, as data. Server, client, subjects, docs and permissions are read from it.
+export { contract, isContract, isStream } from './contract.ts'
+export {
+  type Contract,
+  type ContractDefinition,
+  type Durable,
+  type EndpointDefinition,
+  type EventDefinition,
+  type InputOf,
+  type JobDefinition,
+  type OutputOf,
+  type Resilience,
+  type Schema,
+  type StreamOf,
+  stream,
+} from './definition.ts'
+export { type Duration, durationMs } from './durations.ts'
+export * from './subjects.ts'
+export { parse } from './validate.ts'

@@ -1,0 +1,38 @@
+// The subjects and stream names that follow from a contract; the public wire interface, see `docs/wire.md`.
+import { failure } from '../bus/index.ts'
+
+/** One instance of the service answers. */
+export const endpointSubject = (service: string, endpoint: string) => `svc.${service}.${endpoint}`
+/** Every instance answers: scatter/gather. */
+export const everyInstanceSubject = (service: string, endpoint: string) => `svc.${service}._all.${endpoint}`
+/** A caller gave up; the payload is the reply subject of its request. */
+export const cancelSubject = (service: string) => `svc.${service}._cancel`
+
+export function eventSubject(domain: string, event: string, key?: string): string {
+  return key === undefined ? `evt.${domain}.${event}` : `evt.${domain}.${event}.${key}`
+}
+export const eventSubjects = (domain: string, event: string, keyed: boolean) =>
+  keyed ? `evt.${domain}.${event}.*` : `evt.${domain}.${event}`
+export const eventStream = (domain: string, event: string) => `EVT_${domain}_${event}`
+
+export const jobSubject = (service: string, job: string) => `job.${service}.${job}`
+export const jobStream = (service: string, job: string) => `JOB_${service}_${job}`
+
+/** Messages that failed too often, kept with their reason. */
+export const deadLetterStream = (service: string) => `DLQ_${service}`
+export const deadLetterSubject = (service: string, kind: 'job' | 'event', name: string, consumer: string) =>
+  `dlq.${service}.${kind}.${name}.${consumer}`
+
+const tokenForm = /^[^\s.*>\p{Cc}]+$/u
+
+/** A value as one token of a subject. @throws MyelinError INVALID_INPUT when it holds blanks, dots or wildcards */
+export function subjectToken(value: unknown, where: string): string {
+  const token = typeof value === 'string' || typeof value === 'number' || typeof value === 'bigint' ? String(value) : ''
+  if (!tokenForm.test(token)) {
+    throw failure(
+      'INVALID_INPUT',
+      `${where}: ${JSON.stringify(value) ?? 'nothing'} cannot be part of a subject; it needs text without blanks, dots, * and >`,
+    )
+  }
+  return token
+}

@@ -1,0 +1,66 @@
+// A unit is anything with a lifecycle that a host runs: a service, a processor, a gateway, a feed. This is the whole
+// interface between a pattern and what runs it; every pattern folder makes units, the runtime starts and drains them.
+import type { StandardSchemaV1 } from '@standard-schema/spec'
+import type { Bus } from '../bus/index.ts'
+import type { Logger } from './log.ts'
+
+/** What a host gives to a unit that it starts. */
+export interface UnitHost<Config = unknown> {
+  readonly bus: Bus
+  /** Parsed by the unit's own schema. */
+  readonly config: Config
+  /** The unit's name in the composition. */
+  readonly unit: string
+  /** Unique id of this running copy. */
+  readonly instance: string
+  readonly site: string
+  readonly log: Logger
+}
+
+/** A started unit. */
+export interface RunningUnit {
+  /** Stops taking work, finishes what is in flight, acknowledges, and leaves nothing behind. */
+  drain(): Promise<void>
+  /** Counters since start, for summaries and metrics. */
+  stats?(): Record<string, number>
+  /** Resolves when the unit's work has come to its own end; units that run for ever have none. */
+  readonly done?: Promise<void>
+}
+
+/** A startable unit. `name` is the default name in a composition. */
+export interface Unit<Config = unknown> {
+  readonly kind: string
+  readonly name: string
+  readonly version?: string
+  readonly description?: string
+  /** Schema of the configuration; what it parses is `host.config`. */
+  readonly config?: StandardSchemaV1<unknown, Config>
+  start(host: UnitHost<Config>): Promise<RunningUnit>
+}
+
+/**
+ * Defines a unit of one's own.
+ *
+ * @example
+ * export default defineUnit({
+ *   kind: 'ticker', name: 'ticker', config: z.object({ everyMs: z.number() }),
+ *   async start({ bus, config }) {
+ *     const timer = setInterval(() => bus.publish('tick', new Uint8Array(0)), config.everyMs)
+ *     return { async drain() { clearInterval(timer) } }
+ *   },
+ * })
+ */
+export function defineUnit<Config>(unit: Unit<Config>): Unit<Config> {
+  return unit
+}
+
+/** Whether a value (a module's default export, say) is a unit. */
+export function isUnit(value: unknown): value is Unit {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    typeof (value as Unit).kind === 'string' &&
+    typeof (value as Unit).name === 'string' &&
+    typeof (value as Unit).start === 'function'
+  )
+}
