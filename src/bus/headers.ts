@@ -66,7 +66,10 @@ export class HeaderReader {
   }
 
   get(name: string): string | undefined {
-    return this.#find(this.#text, name) ?? this.#find((this.#lower ??= this.#text.toLowerCase()), name.toLowerCase())
+    const exact = this.#find(this.#text, name)
+    if (exact !== undefined || this.#text === '') return exact
+    this.#lower ??= this.#text.toLowerCase()
+    return this.#find(this.#lower, name.toLowerCase())
   }
 
   /** The status code of a message of the server itself (503 no responders, 404, 408…), or 0. */
