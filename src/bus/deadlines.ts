@@ -9,9 +9,9 @@ export abstract class Deadline {
   /** Absolute, unix milliseconds. */
   abstract readonly deadline: number
   /** @internal neighbours in the wheel's slot */
-  next: Deadline | undefined
+  nextInSlot: Deadline | undefined
   /** @internal */
-  previous: Deadline | undefined
+  previousInSlot: Deadline | undefined
   /** @internal */
   slot = -1
   abstract onDeadline(): void
@@ -31,19 +31,19 @@ class Wheel {
     const slot = tick % slots
     const head = this.#slots[slot]
     entry.slot = slot
-    entry.previous = undefined
-    entry.next = head
-    if (head) head.previous = entry
+    entry.previousInSlot = undefined
+    entry.nextInSlot = head
+    if (head) head.previousInSlot = entry
     this.#slots[slot] = entry
   }
 
   cancel(entry: Deadline): void {
     if (entry.slot < 0) return
-    if (entry.previous) entry.previous.next = entry.next
-    else this.#slots[entry.slot] = entry.next
-    if (entry.next) entry.next.previous = entry.previous
-    entry.next = undefined
-    entry.previous = undefined
+    if (entry.previousInSlot) entry.previousInSlot.nextInSlot = entry.nextInSlot
+    else this.#slots[entry.slot] = entry.nextInSlot
+    if (entry.nextInSlot) entry.nextInSlot.previousInSlot = entry.previousInSlot
+    entry.nextInSlot = undefined
+    entry.previousInSlot = undefined
     entry.slot = -1
     this.#size -= 1
   }
@@ -74,7 +74,7 @@ class Wheel {
   #expire(slot: number, now: number): void {
     let entry = this.#slots[slot]
     while (entry) {
-      const next: Deadline | undefined = entry.next
+      const next: Deadline | undefined = entry.nextInSlot
       if (Math.ceil(entry.deadline / tickMs) <= now) {
         this.cancel(entry)
         entry.onDeadline()

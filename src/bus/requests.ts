@@ -8,7 +8,7 @@ import { readHeaders, toNatsHeaders } from './headers.ts'
 
 /** A call under way. Subclasses say what a reply means; each ends exactly once, by `finish`. */
 export abstract class PendingReply extends Deadline {
-  readonly deadline: number
+  deadline: number
   readonly subject: string
   /** @internal where replies go */
   reply = ''
@@ -41,6 +41,11 @@ export abstract class PendingReply extends Deadline {
     this.#owner.forget(this)
     this.#owner = undefined
     return true
+  }
+
+  /** Watches the deadline again, after it was moved on. */
+  watch(): void {
+    if (this.#owner) deadlines.add(this)
   }
 
   /** @internal */

@@ -15,5 +15,6 @@ export {
   stream,
 } from './definition.ts'
 export { type Duration, durationMs } from './durations.ts'
+export { jsonSchemaOf } from './json-schema.ts'
 export * from './subjects.ts'
 export { parse } from './validate.ts'

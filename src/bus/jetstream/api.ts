@@ -32,6 +32,7 @@ export function replyFailure(error: JetStreamReplyError, where: string): MyelinE
   const options = { data: { jetstreamCode: error.err_code ?? error.code } }
   const code = error.err_code ?? 0
   if (wrongSequenceCodes.has(code)) return failure('WRONG_SEQUENCE', text, options)
+  if (/per subject exceeded/i.test(error.description ?? '')) return failure('ALREADY_QUEUED', text, options)
   if (fullCodes.has(code) || /maximum (messages|bytes)|no space|insufficient/i.test(error.description ?? '')) {
     return failure('STREAM_FULL', text, options)
   }

@@ -51,7 +51,7 @@ const heartbeatMs = 2_000
 export class StreamReader {
   readonly #bus: Bus
   readonly #options: ReaderOptions
-  readonly #maxPending: number
+  #maxPending: number
   #consumer = ''
   #inbox = ''
   #subscription: BusSubscription | undefined
@@ -80,6 +80,11 @@ export class StreamReader {
   /** Messages received and not yet released. */
   get held(): number {
     return this.#held
+  }
+
+  /** Changes how many messages may be here unreleased. */
+  set maxPending(count: number) {
+    this.#maxPending = count
   }
 
   /** Gives back room for `count` handled messages. */

@@ -20,6 +20,10 @@ export interface StreamSpec {
   readonly dedupWindowMs?: number
   /** At a limit: refuse new messages (`new`, the default: nothing is lost silently) or drop the oldest (`old`). */
   readonly discard?: 'new' | 'old'
+  /** With `discard: new`: `maxMessagesPerSubject` refuses instead of dropping the subject's oldest. */
+  readonly discardPerSubject?: boolean
+  /** Allows messages that the server publishes later (`Nats-Schedule`, ADR-51; nats-server 2.12). */
+  readonly schedules?: boolean
   readonly metadata?: Readonly<Record<string, string>>
 }
 
@@ -67,6 +71,15 @@ export async function streamInfo(bus: Bus, name: string): Promise<StreamInfo | u
   }
 }
 
+/** Removes one message from a stream; nothing happens if it is gone already. */
+export async function deleteMessage(bus: Bus, stream: string, sequence: number): Promise<void> {
+  try {
+    await (await manager(bus)).streams.deleteMessage(stream, sequence, false)
+  } catch (error) {
+    if (!/no message found|not found/i.test(messageOf(error))) throw apiFailure(error, `stream ${stream}`)
+  }
+}
+
 function toConfig(spec: StreamSpec): Partial<StreamConfig> {
   return {
     name: spec.name,
@@ -82,6 +95,8 @@ function toConfig(spec: StreamSpec): Partial<StreamConfig> {
     discard: spec.discard === 'old' ? DiscardPolicy.Old : DiscardPolicy.New,
     allow_direct: true,
     allow_atomic: true,
+    ...(spec.discardPerSubject ? { discard_new_per_subject: true } : {}),
+    ...(spec.schedules ? { allow_msg_schedules: true } : {}),
     ...(spec.dedupWindowMs === undefined ? {} : { duplicate_window: spec.dedupWindowMs * nanos }),
     ...(spec.metadata === undefined ? {} : { metadata: { ...spec.metadata } }),
   }

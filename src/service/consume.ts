@@ -1,0 +1,201 @@
+// A service's side of publish/subscribe: `on(contract, event, options, handler)` among its handlers.
+import { type Bus, codecFor, header, readHeaders } from '../bus/index.ts'
+import {
+  type Contract,
+  type ContractDefinition,
+  type Duration,
+  durationMs,
+  eventSubject,
+  eventSubjects,
+  type OutputOf,
+  parse,
+  subjectToken,
+} from '../contract/index.ts'
+import { HandlerContext, type Scope } from './context.ts'
+import type { Handle, Middleware } from './middleware.ts'
+import { withMiddleware } from './middleware.ts'
+import { deadLetterSpec, ensureOnce, eventStreamSpec } from './streams.ts'
+import { Worker } from './worker.ts'
+
+export interface OnOptions {
+  /** Name of the group that shares the events. Default: the service's name. `false`: every instance gets every event. */
+  as?: string | false
+  /** Where a new group begins, durable events only. Default `new`. */
+  from?: 'start' | 'new'
+  key?: string
+  /** Handlers at once in one instance; 1 keeps the order of the stream. Default 1. */
+  concurrency?: number
+  /** Tries before the event becomes a dead letter. Default 5. */
+  attempts?: number
+  backoff?: { from: Duration; to: Duration }
+  lease?: Duration
+}
+
+/** An event that a service listens to; made by {@link on}. */
+export interface EventListener {
+  readonly contract: Contract
+  readonly event: string
+  readonly options: OnOptions
+  readonly handler: Handle
+}
+
+type EventName<Definition extends ContractDefinition> = keyof NonNullable<Definition['events']> & string
+type Payload<Definition extends ContractDefinition, Name extends EventName<Definition>> = NonNullable<
+  Definition['events']
+>[Name] extends { payload: infer S }
+  ? OutputOf<S>
+  : never
+
+/**
+ * Listens to an event, as one of a service's `on`. Durable events are handled at least once, with backoff and dead
+ * letters; others at most once.
+ *
+ * @example
+ * service(crew, { on: [on(airports, 'closed', { from: 'start' }, async ({ iata }, { call }) => { … })] })
+ */
+export function on<Definition extends ContractDefinition, Name extends EventName<Definition>>(
+  contract: Contract<Definition>,
+  event: Name,
+  options: OnOptions,
+  handler: (payload: Payload<Definition, Name>, context: HandlerContext) => unknown,
+): EventListener {
+  return { contract, event, options, handler: handler as Handle }
+}
+
+/** A started listener. */
+export interface Listening {
+  drain(): Promise<void>
+  abort(): void
+  stats(): Record<string, number>
+}
+
+export async function listen(
+  scope: Scope,
+  listener: EventListener,
+  middleware: readonly Middleware[],
+): Promise<Listening> {
+  const { contract, event: name, options } = listener
+  const event = contract.definition.events?.[name]
+  const handle = withMiddleware('event', `${contract.name}.${name}`, middleware, listener.handler)
+  if (!event?.durable || options.as === false) return listenCore(scope.bus, scope, listener, handle)
+
+  const where = `event ${contract.name}.${name}`
+  const group = options.as ?? scope.service
+  const spec = eventStreamSpec(contract, name)
+  const redriveStream = `REDRIVE_${scope.service}`
+  const redriveSubject = `redrive.${scope.service}.${contract.name}.${name}.${group}`
+  await ensureOnce(scope.bus, spec)
+  await ensureOnce(scope.bus, deadLetterSpec(scope.service))
+  await ensureOnce(scope.bus, {
+    name: redriveStream,
+    subjects: [`redrive.${scope.service}.>`],
+    retention: 'workqueue',
+    description: `dead letters of ${scope.service} on their way back`,
+  })
+  const common = {
+    scope,
+    schema: event.payload,
+    where,
+    handle,
+    concurrency: options.concurrency ?? 1,
+    attempts: options.attempts ?? 5,
+    backoffMs: {
+      from: durationMs(options.backoff?.from ?? '200ms', where),
+      to: durationMs(options.backoff?.to ?? '30s', where),
+    },
+    leaseMs: durationMs(options.lease ?? '30s', where),
+    timeoutMs: Number.POSITIVE_INFINITY,
+    deadLetter: {
+      service: scope.service,
+      kind: 'event',
+      name: `${contract.name}_${name}`,
+      consumer: group,
+      stream: spec.name,
+      redriveSubject: () => redriveSubject,
+    },
+  } as const
+  const subject = eventSubject(contract.name, name)
+  const workers = [
+    new Worker({
+      ...common,
+      stream: spec.name,
+      subjects: [
+        options.key === undefined
+          ? eventSubjects(contract.name, name, event.key !== undefined)
+          : `${subject}.${subjectToken(options.key, where)}`,
+      ],
+      durable: group,
+      from: options.from ?? 'new',
+    }),
+    // only this group sees what is put back: others handled it long ago
+    new Worker({
+      ...common,
+      stream: redriveStream,
+      subjects: [redriveSubject],
+      durable: `${contract.name}_${name}_${group}`,
+    }),
+  ]
+  for (const worker of workers) await worker.start()
+  return {
+    drain: async () => {
+      await Promise.all(workers.map((worker) => worker.drain()))
+    },
+    abort: () => workers.forEach((worker) => void worker.abort()),
+    stats: () => sum(workers.map(({ stats }) => ({ ...stats }))),
+  }
+}
+
+function listenCore(bus: Bus, scope: Scope, listener: EventListener, handle: Handle): Listening {
+  const { contract, event: name, options } = listener
+  const event = contract.definition.events?.[name]
+  const limit = 1_000
+  const stats = { done: 0, failed: 0, dropped: 0 }
+  let running = 0
+  let idle: (() => void) | undefined
+  const subscription = bus.subscribe(
+    eventSubjects(contract.name, name, event?.key !== undefined),
+    (message) => {
+      if (running >= limit) {
+        stats.dropped += 1
+        if (stats.dropped % 1_000 === 1)
+          bus.emit({ type: 'slow-consumer', subject: message.subject, dropped: stats.dropped })
+        return
+      }
+      running += 1
+      void (async () => {
+        const headers = readHeaders(message)
+        const context = new HandlerContext(scope, headers, message.subject, Number.POSITIVE_INFINITY)
+        try {
+          const payload = codecFor(headers.get(header.contentType)).decode(message.data)
+          await handle(await parse(event!.payload, payload, 'INVALID_INPUT', `event ${contract.name}.${name}`), context)
+          stats.done += 1
+        } catch (error) {
+          stats.failed += 1
+          scope.log.error({ err: error }, `event ${contract.name}.${name} could not be handled`)
+        }
+        context.end('done')
+        running -= 1
+        if (running === 0) idle?.()
+      })()
+    },
+    options.as === false ? {} : { queue: options.as ?? scope.service },
+  )
+  return {
+    drain: async () => {
+      await subscription.drain()
+      if (running > 0) {
+        await new Promise<void>((resolve) => {
+          idle = resolve
+        })
+      }
+    },
+    abort: () => undefined,
+    stats: () => ({ ...stats }),
+  }
+}
+
+export function sum(parts: Record<string, number>[]): Record<string, number> {
+  const total: Record<string, number> = {}
+  for (const part of parts) for (const [key, value] of Object.entries(part)) total[key] = (total[key] ?? 0) + value
+  return total
+}

@@ -1,0 +1,97 @@
+// Scatter/gather: one question to every instance, and their answers until enough, too late, or nothing more comes.
+import type { Msg } from '@nats-io/nats-core'
+import { failure, MyelinError, PendingReply } from '../bus/index.ts'
+import { everyInstanceSubject } from '../contract/index.ts'
+import { cancelWith, deadlineOf, readReply, requestLines, type Target, type Within } from './call.ts'
+
+export interface GatherOptions {
+  /** Enough answers; default: as many as come. */
+  count?: number
+  /** The longest the whole may take. Default: the endpoint's timeout. */
+  timeoutMs?: number
+  /** Ends when no further answer came for this long after the last one. Default 300 ms. */
+  stallMs?: number
+  signal?: AbortSignal
+}
+
+/** One instance's answer: its value, or the error it answered with. */
+export type GatheredReply<Value> =
+  | { readonly ok: true; readonly value: Value }
+  | { readonly ok: false; readonly error: MyelinError }
+
+class Gathering extends PendingReply {
+  readonly #onReply: (message: Msg) => void
+  readonly #onEnd: (error: MyelinError) => void
+  constructor(subject: string, deadline: number, onReply: (message: Msg) => void, onEnd: (error: MyelinError) => void) {
+    super(subject, deadline)
+    this.#onReply = onReply
+    this.#onEnd = onEnd
+  }
+  onReply(message: Msg): void {
+    this.#onReply(message)
+  }
+  onFailure(error: MyelinError): void {
+    this.#onEnd(error)
+  }
+}
+
+/** @throws MyelinError NO_RESPONDERS, CANCELLED, DISCONNECTED; a passed deadline just ends the gathering */
+export function gather(
+  target: Target,
+  input: unknown,
+  options: GatherOptions,
+  within: Within | undefined,
+): Promise<GatheredReply<unknown>[]> {
+  const subject = everyInstanceSubject(target.service, target.name)
+  const stallMs = options.stallMs ?? 300
+  const count = options.count ?? Number.POSITIVE_INFINITY
+  if (!(count >= 1))
+    return Promise.reject(failure('INVALID_OPTION', `gather: count must be at least 1, got ${options.count}`))
+  const deadline = deadlineOf(
+    target,
+    options.timeoutMs === undefined ? undefined : { timeoutMs: options.timeoutMs },
+    within,
+  )
+  const replies: Promise<GatheredReply<unknown>>[] = []
+  let stall: NodeJS.Timeout | undefined
+  const arrived = new Promise<void>((resolve, reject) => {
+    const gathering = new Gathering(
+      subject,
+      deadline,
+      (message) => {
+        replies.push(readOne(target, message))
+        clearTimeout(stall)
+        if (replies.length >= count) end()
+        else stall = setTimeout(end, stallMs)
+      },
+      (error) => {
+        clearTimeout(stall)
+        if (error.code === 'DEADLINE_EXCEEDED') resolve()
+        else reject(error)
+      },
+    )
+    const end = () => {
+      clearTimeout(stall)
+      if (gathering.finish()) resolve()
+    }
+    target.bus.start(gathering, target.codec.encode(input), requestLines(target, deadline, undefined, within?.trace))
+    cancelWith(
+      gathering,
+      new Promise((done) => queueMicrotask(() => arrived.then(done, done))),
+      options.signal,
+      within?.signal,
+    )
+  })
+  return arrived.then(() => Promise.all(replies))
+}
+
+async function readOne(target: Target, message: Msg): Promise<GatheredReply<unknown>> {
+  try {
+    return { ok: true, value: await readReply(target, message) }
+  } catch (error) {
+    return {
+      ok: false,
+      error: error instanceof MyelinError ? error : failure('INVALID_REPLY', String(error), { cause: error }),
+    }
+  }
+}

@@ -1,0 +1,227 @@
+// service(): a contract and its handlers become a unit that any host can run. All business and routing logic is in the
+// handlers; everything around them (subjects, balancing, deadlines, retries, discovery, drain) is here.
+import type { StandardSchemaV1 } from '@standard-schema/spec'
+import { type Bus, failure, header } from '../bus/index.ts'
+import {
+  type Contract,
+  type ContractDefinition,
+  cancelSubject,
+  durationMs,
+  jobStream,
+  jobSubject,
+} from '../contract/index.ts'
+import type { Logger, RunningUnit, Unit, UnitHost } from '../unit/index.ts'
+import { client } from './client.ts'
+import { type EventListener, type Listening, listen, sum } from './consume.ts'
+import type { Scope } from './context.ts'
+import { announce } from './discovery.ts'
+import { EndpointServer, type InFlight } from './endpoint-server.ts'
+import { type Handle, type Middleware, withMiddleware } from './middleware.ts'
+import { ensureContractStreams, jobSubjects } from './streams.ts'
+import type { Client, Handlers } from './types.ts'
+import { Worker } from './worker.ts'
+
+/** What `setup` gets to make the service's state from. */
+export interface SetupContext<Config> {
+  readonly config: Config
+  readonly bus: Bus
+  readonly log: Logger
+  readonly instance: string
+  readonly call: <Definition extends ContractDefinition>(contract: Contract<Definition>) => Client<Definition>
+}
+
+/** Health: true, or the reason why not. */
+export type HealthCheck<State> = (service: { state: State }) => true | string | Promise<true | string>
+
+interface ServiceParts<State, Config> {
+  /** Schema of the unit's configuration. */
+  config?: StandardSchemaV1<unknown, Config>
+  /** Makes the service's state before it takes work. */
+  setup?: (context: SetupContext<Config>) => State | Promise<State>
+  /** Disposes the state after the last work; a state with `Symbol.asyncDispose` needs none. */
+  dispose?: (state: State) => unknown
+  health?: Record<string, HealthCheck<State>>
+  /** Around every call, job and event, outermost first. */
+  use?: readonly Middleware[]
+  /** Events this service listens to. */
+  on?: readonly EventListener[]
+}
+
+/**
+ * Makes a service of a contract: a handler per endpoint and job, and optionally config, setup, dispose, health, use
+ * and on.
+ *
+ * @example
+ * export default service(airports, {
+ *   config: z.object({ file: z.string() }),
+ *   setup: ({ config }) => loadAirports(config.file),
+ *   get: ({ iata }, { state, fail }) => state.get(iata) ?? fail('UNKNOWN', { iata }),
+ *   async *search({ text }, { state }) { yield* state.matching(text) },
+ *   reroute: async (job, { call, signal }) => { … },
+ * })
+ *
+ * @throws MyelinError INVALID_CONTRACT when a handler is missing or has no endpoint
+ */
+export function service<Definition extends ContractDefinition, State = undefined, Config = unknown>(
+  contract: Contract<Definition>,
+  definition: ServiceParts<State, Config> & Handlers<Definition, NoInfer<State>, NoInfer<Config>>,
+): Unit<Config> & { readonly contract: Contract<Definition> } {
+  const parts = definition as unknown as ServiceParts<State, Config> & Record<string, unknown>
+  checkHandlers(contract, parts)
+  return {
+    kind: 'service',
+    name: contract.name,
+    version: contract.definition.version,
+    contract,
+    ...(contract.definition.description ? { description: contract.definition.description } : {}),
+    ...(parts.config ? { config: parts.config } : {}),
+    start: (host) => start(contract, parts, host),
+  }
+}
+
+const partNames = new Set(['config', 'setup', 'dispose', 'health', 'use', 'on'])
+
+function checkHandlers(contract: Contract, parts: Record<string, unknown>): void {
+  const offered = [...Object.keys(contract.definition.endpoints ?? {}), ...Object.keys(contract.definition.jobs ?? {})]
+  for (const name of offered) {
+    if (typeof parts[name] !== 'function')
+      throw failure('INVALID_CONTRACT', `service ${contract.name}: "${name}" has no handler`)
+  }
+  for (const name of Object.keys(parts)) {
+    if (!partNames.has(name) && !offered.includes(name)) {
+      throw failure(
+        'INVALID_CONTRACT',
+        `service ${contract.name}: "${name}" is neither an endpoint nor a job; there are ${offered.join(', ')}`,
+      )
+    }
+  }
+}
+
+async function start<State, Config>(
+  contract: Contract,
+  parts: ServiceParts<State, Config> & Record<string, unknown>,
+  host: UnitHost<Config>,
+): Promise<RunningUnit> {
+  const { bus, log, config, instance } = host
+  const setup: SetupContext<Config> = {
+    config,
+    bus,
+    log,
+    instance,
+    call: (other) => client(bus, other, { caller: contract.name }),
+  }
+  if (
+    Object.keys(contract.definition.jobs ?? {}).length > 0 ||
+    Object.values(contract.definition.events ?? {}).some((event) => event.durable)
+  ) {
+    await ensureContractStreams(bus, contract)
+  }
+  const state = (await parts.setup?.(setup)) as State
+  const scope: Scope = { bus, state, config, log, service: contract.name, instance }
+  const middleware = parts.use ?? []
+
+  const inFlight: InFlight = new Map()
+  const endpoints = Object.entries(contract.definition.endpoints ?? {}).map(
+    ([name, endpoint]) =>
+      new EndpointServer(
+        scope,
+        name,
+        endpoint,
+        withMiddleware('call', name, middleware, parts[name] as Handle),
+        inFlight,
+      ),
+  )
+  const workers = Object.entries(contract.definition.jobs ?? {}).map(([name, job]): [string, Worker] => {
+    const where = `job ${contract.name}.${name}`
+    return [
+      name,
+      new Worker({
+        scope,
+        stream: jobStream(contract.name, name),
+        subjects: jobSubjects(contract, name),
+        durable: 'workers',
+        schema: job.payload,
+        where,
+        handle: withMiddleware('job', name, middleware, parts[name] as Handle),
+        concurrency: job.concurrency ?? 16,
+        attempts: job.attempts ?? 5,
+        backoffMs: {
+          from: durationMs(job.backoff?.from ?? '1s', where),
+          to: durationMs(job.backoff?.to ?? '1m', where),
+        },
+        leaseMs: durationMs(job.lease ?? '30s', where),
+        timeoutMs: job.timeout === undefined ? Number.POSITIVE_INFINITY : durationMs(job.timeout, where),
+        deadLetter: {
+          service: contract.name,
+          kind: 'job',
+          name,
+          consumer: 'workers',
+          stream: jobStream(contract.name, name),
+          redriveSubject: (original) => (original === '' ? jobSubject(contract.name, name) : original),
+        },
+      }),
+    ]
+  })
+  const listeners: Listening[] = []
+  for (const endpoint of endpoints) endpoint.listen()
+  for (const [, worker] of workers) await worker.start()
+  for (const listener of parts.on ?? []) listeners.push(await listen(scope, listener, middleware))
+  const cancels = bus.subscribe(cancelSubject(contract.name), (message) =>
+    inFlight.get(message.string())?.end('cancelled'),
+  )
+  const silence = announce({
+    bus,
+    contract,
+    instance,
+    endpoints,
+    metadata: { unit: host.unit, site: host.site, [header.caller]: contract.name },
+    data: (name) => ({ in_flight: endpoints.find((endpoint) => endpoint.name === name)?.running ?? 0 }),
+  })
+  await bus.flush() // the server knows of all subscriptions before the unit is ready
+
+  let drained: Promise<void> | undefined
+  return {
+    drain: () => {
+      drained ??= (async () => {
+        silence()
+        // those who still work may call others; what hangs is told to stop after a while, and left behind after another
+        const finished = Promise.all([
+          ...endpoints.map((endpoint) => endpoint.drain()),
+          ...workers.map(([, worker]) => worker.drain()),
+          ...listeners.map((listener) => listener.drain()),
+        ])
+        const hurry = setTimeout(() => {
+          for (const context of inFlight.values()) context.end('cancelled')
+          for (const [, worker] of workers) worker.abort()
+          for (const listener of listeners) listener.abort()
+        }, 5_000)
+        let giveUp: NodeJS.Timeout | undefined
+        await Promise.race([
+          finished,
+          new Promise((resolve) => {
+            giveUp = setTimeout(resolve, 8_000)
+          }),
+        ])
+        clearTimeout(hurry)
+        clearTimeout(giveUp)
+        cancels.unsubscribe()
+        await parts.dispose?.(state)
+        if (!parts.dispose) await (state as Partial<AsyncDisposable> | undefined)?.[Symbol.asyncDispose]?.()
+      })()
+      return drained
+    },
+    stats: () =>
+      sum([
+        {
+          calls: 0,
+          callErrors: 0,
+          ...sum(endpoints.map(({ stats }) => ({ calls: stats.requests, callErrors: stats.errors }))),
+        },
+        ...workers.map(([, { stats }]) => ({ jobsDone: stats.done, jobsFailed: stats.failed, jobsDead: stats.dead })),
+        ...listeners.map((listener) => {
+          const { done = 0, failed = 0, dead = 0 } = listener.stats()
+          return { eventsDone: done, eventsFailed: failed, eventsDead: dead }
+        }),
+      ]),
+  }
+}

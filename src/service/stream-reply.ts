@@ -1,0 +1,75 @@
+// Streamed replies, the handler's side: items leave as the caller's credit allows. See stream-call.ts for the protocol.
+import { createInbox } from '@nats-io/nats-core'
+import { type Codec, failure, header, headerLine } from '../bus/index.ts'
+import { parse, type Schema } from '../contract/index.ts'
+import type { HandlerContext, Scope } from './context.ts'
+import { encodeError, publicError, refusal } from './errors.ts'
+import { streamBeatMs, streamSilenceMs } from './stream-call.ts'
+
+interface StreamedReply {
+  readonly scope: Scope
+  readonly out: Schema
+  readonly where: string
+  readonly codec: Codec
+  readonly context: HandlerContext
+  readonly reply: string
+  /** Items the caller has room for; infinite for callers that do not take part in flow control. */
+  readonly credit: number
+}
+
+/** Sends what the handler yields. Resolves when all is sent; rejects, after telling the caller, when the handler fails. */
+export async function sendStream(stream: StreamedReply, output: unknown): Promise<void> {
+  const { scope, context, reply, where } = stream
+  if (reply === '')
+    throw refusal(failure('INVALID_INPUT', `${where} streams its reply: the request needs a reply subject`))
+  const { bus } = scope
+  const control = createInbox(bus.limits.inboxPrefix)
+  const limited = Number.isFinite(stream.credit)
+  let credit = stream.credit
+  let lastHeard = Date.now()
+  let wake: (() => void) | undefined
+  let sent = 0
+  const stop = () => wake?.()
+  const subscription = bus.subscribe(control, (message) => {
+    lastHeard = Date.now()
+    const text = message.string()
+    if (text === 'cancel') context.end('cancelled')
+    else if (/^\+\d+$/.test(text)) credit += Number(text.slice(1))
+    wake?.()
+  })
+  const beat = setInterval(() => {
+    if (limited && Date.now() - lastHeard > streamSilenceMs) context.end('cancelled')
+    else if (bus.connected) bus.publish(reply, new Uint8Array(0), `${header.stream}:beat\r\n`, control)
+    wake?.()
+  }, streamBeatMs)
+  const contentType =
+    stream.codec.contentType === 'application/json' ? '' : headerLine(header.contentType, stream.codec.contentType)
+  context.signal.addEventListener('abort', stop, { once: true })
+  const source = output as AsyncIterable<unknown> | Iterable<unknown>
+  try {
+    for await (const item of source) {
+      while (credit <= 0 && !context.ended) {
+        await new Promise<void>((resolve) => {
+          wake = resolve
+        })
+      }
+      if (context.ended) break
+      await parse(stream.out, item, 'INVALID_REPLY', `item of ${where}`)
+      sent += 1
+      credit -= 1
+      bus.publish(reply, stream.codec.encode(item), `${header.stream}:${sent}\r\n${contentType}`, control)
+      const congested = bus.flow()
+      if (congested) await congested
+    }
+    if (!context.ended) bus.publish(reply, new Uint8Array(0), `${header.stream}:end ${sent}\r\n`)
+    else if (context.signal.reason?.code === 'DEADLINE_EXCEEDED') throw refusal(context.signal.reason)
+  } catch (error) {
+    const { data, headerLines } = encodeError(publicError(error, where))
+    if (bus.connected) bus.publish(reply, data, `${header.stream}:end ${sent}\r\n${headerLines}`)
+    throw error
+  } finally {
+    clearInterval(beat)
+    subscription.unsubscribe()
+    context.signal.removeEventListener('abort', stop)
+  }
+}

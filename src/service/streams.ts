@@ -1,0 +1,101 @@
+// The streams that a contract's durable events and jobs live in, made when first used.
+import { type Bus, ensureStream, type StreamSpec } from '../bus/index.ts'
+import {
+  type Contract,
+  type Durable,
+  deadLetterStream,
+  durationMs,
+  eventStream,
+  eventSubjects,
+  jobStream,
+  jobSubject,
+} from '../contract/index.ts'
+
+/** The stream of a durable event. */
+export function eventStreamSpec(contract: Contract, name: string): StreamSpec {
+  const event = contract.definition.events?.[name]
+  const where = `contract ${contract.name}.events.${name}.durable`
+  const durable: Durable = typeof event?.durable === 'object' ? event.durable : {}
+  return {
+    name: eventStream(contract.name, name),
+    subjects: [eventSubjects(contract.name, name, event?.key !== undefined)],
+    ...(event?.description ? { description: event.description } : {}),
+    storage: durable.storage ?? 'file',
+    replicas: durable.replicas ?? 1,
+    discard: durable.discard ?? 'new',
+    ...(durable.maxAge === undefined ? {} : { maxAgeMs: durationMs(durable.maxAge, `${where}.maxAge`) }),
+    ...(durable.maxBytes === undefined ? {} : { maxBytes: durable.maxBytes }),
+    ...(durable.maxMessages === undefined ? {} : { maxMessages: durable.maxMessages }),
+    ...(durable.dedupWindow === undefined
+      ? {}
+      : { dedupWindowMs: durationMs(durable.dedupWindow, `${where}.dedupWindow`) }),
+  }
+}
+
+/** The work queue of a job. Unique jobs get a subject per key, of which the stream holds one message at a time. */
+export function jobStreamSpec(contract: Contract, name: string): StreamSpec {
+  const job = contract.definition.jobs?.[name]
+  const where = `contract ${contract.name}.jobs.${name}`
+  const subject = jobSubject(contract.name, name)
+  return {
+    name: jobStream(contract.name, name),
+    subjects: [...jobSubjects(contract, name), `${subject}._at.*`],
+    ...(job?.description ? { description: job.description } : {}),
+    retention: 'workqueue',
+    discard: 'new',
+    schedules: true,
+    ...(job?.unique === undefined ? {} : { maxMessagesPerSubject: 1, discardPerSubject: true }),
+    ...(job?.maxAge === undefined ? {} : { maxAgeMs: durationMs(job.maxAge, `${where}.maxAge`) }),
+    ...(job?.maxBytes === undefined ? {} : { maxBytes: job.maxBytes }),
+  }
+}
+
+/** What the workers of a job read. */
+export function jobSubjects(contract: Contract, name: string): string[] {
+  const subject = jobSubject(contract.name, name)
+  return contract.definition.jobs?.[name]?.unique === undefined ? [subject] : [`${subject}.*`]
+}
+
+/** Where a service keeps messages that failed too often; 30 days. */
+export function deadLetterSpec(service: string): StreamSpec {
+  return {
+    name: deadLetterStream(service),
+    subjects: [`dlq.${service}.>`],
+    description: `messages that ${service} could not handle, with their reason`,
+    maxAgeMs: 30 * 86_400_000,
+    maxBytes: 1024 ** 3,
+    discard: 'old',
+  }
+}
+
+const ready = new WeakMap<Bus, Map<string, Promise<void>>>()
+
+/** Makes sure, once per connection, that a stream exists. @throws MyelinError JETSTREAM_DISABLED, STREAM_MISMATCH */
+export function ensureOnce(bus: Bus, spec: StreamSpec): Promise<void> {
+  let known = ready.get(bus)
+  if (!known) {
+    known = new Map()
+    ready.set(bus, known)
+  }
+  let promise = known.get(spec.name)
+  if (!promise) {
+    promise = ensureStream(bus, spec)
+    promise.catch(() => known.delete(spec.name))
+    known.set(spec.name, promise)
+  }
+  return promise
+}
+
+/** Forgets that a stream was there: the next use makes it again. */
+export function forgetStream(bus: Bus, name: string): void {
+  ready.get(bus)?.delete(name)
+}
+
+/** Makes sure that all streams of a contract exist. @throws MyelinError JETSTREAM_DISABLED, STREAM_MISMATCH */
+export async function ensureContractStreams(bus: Bus, contract: Contract): Promise<void> {
+  const { events = {}, jobs = {} } = contract.definition
+  for (const [name, event] of Object.entries(events))
+    if (event.durable) await ensureOnce(bus, eventStreamSpec(contract, name))
+  for (const name of Object.keys(jobs)) await ensureOnce(bus, jobStreamSpec(contract, name))
+  if (Object.keys(jobs).length > 0) await ensureOnce(bus, deadLetterSpec(contract.name))
+}

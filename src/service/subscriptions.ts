@@ -1,0 +1,240 @@
+// Listening to events as an async iterable, with a bounded buffer in between.
+import {
+  type Bus,
+  codecFor,
+  failure,
+  type HeaderReader,
+  header,
+  MyelinError,
+  readHeaders,
+  readStream,
+  type StreamReader,
+  type StreamSpec,
+} from '../bus/index.ts'
+import { parse, type Schema } from '../contract/index.ts'
+import type { EventSubscribeOptions } from './events.ts'
+import { ensureOnce } from './streams.ts'
+
+/** One received event. */
+export interface ReceivedEvent<Payload> {
+  readonly payload: Payload
+  readonly subject: string
+  /** `ce-id` */
+  readonly id: string | undefined
+  /** `ce-time`, as sent */
+  readonly time: string | undefined
+  readonly headers: HeaderReader
+  /** Position in the stream; 0 for events that are not durable. */
+  readonly sequence: number
+  /** Handled, for members of a group; done by itself when the loop asks for the next event. */
+  ack(): void
+  /** Not handled: deliver it again, after a delay. */
+  nak(delayMs?: number): void
+}
+
+export interface Subscription<Payload> extends AsyncIterableIterator<ReceivedEvent<Payload>>, AsyncDisposable {
+  /** Resolves when the server knows of the subscription: what is published from then on is seen. */
+  ready(): Promise<void>
+  close(): Promise<void>
+  /** Events dropped because the buffer was full (core only), and events that did not fit the schema. */
+  readonly dropped: number
+  readonly invalid: number
+}
+
+interface Source {
+  readonly bus: Bus
+  readonly where: string
+  readonly schema: Schema
+  readonly subjects: string
+}
+
+type Settle = { ack(): void; nak(delayMs?: number): void }
+const nothingToSettle: Settle = { ack: () => undefined, nak: () => undefined }
+
+class EventQueue implements Subscription<unknown> {
+  readonly #source: Source
+  readonly #onTaken: () => void
+  readonly #onClose: () => Promise<void>
+  readonly #opened: Promise<void>
+  readonly #settles: boolean
+  #buffer: (() => ReceivedEvent<unknown> | Promise<ReceivedEvent<unknown>>)[] = []
+  #waiting: ((result: void) => void) | undefined
+  #error: MyelinError | undefined
+  #closed = false
+  #current: ReceivedEvent<unknown> | undefined
+  dropped = 0
+  invalid = 0
+
+  constructor(
+    source: Source,
+    open: (queue: EventQueue) => Promise<{ taken(): void; close(): Promise<void> }>,
+    settles: boolean,
+  ) {
+    this.#source = source
+    this.#settles = settles
+    const opened = open(this)
+    this.#onTaken = () => void opened.then((handle) => handle.taken())
+    this.#onClose = async () => (await opened.catch(() => undefined))?.close()
+    this.#opened = opened.then(() => undefined)
+    this.#opened.catch((error) => this.fail(error))
+  }
+
+  get size(): number {
+    return this.#buffer.length
+  }
+
+  push(headers: HeaderReader, subject: string, data: Uint8Array, sequence: number, settle: Settle): void {
+    this.#buffer.push(() => this.#read(headers, subject, data, sequence, settle))
+    this.#wake()
+  }
+
+  fail(error: unknown): void {
+    this.#error =
+      error instanceof MyelinError ? error : failure('INTERNAL', `${this.#source.where}: ${error}`, { cause: error })
+    this.#wake()
+  }
+
+  ready(): Promise<void> {
+    return this.#opened
+  }
+
+  async next(): Promise<IteratorResult<ReceivedEvent<unknown>>> {
+    // asking for the next event says that the last one was handled
+    if (this.#settles) this.#current?.ack()
+    this.#current = undefined
+    for (;;) {
+      const read = this.#buffer.shift()
+      if (read) {
+        this.#onTaken()
+        try {
+          const event = await read()
+          this.#current = event
+          return { done: false, value: event }
+        } catch {
+          this.invalid += 1 // counted, acknowledged, and skipped: a service's `on` keeps such events as dead letters
+          continue
+        }
+      }
+      if (this.#error) throw this.#error
+      if (this.#closed) return { done: true, value: undefined }
+      await new Promise<void>((resolve) => {
+        this.#waiting = resolve
+      })
+    }
+  }
+
+  async return(): Promise<IteratorResult<ReceivedEvent<unknown>>> {
+    this.#current?.nak() // left in the middle: somebody else should get it
+    this.#current = undefined
+    await this.close()
+    return { done: true, value: undefined }
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    this.#buffer = []
+    this.#wake()
+    await this.#onClose()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  #wake(): void {
+    this.#waiting?.()
+    this.#waiting = undefined
+  }
+
+  #read(
+    headers: HeaderReader,
+    subject: string,
+    data: Uint8Array,
+    sequence: number,
+    settle: Settle,
+  ): ReceivedEvent<unknown> | Promise<ReceivedEvent<unknown>> {
+    const make = (payload: unknown): ReceivedEvent<unknown> => ({
+      payload,
+      subject,
+      headers,
+      sequence,
+      id: headers.get('ce-id'),
+      time: headers.get('ce-time'),
+      ack: settle.ack,
+      nak: settle.nak,
+    })
+    try {
+      const payload = parse(
+        this.#source.schema,
+        codecFor(headers.get(header.contentType)).decode(data),
+        'INVALID_INPUT',
+        this.#source.where,
+      )
+      return payload instanceof Promise ? payload.then(make) : make(payload)
+    } catch (error) {
+      settle.ack()
+      throw error
+    }
+  }
+}
+
+/** Core events: at most once; a full buffer drops what comes and says so on the bus. */
+export function subscribeCore(source: Source, options: EventSubscribeOptions): Subscription<unknown> {
+  const limit = options.maxPending ?? 1_000
+  return new EventQueue(
+    source,
+    async (queue) => {
+      const subscription = source.bus.subscribe(
+        source.subjects,
+        (message) => {
+          if (queue.size >= limit) {
+            queue.dropped += 1
+            if (queue.dropped === 1 || queue.dropped % 10_000 === 0) {
+              source.bus.emit({ type: 'slow-consumer', subject: source.subjects, dropped: queue.dropped })
+            }
+            return
+          }
+          queue.push(readHeaders(message), message.subject, message.data, 0, nothingToSettle)
+        },
+        options.as === undefined ? {} : { queue: options.as },
+      )
+      await source.bus.flush()
+      return { taken: () => undefined, close: async () => subscription.unsubscribe() }
+    },
+    false,
+  )
+}
+
+/** Durable events: with `as` at least once, shared by the group; without, every event in order, from a position. */
+export function subscribeDurable(
+  source: Source,
+  spec: StreamSpec,
+  options: EventSubscribeOptions,
+): Subscription<unknown> {
+  const group = options.as
+  return new EventQueue(
+    source,
+    async (queue) => {
+      await ensureOnce(source.bus, spec)
+      const reader: StreamReader = await readStream(source.bus, {
+        stream: spec.name,
+        subjects: [source.subjects],
+        maxPending: options.maxPending ?? 1_000,
+        from: options.from ?? 'new',
+        ...(group === undefined ? {} : { durable: { name: group, ackWaitMs: options.leaseMs ?? 30_000 } }),
+        onMessage: (message) =>
+          queue.push(message.headers, message.subject, message.data, message.sequence, {
+            ack: () => message.ack(),
+            nak: (delayMs) => message.nak(delayMs),
+          }),
+        onError: (error) => queue.fail(error),
+      })
+      return { taken: () => reader.release(), close: () => reader.stop() }
+    },
+    group !== undefined,
+  )
+}
