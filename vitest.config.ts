@@ -1,9 +1,11 @@
 import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
-  ssr: { resolve: { conditions: ['myelin-source', 'node', 'import', 'default'], externalConditions: ['node', 'import'] } },
+  // tests run the sources: the package's own imports ('myelin/bus') resolve to src through this condition
+  ssr: { resolve: { conditions: ['myelin-source'] } },
   test: {
     include: ['src/**/*.test.ts', 'test/**/*.test.ts', 'examples/**/*.test.ts'],
+    env: { MYELIN_LOG: 'fatal' },
     testTimeout: 20_000,
     hookTimeout: 20_000,
     maxWorkers: 2,

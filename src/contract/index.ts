@@ -1,4 +1,5 @@
 // Contracts: what a service offers, as data. Server, client, subjects, docs and permissions are read from it.
+export { type AsyncApiOptions, asyncapi } from './asyncapi.ts'
 export { contract, isContract, isStream } from './contract.ts'
 export {
   type Contract,

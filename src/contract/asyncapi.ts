@@ -1,0 +1,163 @@
+// AsyncAPI 3.0 from contracts: the subjects, headers and schemas a client in any language needs.
+// Source: https://www.asyncapi.com/docs/reference/specification/v3.0.0 and its NATS binding.
+import type { Contract, EndpointDefinition, Schema } from './definition.ts'
+import { isStream } from './contract.ts'
+import { jsonSchemaOf } from './json-schema.ts'
+import { endpointSubject, eventSubject, jobSubject } from './subjects.ts'
+
+type Json = Record<string, unknown>
+
+export interface AsyncApiOptions {
+  readonly title?: string
+  readonly version?: string
+  /** host:port of a server to name in the document. */
+  readonly server?: string
+}
+
+/** The AsyncAPI 3.0 document of one or more contracts, as plain data. */
+export function asyncapi(contracts: readonly Contract[], options: AsyncApiOptions = {}): Json {
+  const document = new Document()
+  for (const contract of contracts) document.add(contract)
+  const [first] = contracts
+  const only = contracts.length === 1 ? first : undefined
+  return {
+    asyncapi: '3.0.0',
+    id: `urn:myelin:${contracts.map(({ name }) => name).join(':')}`,
+    info: {
+      title: options.title ?? contracts.map(({ name }) => name).join(', '),
+      version: options.version ?? only?.definition.version ?? '1.0.0',
+      ...(only?.definition.description ? { description: only.definition.description } : {}),
+    },
+    defaultContentType: 'application/json',
+    ...(options.server ? { servers: { nats: { host: options.server, protocol: 'nats' } } } : {}),
+    channels: document.channels,
+    operations: document.operations,
+    components: { messages: document.messages, schemas: document.schemas },
+  }
+}
+
+class Document {
+  readonly channels: Json = {}
+  readonly operations: Json = {}
+  readonly messages: Json = {}
+  readonly schemas: Json = {
+    'myelin.requestHeaders': headersSchema({
+      'Myelin-Deadline': 'absolute end of the call, unix milliseconds',
+      'Myelin-Caller': 'who calls',
+      'Myelin-Tenant': 'on whose behalf',
+      traceparent: 'W3C trace context',
+    }),
+    'myelin.errorHeaders': headersSchema({
+      'Nats-Service-Error': 'what went wrong, for people',
+      'Nats-Service-Error-Code': 'what went wrong, for programs',
+    }),
+    'myelin.eventHeaders': headersSchema({
+      'ce-specversion': 'CloudEvents 1.0',
+      'ce-id': 'identity of the event',
+      'ce-type': '<contract>.<event>',
+      'ce-source': '/<contract>',
+      'ce-time': 'when it happened, ISO 8601',
+      'Nats-Msg-Id': 'durable events and jobs: deduplication id',
+    }),
+    'myelin.error': {
+      type: 'object',
+      required: ['code', 'message'],
+      properties: { code: { type: 'string' }, message: { type: 'string' }, data: {} },
+    },
+  }
+
+  add(contract: Contract): void {
+    const { endpoints = {}, events = {}, jobs = {} } = contract.definition
+    for (const [name, endpoint] of Object.entries(endpoints)) this.#endpoint(contract, name, endpoint)
+    for (const [name, event] of Object.entries(events)) {
+      const id = `${contract.name}.${name}`
+      this.#message(id, event.payload, 'myelin.eventHeaders', event.description)
+      const key = event.key
+      this.channels[id] = {
+        address: eventSubject(contract.name, name, key === undefined ? undefined : `{${key}}`),
+        messages: { event: reference(`messages/${id}`) },
+        ...(event.description ? { description: event.description } : {}),
+        ...(key === undefined ? {} : { parameters: { [key]: { description: `field "${key}" of the payload` } } }),
+      }
+      this.operations[`${id}.publish`] = operation('send', id, 'event', event.durable ? 'Kept in a JetStream stream; at least once, deduplicated by Nats-Msg-Id.' : 'At most once.')
+    }
+    for (const [name, job] of Object.entries(jobs)) {
+      const id = `${contract.name}.${name}`
+      this.#message(id, job.payload, 'myelin.eventHeaders', job.description)
+      this.channels[id] = { address: jobSubject(contract.name, name), messages: { job: reference(`messages/${id}`) } }
+      this.operations[`${id}.work`] = {
+        ...operation('receive', id, 'job', `A work queue: at least once, ${job.attempts ?? 5} tries, then a dead letter.`),
+        bindings: { nats: { queue: 'workers' } },
+      }
+    }
+  }
+
+  #endpoint(contract: Contract, name: string, endpoint: EndpointDefinition): void {
+    const id = `${contract.name}.${name}`
+    const streamed = isStream(endpoint.out)
+    this.#message(`${id}.request`, endpoint.in, 'myelin.requestHeaders', endpoint.description)
+    this.#message(`${id}.reply`, isStream(endpoint.out) ? endpoint.out.stream : endpoint.out, undefined, streamed ? 'One item of the streamed reply.' : undefined)
+    this.messages[`${id}.error`] = { name: `${id}.error`, headers: reference('schemas/myelin.errorHeaders'), payload: this.#errors(id, endpoint) }
+    this.channels[id] = { address: endpointSubject(contract.name, name), messages: { request: reference(`messages/${id}.request`) } }
+    this.channels[`${id}.reply`] = {
+      address: null,
+      messages: { reply: reference(`messages/${id}.reply`), error: reference(`messages/${id}.error`) },
+    }
+    this.operations[`${id}.handle`] = {
+      ...operation('receive', id, 'request', endpoint.description),
+      bindings: { nats: { queue: contract.name } },
+      reply: {
+        address: { description: 'the reply subject of the request', location: '$message.header#/reply' },
+        channel: { $ref: pointer('channels', `${id}.reply`) },
+        messages: [
+          { $ref: `${pointer('channels', `${id}.reply`)}/messages/reply` },
+          { $ref: `${pointer('channels', `${id}.reply`)}/messages/error` },
+        ],
+      },
+    }
+  }
+
+  #errors(id: string, endpoint: EndpointDefinition): Json {
+    const declared = Object.entries(endpoint.errors ?? {})
+    if (declared.length === 0) return reference('schemas/myelin.error')
+    const variants = declared.map(([code, schema]) => {
+      const name = `${id}.error.${code}`
+      this.schemas[name] = {
+        type: 'object',
+        required: ['code', 'message', 'data'],
+        properties: { code: { const: code }, message: { type: 'string' }, data: payloadOf(schema) },
+      }
+      return reference(`schemas/${name}`)
+    })
+    return { anyOf: [...variants, reference('schemas/myelin.error')] }
+  }
+
+  #message(id: string, schema: Schema, headers: string | undefined, description: string | undefined): void {
+    this.schemas[id] = payloadOf(schema)
+    this.messages[id] = {
+      name: id,
+      contentType: 'application/json',
+      ...(description ? { summary: description } : {}),
+      ...(headers ? { headers: reference(`schemas/${headers}`) } : {}),
+      payload: reference(`schemas/${id}`),
+    }
+  }
+}
+
+function operation(action: 'send' | 'receive', channel: string, message: string, summary: string | undefined): Json {
+  const ref = pointer('channels', channel)
+  return { action, channel: { $ref: ref }, ...(summary ? { summary } : {}), messages: [{ $ref: `${ref}/messages/${message}` }] }
+}
+
+const pointer = (part: string, name: string) => `#/${part}/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`
+const reference = (path: string): Json => ({ $ref: `#/components/${path}` })
+
+function payloadOf(schema: Schema): Json {
+  const { $schema: _, ...found } = jsonSchemaOf(schema) ?? { description: 'a schema whose library offers no JSON Schema' }
+  return found
+}
+
+function headersSchema(described: Record<string, string>): Json {
+  const properties = Object.fromEntries(Object.entries(described).map(([name, description]) => [name, { type: 'string', description }]))
+  return { type: 'object', properties }
+}
