@@ -5,8 +5,7 @@ import { type NatsConnection, errors as natsErrors, wsconnect } from '@nats-io/n
 import { connect as connectTcp } from '@nats-io/transport-node'
 import { Bus } from './bus.ts'
 import { codecs } from './codec.ts'
-import { embeddedNats } from './embedded/index.ts'
-import { runningServer } from './embedded/lock.ts'
+import { embeddedNats, runningServer } from './embedded/index.ts'
 import { failure, MyelinError, messageOf } from './errors.ts'
 import { type ConnectOptions, defaults, isWebSocket, serversOf, toClientOptions } from './options.ts'
 

@@ -3,7 +3,14 @@ export { Bus, type BusEvent, type BusSubscription, type RequestOptions, type Sub
 export { type Codec, type CodecName, codecFor, codecs } from './codec.ts'
 export { atLeast, connect } from './connect.ts'
 export { Deadline, deadlines } from './deadlines.ts'
-export { type EmbeddedNats, embeddedNats } from './embedded/index.ts'
+export {
+  type EmbeddedEvent,
+  type EmbeddedNats,
+  type EmbeddedOptions,
+  embeddedNats,
+  type RunningServer,
+  runningServer,
+} from './embedded/index.ts'
 export { type ErrorCode, errorCatalogue, failure, isErrorCode, MyelinError, messageOf } from './errors.ts'
 export { type HeaderReader, type Headers, header, headerLine, headerLines, readHeaders } from './headers.ts'
 export * from './jetstream/index.ts'

@@ -10,7 +10,11 @@ const shop = contract('shop', {
   version: '2.1.0',
   description: 'A shop.',
   endpoints: {
-    price: { in: z.object({ sku: z.string() }), out: z.object({ cents: z.number().int() }), errors: { UNKNOWN: z.object({ sku: z.string() }) } },
+    price: {
+      in: z.object({ sku: z.string() }),
+      out: z.object({ cents: z.number().int() }),
+      errors: { UNKNOWN: z.object({ sku: z.string() }) },
+    },
     list: { in: z.object({}), out: stream(z.object({ sku: z.string() })) },
   },
   events: {
@@ -24,12 +28,24 @@ it('passes the AsyncAPI parser without a complaint', async () => {
   const { document, diagnostics } = await new Parser().parse(JSON.stringify(asyncapi([shop])))
   expect(diagnostics.filter(({ severity }) => severity <= 1)).toEqual([])
   expect(document?.version()).toBe('3.0.0')
-  const operations = document?.operations().all().map((operation) => operation.id())
-  expect(operations?.sort()).toEqual(['shop.list.handle', 'shop.looked.publish', 'shop.price.handle', 'shop.ship.work', 'shop.sold.publish'])
+  const operations = document
+    ?.operations()
+    .all()
+    .map((operation) => operation.id())
+  expect(operations?.sort()).toEqual([
+    'shop.list.handle',
+    'shop.looked.publish',
+    'shop.price.handle',
+    'shop.ship.work',
+    'shop.sold.publish',
+  ])
 })
 
 it('describes payloads as the contract does', async () => {
-  const document = asyncapi([shop]) as { channels: Record<string, { address: string }>; components: { schemas: Record<string, { required?: string[] }> } }
+  const document = asyncapi([shop]) as {
+    channels: Record<string, { address: string }>
+    components: { schemas: Record<string, { required?: string[] }> }
+  }
   expect(document.channels['shop.sold']?.address).toBe('evt.shop.sold.{sku}')
   expect(document.components.schemas['shop.sold']?.required).toEqual(['sku', 'at'])
 })

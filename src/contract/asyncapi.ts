@@ -1,7 +1,8 @@
 // AsyncAPI 3.0 from contracts: the subjects, headers and schemas a client in any language needs.
 // Source: https://www.asyncapi.com/docs/reference/specification/v3.0.0 and its NATS binding.
-import type { Contract, EndpointDefinition, Schema } from './definition.ts'
+
 import { isStream } from './contract.ts'
+import type { Contract, EndpointDefinition, Schema } from './definition.ts'
 import { jsonSchemaOf } from './json-schema.ts'
 import { endpointSubject, eventSubject, jobSubject } from './subjects.ts'
 
@@ -79,14 +80,24 @@ class Document {
         ...(event.description ? { description: event.description } : {}),
         ...(key === undefined ? {} : { parameters: { [key]: { description: `field "${key}" of the payload` } } }),
       }
-      this.operations[`${id}.publish`] = operation('send', id, 'event', event.durable ? 'Kept in a JetStream stream; at least once, deduplicated by Nats-Msg-Id.' : 'At most once.')
+      this.operations[`${id}.publish`] = operation(
+        'send',
+        id,
+        'event',
+        event.durable ? 'Kept in a JetStream stream; at least once, deduplicated by Nats-Msg-Id.' : 'At most once.',
+      )
     }
     for (const [name, job] of Object.entries(jobs)) {
       const id = `${contract.name}.${name}`
       this.#message(id, job.payload, 'myelin.eventHeaders', job.description)
       this.channels[id] = { address: jobSubject(contract.name, name), messages: { job: reference(`messages/${id}`) } }
       this.operations[`${id}.work`] = {
-        ...operation('receive', id, 'job', `A work queue: at least once, ${job.attempts ?? 5} tries, then a dead letter.`),
+        ...operation(
+          'receive',
+          id,
+          'job',
+          `A work queue: at least once, ${job.attempts ?? 5} tries, then a dead letter.`,
+        ),
         bindings: { nats: { queue: 'workers' } },
       }
     }
@@ -96,9 +107,21 @@ class Document {
     const id = `${contract.name}.${name}`
     const streamed = isStream(endpoint.out)
     this.#message(`${id}.request`, endpoint.in, 'myelin.requestHeaders', endpoint.description)
-    this.#message(`${id}.reply`, isStream(endpoint.out) ? endpoint.out.stream : endpoint.out, undefined, streamed ? 'One item of the streamed reply.' : undefined)
-    this.messages[`${id}.error`] = { name: `${id}.error`, headers: reference('schemas/myelin.errorHeaders'), payload: this.#errors(id, endpoint) }
-    this.channels[id] = { address: endpointSubject(contract.name, name), messages: { request: reference(`messages/${id}.request`) } }
+    this.#message(
+      `${id}.reply`,
+      isStream(endpoint.out) ? endpoint.out.stream : endpoint.out,
+      undefined,
+      streamed ? 'One item of the streamed reply.' : undefined,
+    )
+    this.messages[`${id}.error`] = {
+      name: `${id}.error`,
+      headers: reference('schemas/myelin.errorHeaders'),
+      payload: this.#errors(id, endpoint),
+    }
+    this.channels[id] = {
+      address: endpointSubject(contract.name, name),
+      messages: { request: reference(`messages/${id}.request`) },
+    }
     this.channels[`${id}.reply`] = {
       address: null,
       messages: { reply: reference(`messages/${id}.reply`), error: reference(`messages/${id}.error`) },
@@ -146,18 +169,27 @@ class Document {
 
 function operation(action: 'send' | 'receive', channel: string, message: string, summary: string | undefined): Json {
   const ref = pointer('channels', channel)
-  return { action, channel: { $ref: ref }, ...(summary ? { summary } : {}), messages: [{ $ref: `${ref}/messages/${message}` }] }
+  return {
+    action,
+    channel: { $ref: ref },
+    ...(summary ? { summary } : {}),
+    messages: [{ $ref: `${ref}/messages/${message}` }],
+  }
 }
 
 const pointer = (part: string, name: string) => `#/${part}/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`
 const reference = (path: string): Json => ({ $ref: `#/components/${path}` })
 
 function payloadOf(schema: Schema): Json {
-  const { $schema: _, ...found } = jsonSchemaOf(schema) ?? { description: 'a schema whose library offers no JSON Schema' }
+  const { $schema: _, ...found } = jsonSchemaOf(schema) ?? {
+    description: 'a schema whose library offers no JSON Schema',
+  }
   return found
 }
 
 function headersSchema(described: Record<string, string>): Json {
-  const properties = Object.fromEntries(Object.entries(described).map(([name, description]) => [name, { type: 'string', description }]))
+  const properties = Object.fromEntries(
+    Object.entries(described).map(([name, description]) => [name, { type: 'string', description }]),
+  )
   return { type: 'object', properties }
 }

@@ -46,7 +46,13 @@ describe('queueing', () => {
     expect(new Set(done).size).toBe(50)
     expect(attempts).toEqual([1, 2, 3])
     const [letter] = await deadLetters(bus, 'mail')
-    expect(letter).toMatchObject({ kind: 'job', name: 'send', reason: 'no such mailbox', attempts: 3, payload: '{"to":"bad"}' })
+    expect(letter).toMatchObject({
+      kind: 'job',
+      name: 'send',
+      reason: 'no such mailbox',
+      attempts: 3,
+      payload: '{"to":"bad"}',
+    })
     broken = false
     await redrive(bus, 'mail')
     await until(() => done.includes('bad'))
@@ -55,7 +61,13 @@ describe('queueing', () => {
   })
 
   it('refuses a second job of a unique key, and takes it when the first is done; delays a job', async () => {
-    const tasks = contract('tasks', { version: '1.0.0', jobs: { run: { payload: z.object({ key: z.string() }), unique: 'key' }, later: { payload: z.object({ n: z.number() }) } } })
+    const tasks = contract('tasks', {
+      version: '1.0.0',
+      jobs: {
+        run: { payload: z.object({ key: z.string() }), unique: 'key' },
+        later: { payload: z.object({ n: z.number() }) },
+      },
+    })
     const api = client(bus, tasks)
     await api.run.enqueue({ key: 'a' })
     await expect(api.run.enqueue({ key: 'a' })).rejects.toMatchObject({ code: 'ALREADY_QUEUED' })
@@ -64,7 +76,15 @@ describe('queueing', () => {
     const before = Date.now()
     await api.later.enqueue({ n: 1 }, { delayMs: 1_000 })
     let at = 0
-    await using _ = await serve(bus, service(tasks, { run: ({ key }) => void done.push(key), later: () => { at = Date.now() } }))
+    await using _ = await serve(
+      bus,
+      service(tasks, {
+        run: ({ key }) => void done.push(key),
+        later: () => {
+          at = Date.now()
+        },
+      }),
+    )
     await until(() => done.length === 2 && at > 0)
     expect(done.sort()).toEqual(['a', 'b'])
     expect(at - before).toBeGreaterThanOrEqual(1_000)
@@ -118,7 +138,11 @@ describe('publish/subscribe', () => {
       }),
     )
     await until(async () => seen.includes(1) && (await deadLetters(bus, 'reader').catch(() => [])).length === 1)
-    expect((await deadLetters(bus, 'reader'))[0]).toMatchObject({ kind: 'event', code: 'POISON', reason: 'cannot read 2' })
+    expect((await deadLetters(bus, 'reader'))[0]).toMatchObject({
+      kind: 'event',
+      code: 'POISON',
+      reason: 'cannot read 2',
+    })
     broken = false
     await redrive(bus, 'reader')
     await until(() => seen.includes(2))

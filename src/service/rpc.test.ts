@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { type Bus, connect, embeddedNats, type EmbeddedNats, MyelinError } from '../bus/index.ts'
+import { type Bus, connect, type EmbeddedNats, embeddedNats, MyelinError } from '../bus/index.ts'
 import { contract, stream } from '../contract/index.ts'
 import { client, serve, service } from './index.ts'
 
@@ -8,7 +8,11 @@ const calc = contract('calc', {
   version: '1.0.0',
   endpoints: {
     add: { in: z.object({ a: z.number(), b: z.number() }), out: z.number(), idempotent: true },
-    divide: { in: z.object({ a: z.number(), b: z.number() }), out: z.number(), errors: { BY_ZERO: z.object({ a: z.number() }) } },
+    divide: {
+      in: z.object({ a: z.number(), b: z.number() }),
+      out: z.number(),
+      errors: { BY_ZERO: z.object({ a: z.number() }) },
+    },
     broken: { in: z.object({}), out: z.number() },
     rubbish: { in: z.object({}), out: z.number() },
     hang: { in: z.object({}), out: z.number(), timeoutMs: 200 },
@@ -50,7 +54,11 @@ const calcService = service(calc, {
   },
 })
 
-const codeOf = (promise: Promise<unknown>) => promise.then(() => 'none', (error) => (error instanceof MyelinError ? error.code : String(error)))
+const codeOf = (promise: Promise<unknown>) =>
+  promise.then(
+    () => 'none',
+    (error) => (error instanceof MyelinError ? error.code : String(error)),
+  )
 
 describe('request/reply', () => {
   it('answers typed calls', async () => {

@@ -7,6 +7,8 @@ import {
   type ContractDefinition,
   cancelSubject,
   durationMs,
+  type EndpointDefinition,
+  type JobDefinition,
   jobStream,
   jobSubject,
 } from '../contract/index.ts'
@@ -62,10 +64,22 @@ interface ServiceParts<State, Config> {
  *
  * @throws MyelinError INVALID_CONTRACT when a handler is missing or has no endpoint
  */
-export function service<Definition extends ContractDefinition, State = undefined, Config = unknown>(
-  contract: Contract<Definition>,
-  definition: ServiceParts<State, Config> & Handlers<Definition, NoInfer<State>, NoInfer<Config>>,
-): Unit<Config> & { readonly contract: Contract<Definition> } {
+export function service<
+  Endpoints extends Readonly<Record<string, EndpointDefinition>> = Record<never, never>,
+  Jobs extends Readonly<Record<string, JobDefinition>> = Record<never, never>,
+  State = undefined,
+  Config = unknown,
+>(
+  // inferred part by part: handlers are typed from their context only when they map over a type parameter itself
+  contract: {
+    readonly name: string
+    readonly definition: Omit<ContractDefinition, 'endpoints' | 'jobs'> & {
+      readonly endpoints?: Endpoints
+      readonly jobs?: Jobs
+    }
+  },
+  definition: ServiceParts<State, Config> & Handlers<Endpoints, Jobs, State, Config>,
+): Unit<Config> & { readonly contract: Contract } {
   const parts = definition as unknown as ServiceParts<State, Config> & Record<string, unknown>
   checkHandlers(contract, parts)
   return {

@@ -1,6 +1,5 @@
 // The types that flow from a contract: what its client offers and what its handlers must be.
 import type {
-  Contract,
   ContractDefinition,
   EndpointDefinition,
   EventDefinition,
@@ -64,9 +63,15 @@ export type StreamClient<Endpoint extends EndpointDefinition, Item> = (
 export type EndpointClient<Endpoint extends EndpointDefinition> =
   Endpoint['out'] extends StreamOf<infer Item> ? StreamClient<Endpoint, OutputOf<Item>> : UnaryClient<Endpoint>
 
-type Endpoints<Definition extends ContractDefinition> = NonNullable<Definition['endpoints']>
-type Events<Definition extends ContractDefinition> = NonNullable<Definition['events']>
-type Jobs<Definition extends ContractDefinition> = NonNullable<Definition['jobs']>
+// A part that a contract leaves out has no names (NonNullable alone would give it every name there is).
+type Part<Definition, Name extends string, Item> = Definition extends { readonly [K in Name]: infer Found }
+  ? Found extends Readonly<Record<string, Item>>
+    ? Found
+    : Record<never, never>
+  : Record<never, never>
+type Endpoints<Definition extends ContractDefinition> = Part<Definition, 'endpoints', EndpointDefinition>
+type Events<Definition extends ContractDefinition> = Part<Definition, 'events', EventDefinition>
+type Jobs<Definition extends ContractDefinition> = Part<Definition, 'jobs', JobDefinition>
 
 /** A typed client: a function per endpoint, `publish`/`subscribe` per event, `enqueue` per job. */
 export type Client<Definition extends ContractDefinition> = {
@@ -107,15 +112,19 @@ export type JobHandler<Job extends JobDefinition, State, Config> = (
   context: HandlerContext<State, Config>,
 ) => unknown
 
-/** A handler for every endpoint and job of the contract. */
-export type Handlers<Definition extends ContractDefinition, State, Config> = {
-  readonly [Name in keyof Endpoints<Definition>]: Endpoints<Definition>[Name] extends EndpointDefinition
-    ? EndpointHandler<Endpoints<Definition>[Name], State, Config>
-    : never
+/** A handler for every endpoint and job of a contract. */
+export type Handlers<
+  Endpoints extends Readonly<Record<string, EndpointDefinition>>,
+  Jobs extends Readonly<Record<string, JobDefinition>>,
+  State,
+  Config,
+> = {
+  // NoInfer piece by piece: around the whole it would keep `setup` from telling the handlers their state
+  readonly [Name in keyof NoInfer<Endpoints>]: EndpointHandler<
+    NoInfer<Endpoints>[Name],
+    NoInfer<State>,
+    NoInfer<Config>
+  >
 } & {
-  readonly [Name in keyof Jobs<Definition>]: Jobs<Definition>[Name] extends JobDefinition
-    ? JobHandler<Jobs<Definition>[Name], State, Config>
-    : never
+  readonly [Name in keyof NoInfer<Jobs>]: JobHandler<NoInfer<Jobs>[Name], NoInfer<State>, NoInfer<Config>>
 }
-
-export type DefinitionOf<C> = C extends Contract<infer Definition> ? Definition : never
