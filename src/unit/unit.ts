@@ -23,7 +23,10 @@ export interface RunningUnit {
   drain(): Promise<void>
   /** Counters since start, for summaries and metrics. */
   stats?(): Record<string, number>
-  /** Resolves when the unit's work has come to its own end; units that run for ever have none. */
+  /**
+   * Resolves when the unit's work has come to its own end (units that run for ever have none); rejects when it has
+   * failed for good and must be started again.
+   */
   readonly done?: Promise<void>
 }
 

@@ -107,6 +107,11 @@ export class StreamWriter {
     return this.#change().then(() => this.ready())
   }
 
+  /** Sends what was added without waiting for its batch to fill. */
+  send(): void {
+    if (this.#filling.length > 0 && !this.#failed) this.#close()
+  }
+
   /** Sends what was added and resolves when all of it is stored. @throws MyelinError WRONG_SEQUENCE, … */
   async flush(): Promise<void> {
     if (this.#filling.length > 0) this.#close()

@@ -1,0 +1,84 @@
+// Side effects of a program: jobs, calls, anything outside. At least once: one is started for every value, tried again
+// until it succeeds, and a checkpoint moves past an input only when all its effects succeeded. After a crash the effects
+// since the last checkpoint run again; give them an id by which the other end tells what it has already.
+import { type Bus, MyelinError, messageOf } from '../bus/index.ts'
+import type { Logger } from '../unit/index.ts'
+
+/** What became of an effect; `duplicate`: the other end had it already. */
+export interface EffectOutcome {
+  readonly duplicate?: boolean
+}
+
+/** Something to be done outside for every value of a side line. */
+export interface Effect<T> {
+  readonly name: string
+  /** Called once at start; gives back what to do for each value. */
+  open(host: { bus: Bus; log: Logger }): (value: T) => Promise<EffectOutcome | undefined>
+}
+
+/** An effect of a program; its values' type was checked where it was attached. */
+export type EffectPlan = Effect<never>
+
+// These say that the value can never be taken; anything else says that the other end cannot take it now.
+const poison = new Set(['INVALID_INPUT', 'MALFORMED_PAYLOAD', 'PAYLOAD_TOO_LARGE'])
+const maxInFlight = 256
+
+/** The effects under way: bounded, repeated until they succeed. */
+export class Effects {
+  readonly #run: readonly ((value: never) => Promise<EffectOutcome | undefined>)[]
+  readonly #names: readonly string[]
+  readonly #log: Logger
+  readonly #underWay = new Set<Promise<void>>()
+  readonly #onPoison: (error: unknown) => void
+  #stopped = false
+  #told = false
+  done = 0
+  duplicates = 0
+
+  constructor(effects: readonly EffectPlan[], host: { bus: Bus; log: Logger }, onPoison: (error: unknown) => void) {
+    this.#run = effects.map((effect) => effect.open(host))
+    this.#names = effects.map((effect) => effect.name)
+    this.#log = host.log
+    this.#onPoison = onPoison
+  }
+
+  start(effect: number, value: unknown): void {
+    const promise = this.#try(effect, value as never).finally(() => this.#underWay.delete(promise))
+    this.#underWay.add(promise)
+  }
+
+  /** Undefined while there is room, else a promise to await before starting more. */
+  ready(): Promise<void> | undefined {
+    return this.#underWay.size < maxInFlight ? undefined : Promise.race(this.#underWay)
+  }
+
+  /** Resolves when all effects started so far have succeeded. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#underWay)
+  }
+
+  /** No more tries; what has not succeeded will be started again by the next instance. */
+  stop(): void {
+    this.#stopped = true
+  }
+
+  async #try(effect: number, value: never): Promise<void> {
+    for (let waitMs = 100; ; waitMs = Math.min(waitMs * 2, 5_000)) {
+      try {
+        const outcome = await this.#run[effect]!(value)
+        this.done += 1
+        if (outcome?.duplicate) this.duplicates += 1
+        this.#told = false
+        return
+      } catch (error) {
+        if (error instanceof MyelinError && poison.has(error.code)) return this.#onPoison(error)
+        // a checkpoint waits for this one for ever: after a stop that is what it should do
+        if (this.#stopped) return new Promise<never>(() => undefined)
+        if (!this.#told)
+          this.#log.warn({ err: error }, `${this.#names[effect]} fails and is tried again: ${messageOf(error)}`)
+        this.#told = true
+      }
+      await new Promise((resolve) => setTimeout(resolve, waitMs))
+    }
+  }
+}
