@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { parse } from 'csv-parse/sync'
 import { service } from 'myelin/service'
 import { z } from 'zod'
-import { Airport, airports } from '../contracts/airports.ts'
+import { type Airport, airports } from '../contracts/airports.ts'
 import { airportsFile } from './data.ts'
 
 export default service(airports, {

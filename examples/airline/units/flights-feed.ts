@@ -46,7 +46,6 @@ export default defineUnit<Config>({
 })
 
 class Feed {
-  readonly #host: UnitHost<Config>
   readonly #file: FlightsFile
   readonly #writer: StreamWriter
   readonly #encode: (flight: Flight) => { subject: string; data: Uint8Array; headerLines: string }
@@ -81,7 +80,6 @@ class Feed {
   }
 
   private constructor(host: UnitHost<Config>, file: FlightsFile, writer: StreamWriter) {
-    this.#host = host
     this.#file = file
     this.#writer = writer
     this.total = file.total

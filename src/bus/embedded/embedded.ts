@@ -122,7 +122,7 @@ class Embedded implements EmbeddedNats {
   async #run(ports: Ports): Promise<void> {
     const configPath = join(this.storeDir, 'myelin-server.conf')
     await writeFile(configPath, serverConfig(this.#options, this.storeDir, ports), { mode: 0o600 })
-    this.#process = await startServer(this.#binary, configPath, this.storeDir)
+    this.#process = await startServer(this.#binary, configPath, this.storeDir, this.#options.memoryLimitBytes)
     await this.#lock.update(this.#process.pid, this.#process.url)
     void this.#process.ended.then((reason) => this.#died(reason))
   }

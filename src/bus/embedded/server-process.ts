@@ -30,11 +30,16 @@ export async function startServer(
   binary: string,
   configPath: string,
   portsDir: string,
+  memoryLimitBytes?: number,
   timeoutMs = 20_000,
 ): Promise<ServerProcess> {
   await removePortsFiles(portsDir)
   // a session of its own: Ctrl-C in the terminal must not end the server before its units have drained
-  const child: ChildProcess = spawn(binary, ['-c', configPath], { stdio: ['ignore', 'ignore', 'pipe'], detached: true })
+  const child: ChildProcess = spawn(binary, ['-c', configPath], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    detached: true,
+    env: memoryLimitBytes === undefined ? process.env : { GOMEMLIMIT: String(memoryLimitBytes), ...process.env },
+  })
   const lines: string[] = []
   child.stderr?.setEncoding('utf8')
   child.stderr?.on('data', (text: string) => {

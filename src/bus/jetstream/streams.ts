@@ -61,13 +61,30 @@ export async function ensureStream(bus: Bus, spec: StreamSpec): Promise<void> {
 }
 
 /** What the server knows of a stream, or undefined if there is none. @throws MyelinError JETSTREAM_DISABLED */
-export async function streamInfo(bus: Bus, name: string): Promise<StreamInfo | undefined> {
+export async function streamInfo(
+  bus: Bus,
+  name: string,
+  options: { /** count messages per subject that fits this filter */ subjects?: string } = {},
+): Promise<StreamInfo | undefined> {
   try {
-    return await (await manager(bus)).streams.info(name)
+    return await (await manager(bus)).streams.info(
+      name,
+      options.subjects === undefined ? undefined : { subjects_filter: options.subjects },
+    )
   } catch (error) {
     const mapped = apiFailure(error, `stream ${name}`)
     if (mapped.code === 'STREAM_NOT_FOUND') return undefined
     throw mapped
+  }
+}
+
+/** Removes a stream and all it holds; nothing happens if there is none. */
+export async function removeStream(bus: Bus, name: string): Promise<void> {
+  try {
+    await (await manager(bus)).streams.delete(name)
+  } catch (error) {
+    const mapped = apiFailure(error, `stream ${name}`)
+    if (mapped.code !== 'STREAM_NOT_FOUND') throw mapped
   }
 }
 

@@ -62,7 +62,7 @@ export class StreamWriter {
 
   /** Use {@link streamWriter}. */
   constructor(bus: Bus, stream: string, lastSequence: number, options: WriterOptions) {
-    const batchSize = options.batchSize ?? 500
+    const batchSize = options.batchSize ?? 1000
     if (!(batchSize >= 1 && batchSize <= 1000))
       throw failure('INVALID_OPTION', `batchSize: expected 1 to 1000, got ${batchSize}`)
     this.#bus = bus

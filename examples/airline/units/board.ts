@@ -1,0 +1,54 @@
+// The airline's board: the SSE gateway with one page on it.
+import { readFile } from 'node:fs/promises'
+import { extname, join } from 'node:path'
+import { failure } from 'myelin/bus'
+import { client } from 'myelin/service'
+import { fromEvent, fromView, sseGateway } from 'myelin/sse'
+import { view } from 'myelin/stream'
+import { airports } from '../contracts/airports.ts'
+import { flights, Speed } from '../contracts/flights.ts'
+import { rebooking } from '../contracts/rebooking.ts'
+
+const pages = join(import.meta.dirname, '../board/dist')
+const types: Record<string, string> = {
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript',
+  '.css': 'text/css',
+  '.svg': 'image/svg+xml',
+  '.json': 'application/json',
+}
+
+export default sseGateway({
+  name: 'board',
+  description: 'Delays, progress and rebookings for browsers, and the page that shows them.',
+  streams: {
+    delays: fromView(view('delays', { key: 'origin' })),
+    progress: fromEvent(flights, 'progress'),
+    rebooked: fromEvent(rebooking, 'done'),
+  },
+  routes: (app, { bus }) => {
+    const feed = client(bus, flights, { caller: 'board' })
+    const directory = client(bus, airports, { caller: 'board' })
+
+    app.get('/speed', () => feed.speed({}))
+    app.post<{ Body: { speed?: unknown } }>('/speed', (request) => {
+      const parsed = Speed.safeParse(request.body?.speed)
+      if (!parsed.success) throw failure('INVALID_INPUT', "speed: expected a number from 0 to 1,000,000 or 'max'")
+      return feed.speed({ speed: parsed.data })
+    })
+    app.get<{ Params: { iata: string } }>('/airports/:iata', (request) => directory.get({ iata: request.params.iata }))
+
+    const file = async (path: string, reply: { type(type: string): unknown }) => {
+      const content = await readFile(join(pages, path)).catch(() => {
+        throw failure('FILE_NOT_FOUND', `the page is not built: run \`npm run build\` (${path})`)
+      })
+      reply.type(types[extname(path)] ?? 'application/octet-stream')
+      return content
+    }
+    app.get('/', (_request, reply) => file('index.html', reply))
+    app.get<{ Params: { name: string } }>('/assets/:name', (request, reply) => {
+      if (!/^[\w.-]+$/.test(request.params.name)) throw failure('INVALID_INPUT', 'no such file')
+      return file(join('assets', request.params.name), reply)
+    })
+  },
+})

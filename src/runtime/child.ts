@@ -1,0 +1,72 @@
+// What runs in a unit's own process: one connection, one unit, told by its parent what to start. It drains on SIGTERM,
+// when asked, and when its parent is gone.
+import { connect, MyelinError, messageOf } from '../bus/index.ts'
+import { createLogger } from '../unit/index.ts'
+import { startHere } from './in-process.ts'
+import type { FromChild, ToChild } from './isolated.ts'
+import { loadUnit } from './load.ts'
+
+const send = (message: FromChild) => {
+  if (process.connected) process.send?.(message, () => undefined) // a parent that is gone has no use for it
+}
+const statsEveryMs = 500
+
+process.once('message', async (message: ToChild) => {
+  if (message.type !== 'start') return
+  const { unit: name, instance, site, use, folder, config } = message
+  const log = createLogger({ unit: name, instance })
+  const tell = (error: unknown) =>
+    send({
+      type: 'failed',
+      code: error instanceof MyelinError ? error.code : 'UNIT_FAILED',
+      message: messageOf(error),
+    })
+  try {
+    const unit = await loadUnit(use, folder, `units.${name}`)
+    const bus = await connect({ ...message.connect, name: `${name}.${instance}` })
+    const life = await startHere(unit, { bus, config, unit: name, instance, site, log })
+    const report = () =>
+      send({ type: 'stats', stats: life.stats(), maxRssBytes: process.resourceUsage().maxRSS * 1024 })
+    const timer = setInterval(report, statsEveryMs)
+    let leaving = false
+    const leave = async () => {
+      if (leaving) return
+      leaving = true
+      clearInterval(timer)
+      try {
+        await life.drain()
+        report()
+        await bus.close()
+        process.exit(0)
+      } catch (error) {
+        tell(error)
+        process.exit(1)
+      }
+    }
+    process.on('message', (next: ToChild) => {
+      if (next.type === 'drain') void leave()
+    })
+    process.on('SIGTERM', leave)
+    // Ctrl-C reaches the whole group: the parent says when
+    process.on('SIGINT', () => undefined)
+    process.on('disconnect', leave)
+    void life.finished.then(() => {
+      report()
+      send({ type: 'finished' })
+    })
+    void life.failed.then((error) => {
+      tell(error)
+      process.exit(1)
+    })
+    bus.closed().then((error) => {
+      if (leaving) return
+      tell(error ?? new Error('the connection closed'))
+      process.exit(1)
+    })
+    report()
+    send({ type: 'ready', kind: unit.kind })
+  } catch (error) {
+    tell(error)
+    process.exit(1)
+  }
+})

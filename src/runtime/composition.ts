@@ -1,0 +1,131 @@
+// A composition names the units of an enterprise, where their code is and how they run. It is data, checked at once as a
+// whole: every wrong key is named with its path, what was expected there, and what may have been meant.
+import { z } from 'zod'
+import { failure } from '../bus/index.ts'
+import { isUnit, type Unit } from '../unit/index.ts'
+
+const name = z.string().regex(/^[a-zA-Z][a-zA-Z0-9_-]*$/, 'expected a name: a letter, then letters, digits, - and _')
+
+const unitSchema = z.strictObject({
+  use: z
+    .union([z.string().min(1), z.custom<Unit>(isUnit)], { error: 'expected the path of a module or a unit' })
+    .describe('a module whose default export is a unit (path relative to this file), or the unit itself'),
+  config: z.record(z.string(), z.unknown()).default({}).describe("the unit's configuration, checked by its own schema"),
+  replicas: z.number().int().min(0).max(1_000).default(1).describe('running copies'),
+  isolation: z
+    .enum(['none', 'process'])
+    .default('none')
+    .describe("'process': each copy in a process of its own, restarted when it dies"),
+  site: name.optional().describe('where it runs; absent: everywhere'),
+})
+
+const schema = z.strictObject({
+  name: name.describe('of the whole'),
+  sites: z
+    .record(
+      name,
+      z.strictObject({
+        cloud: z.string().optional(),
+        region: z.string().optional(),
+        at: z
+          .tuple([z.number().min(-90).max(90), z.number().min(-180).max(180)])
+          .optional()
+          .describe('latitude, longitude'),
+      }),
+    )
+    .default({}),
+  units: z.record(name, unitSchema).refine((units) => Object.keys(units).length > 0, 'expected at least one unit'),
+})
+
+/** A composition as written. */
+export type CompositionSpec = z.input<typeof schema>
+/** A checked composition. */
+export type Composition = z.output<typeof schema>
+export type UnitSpec = Composition['units'][string]
+
+/** For editors: the JSON Schema of `myelin.yaml`. */
+export const compositionJsonSchema = () => z.toJSONSchema(schema, { unrepresentable: 'any', io: 'input' })
+
+/**
+ * Types a composition file; the checks run when it is loaded.
+ *
+ * @example
+ * export default defineComposition({
+ *   name: 'airline',
+ *   units: { airports: { use: './units/airports.ts', replicas: 2 }, delays: { use: './units/delays.ts', isolation: 'process' } },
+ * })
+ */
+export function defineComposition(composition: CompositionSpec): CompositionSpec {
+  return composition
+}
+
+/** @throws MyelinError INVALID_COMPOSITION, naming every wrong key */
+export function parseComposition(value: unknown, file: string): Composition {
+  const result = schema.safeParse(value)
+  if (!result.success) {
+    const told = flatten(result.error.issues).map(({ path, message }) => `${path || 'the file'}: ${message}`)
+    throw failure('INVALID_COMPOSITION', `${file}\n  ${told.join('\n  ')}`, { data: { file, issues: told } })
+  }
+  const composition = result.data
+  for (const [unit, { site, use, isolation }] of Object.entries(composition.units)) {
+    if (site !== undefined && !(site in composition.sites)) {
+      throw failure(
+        'INVALID_COMPOSITION',
+        `${file}\n  units.${unit}.site: "${site}" is not one of the sites (${Object.keys(composition.sites).join(', ') || 'there are none'})`,
+      )
+    }
+    if (isolation === 'process' && typeof use !== 'string') {
+      throw failure(
+        'INVALID_COMPOSITION',
+        `${file}\n  units.${unit}.use: a unit in a process of its own is named by its module's path, not given itself`,
+      )
+    }
+  }
+  return composition
+}
+
+interface Issue {
+  readonly path: string
+  readonly message: string
+}
+
+function flatten(issues: readonly z.core.$ZodIssue[]): Issue[] {
+  return issues.map((issue) => {
+    const path = issue.path.map(String).join('.')
+    if (issue.code === 'unrecognized_keys') {
+      const known = path.startsWith('units.') ? Object.keys(unitSchema.shape) : Object.keys(schema.shape)
+      const hints = issue.keys.map((key) => {
+        const near = nearest(key, known)
+        return near
+          ? `unknown key "${key}"; did you mean "${near}"?`
+          : `unknown key "${key}"; known: ${known.join(', ')}`
+      })
+      return { path, message: hints.join('; ') }
+    }
+    return { path, message: issue.message }
+  })
+}
+
+/** The known word at most two letters away. */
+export function nearest(word: string, known: readonly string[]): string | undefined {
+  let best: string | undefined
+  let bestDistance = 3
+  for (const candidate of known) {
+    const distance = editDistance(word.toLowerCase(), candidate.toLowerCase())
+    if (distance < bestDistance) [best, bestDistance] = [candidate, distance]
+  }
+  return best
+}
+
+/** Levenshtein distance. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      next[j] = Math.min(next[j - 1]! + 1, row[j]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1))
+    }
+    row = next
+  }
+  return row[b.length]!
+}

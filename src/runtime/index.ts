@@ -1,0 +1,13 @@
+// From a composition file to running units: one lifecycle, supervised.
+export {
+  type Composition,
+  type CompositionSpec,
+  compositionJsonSchema,
+  defineComposition,
+  nearest,
+  parseComposition,
+  type UnitSpec,
+} from './composition.ts'
+export type { InstanceState, InstanceStatus } from './instance.ts'
+export { compositionFiles, type LoadedComposition, loadComposition } from './load.ts'
+export { type Running, type UpOptions, up } from './up.ts'
