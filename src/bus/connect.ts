@@ -26,6 +26,9 @@ export async function connect(options: ConnectOptions = {}): Promise<Bus> {
   const storeDir = options.storeDir ?? '.myelin/nats'
   const running = await runningServer(storeDir)
   if (running) return open([running.url], options)
+  if (options.embed === false) {
+    throw failure('SERVER_UNREACHABLE', `no server is named (NATS_URL) and none runs in this folder (${storeDir})`)
+  }
   const server = await embeddedNats({ storeDir })
   try {
     return await open([server.url], options, () => server.stop())

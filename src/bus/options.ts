@@ -36,6 +36,8 @@ export interface ConnectOptions {
   maxPendingBytes?: number
   /** Features that must be there; checked at connect. */
   requires?: { jetstream?: boolean; version?: string }
+  /** `false`: do not start a server here when none is named and none runs; fail with SERVER_UNREACHABLE. */
+  embed?: boolean
   /** Where an embedded server keeps its data when one is started. Default `.myelin/nats` in this folder. */
   storeDir?: string
 }

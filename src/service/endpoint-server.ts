@@ -176,7 +176,16 @@ export class EndpointServer {
     if (isStream(this.endpoint.out)) {
       const credit = Number(headers.get(header.stream) ?? Number.POSITIVE_INFINITY)
       sendStream(
-        { scope: this.#scope, out: this.#out, where: this.#where, codec, context, reply: message.reply ?? '', credit },
+        {
+          scope: this.#scope,
+          endpoint: this.endpoint,
+          out: this.#out,
+          where: this.#where,
+          codec,
+          context,
+          reply: message.reply ?? '',
+          credit,
+        },
         output,
       ).then(
         () => this.#done(message, context, started, span),
@@ -259,7 +268,7 @@ export class EndpointServer {
     span: Traced | undefined,
     streamed = false,
   ): void {
-    const told = publicError(error, this.#where)
+    const told = publicError(error, this.#where, this.endpoint)
     if (told.code === 'INTERNAL')
       this.#scope.log.error(
         { err: error, endpoint: this.name, traceparent: context.trace?.traceparent },

@@ -16,9 +16,9 @@ interface ErrorBody {
 }
 
 /** What may leave the service: its own refusals and declared errors as they are; of anything else only that it failed. */
-export function publicError(error: unknown, where: string): MyelinError {
-  if (error instanceof DeclaredError) return error
-  // an error of a nested call is this service's internal affair
+export function publicError(error: unknown, where: string, endpoint: EndpointDefinition): MyelinError {
+  // an error of a nested call is this service's internal affair, unless its own contract declares it as well
+  if (error instanceof DeclaredError && Object.hasOwn(endpoint.errors ?? {}, error.code)) return error
   if (error instanceof RefusalError) return error
   return failure('INTERNAL', `${where} failed`, { cause: error })
 }

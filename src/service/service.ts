@@ -1,7 +1,7 @@
 // service(): a contract and its handlers become a unit that any host can run. All business and routing logic is in the
 // handlers; everything around them (subjects, balancing, deadlines, retries, discovery, drain) is here.
 import type { StandardSchemaV1 } from '@standard-schema/spec'
-import { type Bus, failure, header } from '../bus/index.ts'
+import { type Bus, failure } from '../bus/index.ts'
 import {
   type Contract,
   type ContractDefinition,
@@ -13,10 +13,11 @@ import {
   jobSubject,
 } from '../contract/index.ts'
 import type { Logger, RunningUnit, Unit, UnitHost } from '../unit/index.ts'
+import { announce } from './announce.ts'
 import { client } from './client.ts'
 import { type EventListener, type Listening, listen, sum } from './consume.ts'
 import type { Scope } from './context.ts'
-import { announce } from './discovery.ts'
+import { offersMetadata } from './discover.ts'
 import { EndpointServer, type InFlight } from './endpoint-server.ts'
 import { type Handle, type Middleware, withMiddleware } from './middleware.ts'
 import { ensureContractStreams, jobSubjects } from './streams.ts'
@@ -188,7 +189,7 @@ async function start<State, Config>(
     contract,
     instance,
     endpoints,
-    metadata: { unit: host.unit, site: host.site, [header.caller]: contract.name },
+    metadata: { unit: host.unit, site: host.site, ...offersMetadata(contract) },
     data: (name) => ({ in_flight: endpoints.find((endpoint) => endpoint.name === name)?.running ?? 0 }),
   })
   await bus.flush() // the server knows of all subscriptions before the unit is ready

@@ -1,13 +1,14 @@
 // Streamed replies, the handler's side: items leave as the caller's credit allows. See stream-call.ts for the protocol.
 import { createInbox } from '@nats-io/nats-core'
 import { type Codec, failure, header, headerLine } from '../bus/index.ts'
-import { parse, type Schema } from '../contract/index.ts'
+import { type EndpointDefinition, parse, type Schema } from '../contract/index.ts'
 import type { HandlerContext, Scope } from './context.ts'
 import { encodeError, publicError, refusal } from './errors.ts'
 import { streamBeatMs, streamSilenceMs } from './stream-call.ts'
 
 interface StreamedReply {
   readonly scope: Scope
+  readonly endpoint: EndpointDefinition
   readonly out: Schema
   readonly where: string
   readonly codec: Codec
@@ -64,7 +65,7 @@ export async function sendStream(stream: StreamedReply, output: unknown): Promis
     if (!context.ended) bus.publish(reply, new Uint8Array(0), `${header.stream}:end ${sent}\r\n`)
     else if (context.signal.reason?.code === 'DEADLINE_EXCEEDED') throw refusal(context.signal.reason)
   } catch (error) {
-    const { data, headerLines } = encodeError(publicError(error, where))
+    const { data, headerLines } = encodeError(publicError(error, where, stream.endpoint))
     if (bus.connected) bus.publish(reply, data, `${header.stream}:end ${sent}\r\n${headerLines}`)
     throw error
   } finally {

@@ -24,7 +24,12 @@ export interface Progress {
 }
 
 export interface Rebooked {
-  readonly flight: { readonly id: number; readonly delay: number; readonly origin: string; readonly destination: string }
+  readonly flight: {
+    readonly id: number
+    readonly delay: number
+    readonly origin: string
+    readonly destination: string
+  }
   readonly alternatives: readonly string[]
 }
 

@@ -76,6 +76,8 @@ function endpointMetadata(contract: Contract, name: string, idempotent: boolean)
   const metadata: Record<string, string> = {
     idempotent: String(idempotent),
     streamed: String('stream' in endpoint.out),
+    ...(endpoint.errors ? { errors: Object.keys(endpoint.errors).join(',') } : {}),
+    ...(endpoint.claimCheck ? { claim_check: 'true' } : {}),
   }
   const request = jsonSchemaOf(endpoint.in)
   const response = jsonSchemaOf(out)

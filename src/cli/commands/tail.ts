@@ -1,0 +1,146 @@
+// myelin tail: what goes by on a subject, an event, a view or any stream, a line each.
+import type { Command } from 'commander'
+import {
+  type Bus,
+  failure,
+  type HeaderReader,
+  readHeaders,
+  readStream,
+  type StartPosition,
+  streamInfo,
+} from '../../bus/index.ts'
+import { eventStream } from '../../contract/index.ts'
+import { viewStream } from '../../stream/index.ts'
+import { type ConnectionFlags, interrupted, onBus, withConnection } from '../connection.ts'
+import { print, printJson } from '../text.ts'
+
+interface Flags extends ConnectionFlags {
+  from?: string
+  key?: string
+  limit?: string
+  headers?: boolean
+}
+
+export function addTail(program: Command): void {
+  withConnection(program.command('tail'))
+    .description('print messages as they come, or from an earlier position of what is stored')
+    .argument(
+      '<what>',
+      "an event (airports.closed), a view (view delays is 'view.delays'), a stream, or a subject with wildcards",
+    )
+    .option('--from <position>', "'start', 'new', a sequence, or a time (2026-11-01T00:00Z); stored messages only")
+    .option('--key <key>', 'only of this key')
+    .option('-n, --limit <count>', 'stop after so many')
+    .option('--headers', 'print headers as well')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  myelin tail flights.departed --from start --limit 5
+  myelin tail view.delays --key ATL
+  myelin tail 'evt.>'`,
+    )
+    .action(async (what: string, flags: Flags) => {
+      const limit = flags.limit === undefined ? Number.POSITIVE_INFINITY : Number(flags.limit)
+      if (!(limit > 0)) throw failure('INVALID_INPUT', `--limit: expected a number above 0, got "${flags.limit}"`)
+      const from = position(flags.from)
+      const signal = interrupted()
+      await onBus(flags, async (bus) => {
+        const source = await sourceOf(bus, what, flags.key)
+        const done = Promise.withResolvers<void>()
+        signal.addEventListener('abort', () => done.resolve())
+        let shown = 0
+        const show = (subject: string, data: Uint8Array, headers: HeaderReader, sequence: number | undefined) => {
+          if (shown >= limit) return
+          shown += 1
+          if (flags.json) {
+            printJson({
+              subject,
+              ...(sequence === undefined ? {} : { sequence }),
+              ...(flags.headers ? { headers: headers.all() } : {}),
+              data: decoded(data),
+            })
+          } else {
+            if (flags.headers) for (const [name, value] of Object.entries(headers.all())) print(`# ${name}: ${value}`)
+            print(`${sequence === undefined ? '' : `${sequence} `}${subject} ${Buffer.from(data).toString()}`)
+          }
+          if (shown >= limit) done.resolve()
+        }
+        if (source.stream) {
+          const reader = await readStream(bus, {
+            stream: source.stream,
+            ...(source.subject ? { subjects: [source.subject] } : {}),
+            from: from ?? 'new',
+            maxPending: 256,
+            onMessage: (message) => {
+              show(message.subject, message.data, message.headers, message.sequence)
+              reader.release()
+            },
+            onError: (error) => done.reject(error),
+          })
+          await done.promise
+          await reader.stop()
+          return
+        }
+        if (from !== undefined && from !== 'new') {
+          throw failure('INVALID_OPTION', `--from: "${what}" is not stored, there is only what comes from now on`)
+        }
+        const subscription = bus.subscribe(source.subject!, (message) => {
+          show(message.subject, message.data, readHeaders(message), undefined)
+        })
+        await done.promise
+        subscription.unsubscribe()
+      })
+    })
+}
+
+/** An event's stream where it has one, else its subject. */
+async function sourceOf(
+  bus: Bus,
+  what: string,
+  key: string | undefined,
+): Promise<{ stream?: string; subject?: string }> {
+  const [first = '', second = '', ...rest] = what.split('.')
+  const named = rest.length === 0 && second !== '' && !/[*>]/.test(what)
+  if (named && first === 'view') {
+    const stream = viewStream(second)
+    if (!(await streamInfo(bus, stream))) throw failure('STREAM_NOT_FOUND', `there is no view "${second}"`)
+    return { stream, subject: `view.${second}.${key ?? '*'}` }
+  }
+  if (named) {
+    const stream = eventStream(first, second)
+    const info = await streamInfo(bus, stream).catch(() => undefined)
+    if (info) return { stream, ...(key === undefined ? {} : { subject: `evt.${what}.${key}` }) }
+    return { subject: key === undefined ? `evt.${what}.>` : `evt.${what}.${key}`, ...(await bare(bus, first, second)) }
+  }
+  if (/^[A-Z][A-Z0-9_a-z-]*$/.test(what) && (await streamInfo(bus, what).catch(() => undefined)))
+    return { stream: what }
+  return { subject: what }
+}
+
+/** Events without a key have nothing after their name. */
+async function bare(bus: Bus, service: string, event: string): Promise<{ subject?: string }> {
+  const { discoverContract } = await import('../../service/index.ts')
+  const contract = await discoverContract(bus, service).catch(() => undefined)
+  const definition = contract?.definition.events?.[event]
+  return definition && definition.key === undefined ? { subject: `evt.${service}.${event}` } : {}
+}
+
+function position(typed: string | undefined): StartPosition | undefined {
+  if (typed === undefined) return undefined
+  if (typed === 'start' || typed === 'new') return typed
+  if (/^\d+$/.test(typed)) return { sequence: Number(typed) }
+  const timeMs = Date.parse(typed)
+  if (Number.isNaN(timeMs))
+    throw failure('INVALID_INPUT', `--from: expected start, new, a sequence or a time, got "${typed}"`)
+  return { timeMs }
+}
+
+function decoded(data: Uint8Array): unknown {
+  const text = Buffer.from(data).toString()
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}

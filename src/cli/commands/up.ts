@@ -1,0 +1,64 @@
+// myelin up: the composition of this folder.
+import type { Command } from 'commander'
+import { connect } from '../../bus/index.ts'
+import { compositionJsonSchema, type InstanceStatus, loadComposition, up } from '../../runtime/index.ts'
+import { type ConnectionFlags, connectOptions, interrupted, withConnection } from '../connection.ts'
+import { print, printJson, table } from '../text.ts'
+
+interface Flags extends ConnectionFlags {
+  only?: string
+  dryRun?: boolean
+  schema?: boolean
+}
+
+export function addUp(program: Command): void {
+  withConnection(program.command('up'))
+    .description('run a composition until Ctrl-C; without a server, on an embedded one')
+    .argument('[path]', 'myelin.config.ts, myelin.yaml, or a folder with one of them', '.')
+    .option('--only <units>', 'only these, separated by commas')
+    .option('--dry-run', 'check the file and say what would run')
+    .option('--schema', 'print the JSON Schema of composition files')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  myelin up\n  myelin up examples/airline --only airports,board\n  myelin up --dry-run --json',
+    )
+    .action(async (path: string, flags: Flags) => {
+      if (flags.schema) return printJson(compositionJsonSchema())
+      const loaded = await loadComposition(path)
+      const only = flags.only?.split(',').map((name) => name.trim())
+      if (flags.dryRun) {
+        const planned = Object.entries(loaded.composition.units)
+          .filter(([name]) => only === undefined || only.includes(name))
+          .map(([unit, { use, replicas, isolation }]) => ({
+            unit,
+            use: typeof use === 'string' ? use : use.name,
+            replicas,
+            isolation,
+          }))
+        if (flags.json) printJson(planned)
+        else
+          print(
+            table(
+              ['UNIT', 'USE', 'REPLICAS', 'ISOLATION'],
+              planned.map((p) => [p.unit, p.use, p.replicas, p.isolation]),
+            ),
+          )
+        return
+      }
+      const signal = interrupted()
+      await using bus = await connect({ ...connectOptions(flags), name: loaded.composition.name, embed: true })
+      const tell = (status: InstanceStatus) => {
+        if (flags.json) printJson(status)
+        else print(`${status.unit}.${status.instance} ${status.state}${status.error ? `: ${status.error}` : ''}`)
+      }
+      await using running = await up(bus, loaded, {
+        connect: { ...connectOptions(flags), servers: bus.url },
+        onChange: tell,
+        ...(only ? { only } : {}),
+      })
+      if (!flags.json) print(`${running.name} runs on ${bus.url}; Ctrl-C drains it`)
+      const asked = new Promise<undefined>((resolve) => signal.addEventListener('abort', () => resolve(undefined)))
+      const failed = await Promise.race([asked, running.failed])
+      if (failed) throw failed
+    })
+}

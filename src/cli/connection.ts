@@ -1,0 +1,63 @@
+// How every command reaches a server, and how it tells what went wrong.
+import { type Command, Option } from 'commander'
+import { type Bus, type ConnectOptions, connect, MyelinError } from '../bus/index.ts'
+import { DeclaredError } from '../service/index.ts'
+
+export interface ConnectionFlags {
+  server?: string
+  creds?: string
+  store?: string
+  json?: boolean
+}
+
+/** Adds --server, --creds and --json to a command. */
+export function withConnection(command: Command): Command {
+  return command
+    .addOption(
+      new Option('-s, --server <url>', 'NATS server; default: the embedded server that runs in this folder').env(
+        'NATS_URL',
+      ),
+    )
+    .addOption(new Option('--creds <file>', 'credentials file').env('NATS_CREDS'))
+    .option('--json', 'output for programs')
+}
+
+export function connectOptions(flags: ConnectionFlags): ConnectOptions {
+  return {
+    name: 'myelin-cli',
+    embed: false,
+    ...(flags.server ? { servers: flags.server } : {}),
+    ...(flags.creds ? { credsFile: flags.creds } : {}),
+  }
+}
+
+/** Runs `work` on a connection of its own, closed in any case. */
+export async function onBus<Result>(flags: ConnectionFlags, work: (bus: Bus) => Promise<Result>): Promise<Result> {
+  await using bus = await connect(connectOptions(flags))
+  return await work(bus)
+}
+
+/** Says what went wrong on stderr, as text or as one JSON object, and sets the exit code. */
+export function tellFailure(error: unknown, json: boolean): void {
+  if (json) {
+    const known = error instanceof MyelinError
+    const told = {
+      error: {
+        code: known ? error.code : 'INTERNAL',
+        message: error instanceof Error ? error.message : String(error),
+        ...(known && error.data !== undefined ? { data: error.data } : {}),
+      },
+    }
+    process.stderr.write(`${JSON.stringify(told)}\n`)
+  } else if (error instanceof DeclaredError) process.stderr.write(`${error.message} ${JSON.stringify(error.data)}\n`)
+  else if (error instanceof MyelinError) process.stderr.write(`${error.explain()}\n`)
+  else process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)
+  process.exitCode = 1
+}
+
+/** A signal that Ctrl-C aborts. */
+export function interrupted(): AbortSignal {
+  const controller = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => controller.abort())
+  return controller.signal
+}

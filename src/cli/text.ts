@@ -1,0 +1,60 @@
+// Reading what was typed and writing what is found.
+import { readFile } from 'node:fs/promises'
+import { text as readAll } from 'node:stream/consumers'
+import { failure, messageOf } from '../bus/index.ts'
+
+export function print(line: string): void {
+  process.stdout.write(`${line}\n`)
+}
+export const printJson = (value: unknown) => print(JSON.stringify(value))
+/** Readable for people at a terminal, a line each for programs. */
+export const printValue = (value: unknown, json: boolean | undefined) =>
+  print(JSON.stringify(value, undefined, json || !process.stdout.isTTY ? undefined : 2))
+
+/** Columns as wide as they need to be. */
+export function table(head: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
+  const lines = [head, ...rows].map((row) => row.map(String))
+  const widths = head.map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0)))
+  return lines
+    .map((line) =>
+      line
+        .map((cell, column) => cell.padEnd(widths[column]!))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n')
+}
+
+/** A payload as typed: JSON text, `@file`, or `-` for stdin. @throws MyelinError INVALID_INPUT, FILE_NOT_FOUND */
+export async function payload(typed: string | undefined): Promise<unknown> {
+  if (typed === undefined) return {}
+  const source =
+    typed === '-'
+      ? await readAll(process.stdin)
+      : typed.startsWith('@')
+        ? await readFile(typed.slice(1), 'utf8').catch((cause) => {
+            throw failure('FILE_NOT_FOUND', `${typed.slice(1)} cannot be read`, { cause })
+          })
+        : typed
+  try {
+    return JSON.parse(source)
+  } catch (cause) {
+    throw failure('INVALID_INPUT', `the payload is not JSON: ${messageOf(cause)}; for example '{"iata":"ATL"}'`, {
+      cause,
+    })
+  }
+}
+
+/** `airports.get` in its two parts. @throws MyelinError INVALID_INPUT */
+export function twoParts(name: string, form: string): [string, string] {
+  const [first, second, ...rest] = name.split('.')
+  if (!first || !second || rest.length > 0) throw failure('INVALID_INPUT', `"${name}": expected ${form}`)
+  return [first, second]
+}
+
+/** Milliseconds from `500ms`, `2s`, `1m`, or a bare number. @throws MyelinError INVALID_INPUT */
+export function milliseconds(typed: string): number {
+  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(typed)
+  if (!match) throw failure('INVALID_INPUT', `"${typed}": expected a duration like 500ms or 2s`)
+  return Number(match[1]) * { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }[(match[2] ?? 'ms') as 'ms' | 's' | 'm' | 'h']
+}

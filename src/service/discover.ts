@@ -1,0 +1,195 @@
+// Finding services that are running, by the NATS service API (ADR-32), and calling them without their contract at hand.
+
+import type { Msg } from '@nats-io/nats-core'
+import { type Bus, failure, type MyelinError, PendingReply } from '../bus/index.ts'
+import { type Contract, type ContractDefinition, contract, type Schema, stream } from '../contract/index.ts'
+
+/** An endpoint as its service tells of it. */
+export interface FoundEndpoint {
+  readonly name: string
+  readonly subject: string
+  readonly metadata: Readonly<Record<string, string>>
+  readonly requests: number
+  readonly errors: number
+  /** Mean time of handling, in milliseconds. */
+  readonly averageMs: number
+  readonly lastError: string
+}
+
+/** A running instance of a service; Myelin's or any other that speaks ADR-32. */
+export interface FoundService {
+  readonly name: string
+  readonly id: string
+  readonly version: string
+  readonly description: string
+  readonly started: string
+  readonly metadata: Readonly<Record<string, string>>
+  readonly endpoints: readonly FoundEndpoint[]
+}
+
+interface Answer {
+  readonly type: string
+  readonly name: string
+  readonly id: string
+  readonly version: string
+  readonly description?: string
+  readonly started?: string
+  readonly metadata?: Record<string, string>
+  readonly endpoints?: readonly {
+    readonly name: string
+    readonly subject: string
+    readonly metadata?: Record<string, string>
+    readonly num_requests?: number
+    readonly num_errors?: number
+    readonly average_processing_time?: number
+    readonly last_error?: string
+  }[]
+}
+
+/**
+ * The instances that answer within `waitMs` (default 300), sorted by name.
+ * @example const running = await discover(bus, { service: 'airports' })
+ * @throws MyelinError DISCONNECTED, PERMISSION_DENIED
+ */
+export async function discover(bus: Bus, options: { service?: string; waitMs?: number } = {}): Promise<FoundService[]> {
+  const suffix = options.service === undefined ? '' : `.${options.service}`
+  const waitMs = options.waitMs ?? 300
+  const [infos, stats] = await Promise.all([
+    ask(bus, `$SRV.INFO${suffix}`, waitMs),
+    ask(bus, `$SRV.STATS${suffix}`, waitMs),
+  ])
+  const statsOf = new Map(stats.map((answer) => [answer.id, answer]))
+  return infos
+    .map((info): FoundService => {
+      const counted = statsOf.get(info.id)
+      return {
+        name: info.name,
+        id: info.id,
+        version: info.version,
+        description: info.description ?? '',
+        started: counted?.started ?? '',
+        metadata: info.metadata ?? {},
+        endpoints: (info.endpoints ?? []).map(({ name, subject, metadata = {} }) => {
+          const of = counted?.endpoints?.find((endpoint) => endpoint.name === name)
+          return {
+            name,
+            subject,
+            metadata,
+            requests: of?.num_requests ?? 0,
+            errors: of?.num_errors ?? 0,
+            averageMs: (of?.average_processing_time ?? 0) / 1e6,
+            lastError: of?.last_error ?? '',
+          }
+        }),
+      }
+    })
+    .sort((a, b) => a.name.localeCompare(b.name) || a.id.localeCompare(b.id))
+}
+
+/** Gathers answers until nobody has said anything for a third of the time, or the time is over. */
+class Answers extends PendingReply {
+  readonly found: Answer[] = []
+  readonly ended = Promise.withResolvers<void>()
+  lastAt = Date.now()
+  onReply(message: Msg): void {
+    this.lastAt = Date.now()
+    try {
+      this.found.push(message.json<Answer>())
+    } catch {
+      // something else answers on the service API's subjects; it is no service
+    }
+  }
+  onFailure(error: MyelinError): void {
+    if (error.code === 'DEADLINE_EXCEEDED' || error.code === 'NO_RESPONDERS') this.ended.resolve()
+    else this.ended.reject(error)
+  }
+}
+
+async function ask(bus: Bus, subject: string, waitMs: number): Promise<Answer[]> {
+  const answers = new Answers(subject, Date.now() + waitMs)
+  const quiet = setInterval(() => {
+    if (answers.found.length === 0 || Date.now() - answers.lastAt < waitMs / 3) return
+    answers.finish()
+    answers.ended.resolve()
+  }, waitMs / 6)
+  try {
+    bus.start(answers, new Uint8Array(0), '')
+    await answers.ended.promise
+  } finally {
+    clearInterval(quiet)
+  }
+  return answers.found
+}
+
+const anything: Schema = { '~standard': { version: 1, vendor: 'myelin', validate: (value) => ({ value }) } }
+
+/**
+ * A contract made of what a running service says of itself: right in its names, and without schemas, so that a client
+ * made of it takes and gives any JSON. For tools; programs use the contract itself.
+ * @throws MyelinError NO_RESPONDERS when no instance answers
+ */
+export async function discoverContract(bus: Bus, service: string): Promise<Contract> {
+  const [found] = await discover(bus, { service })
+  if (!found) throw failure('NO_RESPONDERS', `no instance of service "${service}" answers`)
+  const endpoints = found.endpoints.map(({ name, metadata }) => [
+    name,
+    {
+      in: anything,
+      out: metadata.streamed === 'true' ? stream(anything) : anything,
+      idempotent: metadata.idempotent === 'true',
+      errors: Object.fromEntries(
+        (metadata.errors ?? '')
+          .split(',')
+          .filter(Boolean)
+          .map((code) => [code, anything]),
+      ),
+      claimCheck: metadata.claim_check === 'true',
+    },
+  ])
+  const offers = offersOf(found.metadata)
+  return contract(service, {
+    version: /^\d+\.\d+\.\d+/.test(found.version) ? found.version : '0.0.0',
+    endpoints: Object.fromEntries(endpoints),
+    events: Object.fromEntries(
+      Object.entries(offers.events).map(([name, { key, durable }]) => [
+        name,
+        { payload: anything, ...(key ? { key } : {}), ...(durable ? { durable } : {}) },
+      ]),
+    ),
+    jobs: Object.fromEntries(
+      Object.entries(offers.jobs).map(([name, { unique }]) => [
+        name,
+        { payload: anything, ...(unique ? { unique } : {}) },
+      ]),
+    ),
+  } as ContractDefinition)
+}
+
+/** What a service offers besides endpoints, in ADR-32's text-only metadata. */
+interface Offers {
+  readonly events: Readonly<
+    Record<string, { key?: string; durable?: NonNullable<ContractDefinition['events']>[string]['durable'] }>
+  >
+  readonly jobs: Readonly<Record<string, { unique?: string }>>
+}
+
+export function offersMetadata({ definition }: Contract): Record<string, string> {
+  const { events = {}, jobs = {} } = definition
+  const told: Record<string, string> = {}
+  const eventOffers = Object.entries(events).map(([name, { key, durable }]) => [name, { key, durable }])
+  const jobOffers = Object.entries(jobs).map(([name, { unique }]) => [name, { unique }])
+  if (eventOffers.length > 0) told.events = JSON.stringify(Object.fromEntries(eventOffers))
+  if (jobOffers.length > 0) told.jobs = JSON.stringify(Object.fromEntries(jobOffers))
+  return told
+}
+
+function offersOf(metadata: Readonly<Record<string, string>>): Offers {
+  const read = (text: string | undefined) => {
+    try {
+      return text === undefined ? {} : JSON.parse(text)
+    } catch {
+      return {} // another program's metadata of the same name
+    }
+  }
+  return { events: read(metadata.events), jobs: read(metadata.jobs) }
+}
