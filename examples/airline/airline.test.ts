@@ -1,0 +1,156 @@
+// The correctness bar of the main job: every (airport, hour) of the real flights, through feed → JetStream → windows, is
+// what DuckDB says of the same file; also when processes are killed in the middle.
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DuckDBInstance } from '@duckdb/node-api'
+import { type Bus, connect, type EmbeddedNats, embeddedNats, readStream, streamInfo } from 'myelin/bus'
+import { loadComposition, type Running, up } from 'myelin/runtime'
+import { createLogger } from 'myelin/unit'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { until } from '../../test/support/nats.ts'
+import type { DelayHour } from './contracts/delays.ts'
+import { flightsFile } from './units/data.ts'
+
+let server: EmbeddedNats
+let bus: Bus
+let storeDir: string
+beforeEach(async () => {
+  storeDir = await mkdtemp(join(tmpdir(), 'myelin-airline-'))
+  server = await embeddedNats({ storeDir, memoryLimitBytes: 300 * 1024 ** 2 })
+  bus = await connect({ servers: server.url })
+})
+afterEach(async () => {
+  await bus.close()
+  await server.stop()
+  await rm(storeDir, { recursive: true, force: true })
+})
+
+/** The answer to compare with, in the view's own words. */
+async function expectedRows(limit: number): Promise<Map<string, string>> {
+  const instance = await DuckDBInstance.create(':memory:')
+  const connection = await instance.connect()
+  const result = await connection.runAndReadAll(`
+    select origin, strftime(date_trunc('hour', date), '%Y-%m-%dT%H:%M:%SZ') as hour, count(*)::integer as flights,
+      avg(delay) as mean, quantile_cont(delay, 0.5) as p50, quantile_cont(delay, 0.95) as p95,
+      avg((delay > 15)::integer) as late
+    from (select * from read_parquet('${flightsFile}', file_row_number = true) where file_row_number < ${limit})
+    group by 1, 2`)
+  const rows = new Map<string, string>()
+  for (const row of result.getRowObjects()) {
+    rows.set(`${row.origin} ${row.hour}`, JSON.stringify([row.flights, row.mean, row.p50, row.p95, row.late]))
+  }
+  connection.closeSync()
+  instance.closeSync()
+  return rows
+}
+
+/** Compares the whole view with DuckDB's answer: same windows, each once, same numbers to the last digit. */
+async function expectSameAsDuckDB(limit: number): Promise<number> {
+  const expected = await expectedRows(limit)
+  const end = (await streamInfo(bus, 'VIEW_delays'))!.state.last_seq
+  const wrong: string[] = []
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  const total = expected.size
+  const reader = await readStream(bus, {
+    stream: 'VIEW_delays',
+    maxPending: 5_000,
+    onError: reject,
+    onMessage: (message) => {
+      reader.release()
+      const row = JSON.parse(Buffer.from(message.data).toString()) as DelayHour
+      const window = `${row.origin} ${row.hour}`
+      const found = JSON.stringify([row.flights, row.mean, row.p50, row.p95, row.late])
+      if (expected.get(window) !== found) wrong.push(`${window}: ${found}, expected ${expected.get(window)}`)
+      expected.delete(window) // a window that comes out again is wrong as well
+      if (message.sequence >= end) resolve()
+    },
+  })
+  await promise
+  await reader.stop()
+  expect(wrong.slice(0, 5)).toEqual([])
+  expect([...expected.keys()].slice(0, 5)).toEqual([])
+  return total
+}
+
+async function start(limit?: number): Promise<Running> {
+  const loaded = await loadComposition(import.meta.dirname)
+  return up(bus, loaded, {
+    only: ['airports', 'rebooking', 'delays', 'feed'],
+    config: { feed: { speed: 'max', ...(limit ? { limit } : {}) } },
+    log: createLogger(),
+  })
+}
+
+const pidOf = (running: Running, unit: string) => running.status().find((status) => status.unit === unit)!.pid
+const statOf = (running: Running, unit: string, key: string) =>
+  running.status().find((status) => status.unit === unit)!.stats[key] ?? 0
+
+/** Kills a unit's process −9 and waits until its host has started it again. */
+async function kill(running: Running, unit: string): Promise<void> {
+  const pid = pidOf(running, unit)
+  process.kill(pid, 'SIGKILL')
+  await until(() => {
+    const status = running.status().find((s) => s.unit === unit)!
+    return status.state === 'ready' && status.pid !== 0 && status.pid !== pid
+  })
+}
+
+describe('the airline', () => {
+  it('gives for all 3,000,000 flights the windows that DuckDB gives', { timeout: 240_000 }, async () => {
+    await using running = await start()
+    await Promise.all([running.finished('feed'), running.finished('delays')])
+    expect(await expectSameAsDuckDB(3_000_000)).toBe(424_259)
+    // every badly delayed flight has been rebooked, each once
+    await until(async () => (await streamInfo(bus, 'JOB_rebooking_rebook'))!.state.messages === 0, 60_000)
+    expect((await streamInfo(bus, 'JOB_rebooking_rebook'))!.state.last_seq).toBe(14_162)
+    await until(() => statOf(running, 'rebooking', 'jobsDone') === 14_162)
+  })
+
+  it('gives the same when delays and feed are killed -9 in the middle', { timeout: 120_000 }, async () => {
+    const limit = 400_000
+    await using running = await start(limit)
+    for (const [share, unit] of [
+      [0.1, 'delays'],
+      [0.3, 'feed'],
+      [0.5, 'delays'],
+      [0.7, 'feed'],
+      [0.8, 'delays'],
+    ] as const) {
+      await until(() => statOf(running, 'delays', 'position') >= limit * share, 60_000)
+      await kill(running, unit)
+    }
+    await until(() => statOf(running, 'delays', 'ended') === 1, 60_000)
+    await expectSameAsDuckDB(limit)
+    expect((await streamInfo(bus, 'EVT_flights_departed'))!.state.last_seq).toBe(limit + 1)
+    expect(running.status().find(({ unit }) => unit === 'delays')!.restarts).toBe(3)
+  })
+
+  it('gives the same when the server is killed -9 in the middle', { timeout: 120_000 }, async () => {
+    const limit = 200_000
+    await using running = await start(limit)
+    for (const share of [0.2, 0.6]) {
+      await until(() => statOf(running, 'delays', 'position') >= limit * share, 60_000)
+      const restarts = server.restarts
+      process.kill(server.pid, 'SIGKILL')
+      await until(() => server.restarts > restarts)
+    }
+    await until(() => statOf(running, 'delays', 'ended') === 1, 60_000)
+    await expectSameAsDuckDB(limit)
+  })
+
+  it('goes on where it stopped after a clean end', { timeout: 60_000 }, async () => {
+    const limit = 60_000
+    {
+      await using running = await start(limit)
+      await until(() => statOf(running, 'delays', 'position') >= 10_000, 30_000)
+    }
+    const position = (await streamInfo(bus, 'EVT_flights_departed'))!.state.last_seq
+    {
+      await using running = await start(limit)
+      await until(() => statOf(running, 'delays', 'ended') === 1, 30_000)
+      expect(statOf(running, 'feed', 'sent')).toBeLessThanOrEqual(limit - Math.min(position, limit))
+    }
+    await expectSameAsDuckDB(limit)
+  })
+})
