@@ -64,6 +64,9 @@ export class Bus implements AsyncDisposable {
   #connected = true
   #closing: Promise<void> | undefined
   #flow: Promise<void> | undefined
+  /** What was published while disconnected, in order: the client library forgets it when it dials again. */
+  #held: { readonly size: number; readonly send: () => void }[] = []
+  #heldBytes = 0
 
   /** Use `connect()`. `onClose` runs after the connection closed, e.g. to stop an embedded server. */
   constructor(nats: NatsConnection, codec: Codec, limits: BusLimits, onClose?: () => Promise<void>) {
@@ -95,6 +98,10 @@ export class Bus implements AsyncDisposable {
    */
   publish(subject: string, data: Uint8Array, headerLines = '', reply?: string): void {
     const size = this.#admit(subject, data, headerLines)
+    if (!this.#connected) {
+      this.#hold(size, () => this.publish(subject, data, headerLines, reply))
+      return
+    }
     this.nats.publish(subject, data, {
       ...(reply === undefined ? {} : { reply }),
       ...(headerLines === '' ? {} : { headers: toNatsHeaders(headerLines)! }),
@@ -127,7 +134,15 @@ export class Bus implements AsyncDisposable {
   /** Publishes a request whose replies go to `pending`. @throws as `publish` */
   start(pending: PendingReply, data: Uint8Array, headerLines: string): void {
     const size = this.#admit(pending.subject, data, headerLines)
-    this.requests.start(pending, data, headerLines)
+    this.requests.register(pending)
+    if (!this.#connected) {
+      // a call whose deadline passes meanwhile is not sent any more
+      this.#hold(size, () => {
+        if (pending.waiting) this.requests.send(pending, data, headerLines)
+      })
+      return
+    }
+    this.requests.send(pending, data, headerLines)
     this.#count(size)
   }
 
@@ -156,10 +171,51 @@ export class Bus implements AsyncDisposable {
    */
   flow(): Promise<void> | undefined {
     if (this.#unconfirmedBytes < this.limits.maxPendingBytes) return undefined
-    this.#flow ??= this.flush().finally(() => {
+    this.#flow ??= this.#drained().finally(() => {
       this.#flow = undefined
     })
     return this.#flow
+  }
+
+  /** Resolves when connected, or closed for good. */
+  async whenConnected(): Promise<void> {
+    if (this.#connected || this.nats.isClosed()) return
+    await new Promise<void>((resolve) => {
+      const stop = this.on(({ type }) => {
+        if (type !== 'reconnected' && type !== 'closed') return
+        stop()
+        resolve()
+      })
+    })
+  }
+
+  async #drained(): Promise<void> {
+    while (!this.nats.isClosed()) {
+      await this.whenConnected()
+      const taken = await this.flush().then(
+        () => true,
+        () => false, // disconnected meanwhile
+      )
+      if (taken) return
+    }
+  }
+
+  #hold(size: number, send: () => void): void {
+    this.#held.push({ size, send })
+    this.#heldBytes += size
+  }
+
+  #sendHeld(): void {
+    const held = this.#held
+    this.#held = []
+    this.#heldBytes = 0
+    for (const { send } of held) {
+      try {
+        send()
+      } catch (error) {
+        this.emit({ type: 'error', error: error as Error })
+      }
+    }
   }
 
   /** Resolves when the server has taken everything published so far. */
@@ -219,10 +275,10 @@ export class Bus implements AsyncDisposable {
       )
     }
     if (this.nats.isClosed()) throw failure('CLOSED', `cannot publish to ${subject}: the connection is closed`)
-    if (!this.#connected && this.#unconfirmedBytes + size > this.limits.maxPendingBytes) {
+    if (!this.#connected && this.#heldBytes + size > this.limits.maxPendingBytes) {
       throw failure(
         'OVERLOADED',
-        `disconnected, and ${this.#unconfirmedBytes} bytes wait for the server; the limit is maxPendingBytes`,
+        `disconnected, and ${this.#heldBytes} bytes wait for the server; the limit is maxPendingBytes`,
       )
     }
     return size
@@ -260,6 +316,7 @@ export class Bus implements AsyncDisposable {
           this.#connected = true
           this.#unconfirmedBytes = 0
           this.#sinceFlush = 0
+          this.#sendHeld()
           this.emit({ type: 'reconnected', server: status.server })
           break
         case 'error':

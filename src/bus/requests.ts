@@ -43,6 +43,11 @@ export abstract class PendingReply extends Deadline {
     return true
   }
 
+  /** Whether it still waits for replies. */
+  get waiting(): boolean {
+    return this.#owner !== undefined
+  }
+
   /** Watches the deadline again, after it was moved on. */
   watch(): void {
     if (this.#owner) deadlines.add(this)
@@ -81,23 +86,9 @@ export class Requests {
   }
 
   /**
-   * Publishes a request and watches for its replies until `pending` finishes or its deadline passes.
-   * @throws MyelinError OVERLOADED when too many calls are under way, or what publishing throws
+   * Reserves a reply subject, and watches for replies until `pending` finishes or its deadline passes.
+   * @throws MyelinError OVERLOADED when too many calls are under way
    */
-  start(pending: PendingReply, data: Uint8Array, headerLines: string): void {
-    this.register(pending)
-    try {
-      this.#connection.publish(pending.subject, data, {
-        reply: pending.reply,
-        headers: toNatsHeaders(headerLines) as never,
-      })
-    } catch (error) {
-      pending.finish()
-      throw error
-    }
-  }
-
-  /** Reserves a reply subject without publishing: for callers that send several messages under one reply. */
   register(pending: PendingReply): void {
     if (this.#pending.size >= this.#limit) {
       throw failure(
@@ -110,6 +101,19 @@ export class Requests {
     pending.begin(this, token, this.#prefix + token)
     this.#pending.set(token, pending)
     deadlines.add(pending)
+  }
+
+  /** Publishes a registered request. @throws what publishing throws */
+  send(pending: PendingReply, data: Uint8Array, headerLines: string): void {
+    try {
+      this.#connection.publish(pending.subject, data, {
+        reply: pending.reply,
+        headers: toNatsHeaders(headerLines) as never,
+      })
+    } catch (error) {
+      pending.finish()
+      throw error
+    }
   }
 
   /** Ends every call under way, as when the connection drops. */

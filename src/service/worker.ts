@@ -182,9 +182,11 @@ export class Worker {
       error instanceof MyelinError && (error.code === 'INVALID_INPUT' || error.code === 'MALFORMED_PAYLOAD')
     if (!hopeless && attempt < attempts) {
       const delay = Math.min(backoffMs.from * 2 ** (attempt - 1), backoffMs.to) * (0.75 + Math.random() / 2)
+      // what the library itself says needs no stack; a handler's own failure does
+      const detail = error instanceof MyelinError ? { code: error.code } : { err: error }
       scope.log.warn(
-        { err: error, attempt, sequence: message.sequence },
-        `${where}: try ${attempt} of ${attempts} failed`,
+        { ...detail, sequence: message.sequence },
+        `${where}: try ${attempt} of ${attempts} failed: ${messageOf(error)}`,
       )
       this.stats.retried += 1
       message.nak(delay)

@@ -5,8 +5,9 @@ import { failure, MyelinError, messageOf } from '../errors.ts'
 
 const managers = new WeakMap<Bus, Promise<JetStreamManager>>()
 
-/** The JetStream manager of a connection. */
-export function manager(bus: Bus): Promise<JetStreamManager> {
+/** The JetStream manager of a connection; waits while it is disconnected, where a request would only be lost. */
+export async function manager(bus: Bus): Promise<JetStreamManager> {
+  await bus.whenConnected()
   let found = managers.get(bus)
   if (!found) {
     found = jetstreamManager(bus.nats, { checkAPI: false })
