@@ -264,7 +264,10 @@ export class Bus implements AsyncDisposable {
   }
 
   #admit(subject: string, data: Uint8Array, headerLines: string): number {
-    const size = data.length + (headerLines === '' ? 0 : headerLines.length + 12)
+    let size = data.length + (headerLines === '' ? 0 : headerLines.length + 12)
+    // counting characters is cheap; near the limit their bytes are counted (UTF-8 takes up to three per character)
+    if (size + 2 * headerLines.length > this.maxPayloadBytes)
+      size += Buffer.byteLength(headerLines) - headerLines.length
     if (size > this.maxPayloadBytes) {
       throw failure(
         'PAYLOAD_TOO_LARGE',
@@ -287,7 +290,7 @@ export class Bus implements AsyncDisposable {
   #count(size: number): void {
     this.#unconfirmedBytes += size
     this.#sinceFlush += size
-    if (this.#sinceFlush < flowChunk || !this.#connected) return
+    if (this.#sinceFlush < Math.min(flowChunk, this.limits.maxPendingBytes / 4) || !this.#connected) return
     const confirmed = this.#sinceFlush
     this.#sinceFlush = 0
     const settle = () => {

@@ -7,7 +7,7 @@ import { Bus } from './bus.ts'
 import { codecs } from './codec.ts'
 import { embeddedNats, runningServer } from './embedded/index.ts'
 import { failure, MyelinError, messageOf } from './errors.ts'
-import { type ConnectOptions, defaults, isWebSocket, serversOf, toClientOptions } from './options.ts'
+import { type ConnectOptions, defaults, isWebSocket, serversOf, toClientOptions, withoutPassword } from './options.ts'
 
 /**
  * Connects to NATS: to `servers`, to `NATS_URL`, to the embedded server that already runs in this folder, or to one
@@ -44,7 +44,13 @@ async function open(servers: string[], options: ConnectOptions, onClose?: () => 
   try {
     nats = await (isWebSocket(servers[0] ?? '') ? wsconnect(clientOptions) : connectTcp(clientOptions))
   } catch (error) {
-    throw connectFailure(error, servers)
+    const failed = connectFailure(error, servers)
+    if (failed.code === 'SERVER_UNREACHABLE' && /timeout/i.test(failed.message)) {
+      for (const server of clientOptions.servers as string[]) {
+        if (await speaksHttp(server)) throw failure('NOT_A_NATS_SERVER', `${server} speaks HTTP`, { cause: error })
+      }
+    }
+    throw failed
   }
   try {
     await checkFeatures(nats, options)
@@ -116,7 +122,11 @@ function connectFailure(error: unknown, servers: string[]): MyelinError {
   return failure('SERVER_UNREACHABLE', `${where}: ${message}`, options)
 }
 
-/** An address fit for messages and logs. */
-export function withoutPassword(server: string): string {
-  return server.replace(/\/\/[^@/]*@/, '//…@')
+/** An HTTP server waits for the client to speak first, and so does the NATS client: only asking tells. */
+function speaksHttp(server: string): Promise<boolean> {
+  const url = `http://${server.replace(/^[a-z]+:\/\//i, '')}`
+  return fetch(url, { method: 'HEAD', redirect: 'manual', signal: AbortSignal.timeout(1_000) }).then(
+    () => true,
+    () => false,
+  )
 }

@@ -1,5 +1,6 @@
 // How to reach a server: the options of connect(), checked once, and turned into what the client library takes.
 import { readFileSync } from 'node:fs'
+import { isIP } from 'node:net'
 import {
   type Authenticator,
   type ConnectionOptions,
@@ -49,7 +50,8 @@ export function serversOf(options: ConnectOptions): string[] | undefined {
   const named = options.servers ?? process.env.NATS_URL
   if (named === undefined || named === '') return undefined
   const servers = (typeof named === 'string' ? named.split(',') : [...named]).map((server) => server.trim())
-  if (servers.some((server) => server === '')) throw failure('INVALID_OPTION', 'servers: an address is empty')
+  if (servers.length === 0 || servers.some((server) => server === ''))
+    throw failure('INVALID_OPTION', 'servers: an address is empty')
   const webSockets = servers.filter(isWebSocket).length
   if (webSockets > 0 && webSockets < servers.length) {
     throw failure('INVALID_OPTION', 'servers: WebSocket and plain addresses cannot be mixed')
@@ -75,7 +77,9 @@ export function toClientOptions(servers: string[], options: ConnectOptions): Con
   const authenticator = authenticatorOf(options)
   const tls = tlsOf(servers, options)
   return {
-    servers,
+    ...userOf(servers),
+    // the client library takes no user from an address, and mistakes digits in its password for the port
+    servers: servers.map((server) => server.replace(userInfo, '$1')),
     name: options.name ?? 'myelin',
     timeout: options.timeoutMs ?? defaults.timeoutMs,
     maxReconnectAttempts: -1,
@@ -92,6 +96,31 @@ export function toClientOptions(servers: string[], options: ConnectOptions): Con
   }
 }
 
+/** `user:password@` or `token@` in an address. */
+const userInfo = /^([a-z]+:\/\/)?[^?#]*@/i
+
+function userOf(servers: string[]): Pick<ConnectionOptions, 'user' | 'pass' | 'token'> {
+  const address = servers.find((server) => userInfo.test(server))
+  if (address === undefined) return {}
+  const text = address.slice(0, address.lastIndexOf('@')).replace(/^[a-z]+:\/\//i, '')
+  const colon = text.indexOf(':')
+  if (colon < 0) return { token: unescaped(text) }
+  return { user: unescaped(text.slice(0, colon)), pass: unescaped(text.slice(colon + 1)) }
+}
+
+function unescaped(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
+}
+
+/** An address fit for messages and logs. */
+export function withoutPassword(server: string): string {
+  return server.replace(userInfo, '$1…@')
+}
+
 function authenticatorOf(options: ConnectOptions): Authenticator | undefined {
   const credsFile = options.credsFile ?? process.env.NATS_CREDS
   if (credsFile) {
@@ -99,23 +128,42 @@ function authenticatorOf(options: ConnectOptions): Authenticator | undefined {
     if (!/BEGIN NATS USER JWT/.test(creds) || !/SEED/.test(creds)) {
       throw failure('BAD_CREDENTIALS', `credsFile: ${credsFile} does not hold a NATS user JWT and a seed`)
     }
-    return credsAuthenticator(new TextEncoder().encode(creds))
+    return checked(credsAuthenticator(new TextEncoder().encode(creds)), `credsFile: ${credsFile}`)
   }
   if (options.nkeySeed !== undefined) {
     const seed = options.nkeySeed.trim()
     // the seed itself must never reach a message or a log
     if (!/^SU[A-Z2-7]{56}$/.test(seed))
       throw failure('BAD_CREDENTIALS', 'nkeySeed: expected a user seed, SU followed by 56 letters and digits')
-    return nkeyAuthenticator(new TextEncoder().encode(seed))
+    return checked(nkeyAuthenticator(new TextEncoder().encode(seed)), 'nkeySeed')
   }
   return undefined
 }
 
+/** Signs once, to find a broken seed here and not as a failed connection. What it says of the seed is not passed on. */
+function checked(authenticator: Authenticator, option: string): Authenticator {
+  try {
+    authenticator('nonce')
+  } catch {
+    throw failure('BAD_CREDENTIALS', `${option}: the seed is damaged, its checksum does not fit`)
+  }
+  return authenticator
+}
+
+function hostOf(server: string): string {
+  const address = server.replace(userInfo, '$1').replace(/^[a-z]+:\/\//i, '')
+  return address.replace(/^\[(.+)\](?::\d+)?$|^([^:]+):\d+$/, '$1$2')
+}
+
 function tlsOf(servers: string[], options: ConnectOptions): TlsOptions | undefined {
-  if (options.tls === undefined) return servers.some((server) => /^tls:/i.test(server)) ? {} : undefined
-  if (options.tls === true) return {}
+  // a certificate is checked against the address; without this the client library checks an IP address as `localhost`
+  const ip = servers.map(hostOf).find((host) => isIP(host) > 0)
+  const host: TlsOptions & { host?: string } = ip === undefined ? {} : { host: ip }
+  if (options.tls === undefined) return servers.some((server) => /^tls:/i.test(server)) ? host : undefined
+  if (options.tls === true) return host
   const { caFile, certFile, keyFile } = options.tls
   return {
+    ...host,
     ...(caFile ? { ca: read(caFile, 'tls.caFile') } : {}),
     ...(certFile ? { cert: read(certFile, 'tls.certFile') } : {}),
     ...(keyFile ? { key: read(keyFile, 'tls.keyFile') } : {}),

@@ -2,14 +2,14 @@
 // registered; without one the incoming traceparent is passed on as it came, and nothing else is paid.
 import {
   type Attributes,
+  type Context,
   context,
+  createTraceState,
   ProxyTracerProvider,
-  propagation,
   ROOT_CONTEXT,
   type Span,
   SpanKind,
   SpanStatusCode,
-  type TextMapGetter,
   trace,
 } from '@opentelemetry/api'
 import { type HeaderReader, header, headerLine } from './headers.ts'
@@ -50,9 +50,19 @@ export function traceLines(from: TraceContext | undefined): string {
   return from.tracestate ? parent + headerLine(header.tracestate, from.tracestate) : parent
 }
 
-const getter: TextMapGetter<TraceContext> = {
-  keys: (carrier) => Object.keys(carrier),
-  get: (carrier, key) => carrier[key as keyof TraceContext],
+const traceparentFormat = /^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})/
+
+/** Read here, not by the registered propagator: there may be none, or one for other headers. */
+function remoteContext({ traceparent, tracestate }: TraceContext): Context {
+  const [, traceId, spanId, flags] = traceparentFormat.exec(traceparent ?? '') ?? []
+  if (!traceId || !spanId || !flags) return ROOT_CONTEXT
+  return trace.setSpanContext(ROOT_CONTEXT, {
+    traceId,
+    spanId,
+    traceFlags: Number.parseInt(flags, 16),
+    isRemote: true,
+    ...(tracestate ? { traceState: createTraceState(tracestate) } : {}),
+  })
 }
 
 /** A started span and the headers that make what follows its child. */
@@ -73,7 +83,7 @@ export function startSpan(
   destination: string,
   options: { parent?: TraceContext | undefined; kind?: SpanKind; attributes?: Attributes } = {},
 ): Traced {
-  const parent = options.parent ? propagation.extract(ROOT_CONTEXT, options.parent, getter) : context.active()
+  const parent = options.parent ? remoteContext(options.parent) : context.active()
   const span = trace.getTracer('myelin').startSpan(
     `${operation} ${destination}`,
     {

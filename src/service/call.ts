@@ -169,7 +169,11 @@ function send(
     const lines = requestLines(target, deadline, options, trace)
     if (target.endpoint.claimCheck && data.length + lines.length + 64 > target.bus.maxPayloadBytes) {
       storeClaim(target.bus, data)
-        .then((claim) => target.bus.start(call, new Uint8Array(0), lines + headerLine(header.claim, claim)))
+        .then((claim) => {
+          if (options?.signal?.aborted || within?.signal.aborted)
+            throw failure('CANCELLED', `the call to ${subject} was cancelled before it was sent`)
+          target.bus.start(call, new Uint8Array(0), lines + headerLine(header.claim, claim))
+        })
         .catch(reject)
       return
     }

@@ -21,7 +21,12 @@ class OpenStream extends PendingReply implements AsyncIterableIterator<unknown>,
   readonly #target: Target
   readonly #hardDeadline: number
   readonly #buffer: unknown[] = []
-  #waiting: { resolve(result: IteratorResult<unknown>): void; reject(error: unknown): void } | undefined
+  #waiting:
+    | {
+        resolve(result: IteratorResult<unknown> | Promise<IteratorResult<unknown>>): void
+        reject(error: unknown): void
+      }
+    | undefined
   #received = 0
   #taken = 0
   #control = ''
@@ -72,16 +77,7 @@ class OpenStream extends PendingReply implements AsyncIterableIterator<unknown>,
   }
 
   async next(): Promise<IteratorResult<unknown>> {
-    if (this.#buffer.length > 0) {
-      const value = await this.#buffer.shift()
-      this.#taken += 1
-      // credit goes back in halves of the window, not one by one
-      if (this.#taken >= window / 2 && !this.#ended) {
-        this.#say(`+${this.#taken}`)
-        this.#taken = 0
-      }
-      return { done: false, value }
-    }
+    if (this.#buffer.length > 0) return this.#take(this.#buffer.shift())
     if (this.#ended) {
       if (this.#ended.error !== undefined) {
         const { error } = this.#ended
@@ -92,9 +88,6 @@ class OpenStream extends PendingReply implements AsyncIterableIterator<unknown>,
     }
     return new Promise((resolve, reject) => {
       this.#waiting = { resolve, reject }
-    }).then((result) => {
-      this.#taken += 1
-      return result as IteratorResult<unknown>
     })
   }
 
@@ -116,12 +109,35 @@ class OpenStream extends PendingReply implements AsyncIterableIterator<unknown>,
   #give(value: unknown): void {
     const waiting = this.#waiting
     if (!waiting) {
+      if (value instanceof Promise) value.catch(() => undefined) // told when the item is taken
       this.#buffer.push(value)
       return
     }
     this.#waiting = undefined
-    if (value instanceof Promise) value.then((done) => waiting.resolve({ done: false, value: done }), waiting.reject)
-    else waiting.resolve({ done: false, value })
+    waiting.resolve(this.#take(value))
+  }
+
+  /** Hands an item out; a promise where the schema is asynchronous. */
+  #take(value: unknown): IteratorResult<unknown> | Promise<IteratorResult<unknown>> {
+    if (value instanceof Promise) {
+      return value.then(
+        (parsed) => this.#take(parsed),
+        (cause) => {
+          if (!this.#ended) this.#cancel()
+          this.#end(cause)
+          this.#ended = {} // the error leaves here
+          this.#buffer.length = 0
+          throw cause
+        },
+      )
+    }
+    this.#taken += 1
+    // credit goes back in halves of the window, not one by one
+    if (this.#taken >= window / 2 && !this.#ended) {
+      this.#say(`+${this.#taken}`)
+      this.#taken = 0
+    }
+    return { done: false, value }
   }
 
   #end(error: unknown): void {

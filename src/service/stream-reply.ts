@@ -56,9 +56,18 @@ export async function sendStream(stream: StreamedReply, output: unknown): Promis
       }
       if (context.ended) break
       await parse(stream.out, item, 'INVALID_REPLY', `item of ${where}`)
+      const data = stream.codec.encode(item)
+      if (data.length + contentType.length + 64 > bus.maxPayloadBytes) {
+        throw refusal(
+          failure(
+            'PAYLOAD_TOO_LARGE',
+            `an item of ${where} has ${data.length} bytes; the server takes ${bus.maxPayloadBytes}`,
+          ),
+        )
+      }
       sent += 1
       credit -= 1
-      bus.publish(reply, stream.codec.encode(item), `${header.stream}:${sent}\r\n${contentType}`, control)
+      bus.publish(reply, data, `${header.stream}:${sent}\r\n${contentType}`, control)
       const congested = bus.flow()
       if (congested) await congested
     }

@@ -86,11 +86,6 @@ export function ensureOnce(bus: Bus, spec: StreamSpec): Promise<void> {
   return promise
 }
 
-/** Forgets that a stream was there: the next use makes it again. */
-export function forgetStream(bus: Bus, name: string): void {
-  ready.get(bus)?.delete(name)
-}
-
 /** Makes sure that all streams of a contract exist. @throws MyelinError JETSTREAM_DISABLED, STREAM_MISMATCH */
 export async function ensureContractStreams(bus: Bus, contract: Contract): Promise<void> {
   const { events = {}, jobs = {} } = contract.definition

@@ -54,7 +54,7 @@ export interface ProcessorOptions<T, Row, Key extends string> {
  *
  * @throws MyelinError INVALID_OPTION
  */
-export function processor<T, Row extends object, Key extends string>(
+export function processor<T, Row, Key extends string>(
   name: string,
   options: ProcessorOptions<T, Row, Key>,
   // a view's row is the program's row and its key
@@ -248,7 +248,7 @@ class Processor implements RunningUnit {
     this.#read += 1
     this.#input = message.sequence
     if (this.#circuit.rows.length > 0) this.#emit()
-    return !this.#checkpointDue && !this.#writer!.ready() && !this.#effects.ready()
+    return !this.#checkpointDue && this.#writer!.hasRoom && !this.#effects.ready()
   }
 
   #poison(error: unknown, message?: StreamMessage): void {
@@ -278,6 +278,8 @@ class Processor implements RunningUnit {
     this.#flushTimer ??= setTimeout(() => {
       this.#flushTimer = undefined
       this.#writer?.send()
+      // a writer that failed meanwhile is noticed even if no input comes any more
+      if (!this.#writer?.hasRoom && !this.#busy) void this.#work()
     }, flushAfterMs)
   }
 

@@ -100,6 +100,11 @@ export class StreamWriter {
     return sequence
   }
 
+  /** Whether more may be added at once; false also after a failure, which `ready()` tells. */
+  get hasRoom(): boolean {
+    return this.#failed === undefined && this.#unacknowledged.length < this.#options.batchesInFlight
+  }
+
   /** Undefined while there is room, else a promise to await before adding more. */
   ready(): Promise<void> | undefined {
     if (this.#failed) return Promise.reject(this.#failed)

@@ -1,0 +1,192 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { codeOf, until, withNats } from '../../test/support/nats.ts'
+import { createLogger } from '../unit/index.ts'
+import {
+  type CompositionSpec,
+  type LoadedComposition,
+  loadComposition,
+  parseComposition,
+  type Running,
+  up,
+} from './index.ts'
+
+const nats = withNats()
+const folder = join(import.meta.dirname, '../../test/fixtures')
+const log = createLogger()
+
+const composed = (units: CompositionSpec['units']): LoadedComposition => ({
+  composition: parseComposition({ name: 'test', units }, 'test'),
+  file: 'test',
+  folder,
+})
+const counter = (subject: string, more: object = {}) => ({ use: './units/counter.ts', config: { subject }, ...more })
+const status = (running: Running, unit = 'counter') => running.status().find((s) => s.unit === unit)!
+const tell = async (subject: string, text = '') => {
+  nats.bus.publish(subject, Buffer.from(text))
+  await nats.bus.flush()
+}
+const alive = (pid: number) => {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}
+
+describe('composition', () => {
+  const issues = (value: unknown): string => {
+    try {
+      parseComposition(value, 'myelin.config.ts')
+      return 'none'
+    } catch (error) {
+      expect((error as { code: string }).code).toBe('INVALID_COMPOSITION')
+      return (error as Error).message
+    }
+  }
+
+  it('names every wrong key by its path, with what was expected and what may have been meant', () => {
+    expect(issues({ name: 'x', units: { a: { use: './a.ts', replicas: 'two' } } })).toContain(
+      'units.a.replicas: Invalid input: expected number, received string',
+    )
+    expect(issues({ name: 'x', units: { a: { use: './a.ts', replica: 2 } } })).toContain(
+      'units.a: unknown key "replica"; did you mean "replicas"?',
+    )
+    expect(issues({ name: 'x', unit: {}, units: { a: { use: './a.ts' } } })).toContain(
+      'unknown key "unit"; did you mean "units"?',
+    )
+    expect(issues({ name: 'x', units: {} })).toContain('units: expected at least one unit')
+    expect(issues({ name: 'x', units: { a: { use: 7 } } })).toContain(
+      'units.a.use: expected the path of a module or a unit',
+    )
+    expect(issues({ name: 'x', units: { 'a b': { use: './a.ts' } } })).toContain('units.a b')
+    expect(issues({ name: 'x', units: { a: { use: './a.ts', site: 'mars' } } })).toContain(
+      'units.a.site: "mars" is not one of the sites',
+    )
+    expect(issues({ name: 'x', units: { a: { use: './a.ts', isolation: 'thread' } } })).toContain('units.a.isolation')
+    expect(issues(undefined)).toContain('the file')
+    const two = issues({ name: 'x', units: { a: { use: './a.ts', replicas: -1 }, b: {} } })
+    expect(two).toContain('units.a.replicas')
+    expect(two).toContain('units.b.use')
+  })
+
+  describe('files', () => {
+    let dir: string
+    beforeAll(async () => {
+      dir = await mkdtemp(join(tmpdir(), 'myelin-composition-'))
+    })
+    afterAll(() => rm(dir, { recursive: true, force: true }))
+
+    it('are TypeScript or YAML, and errors name them', async () => {
+      expect(await codeOf(loadComposition(dir))).toBe('FILE_NOT_FOUND')
+      expect(await codeOf(loadComposition(join(dir, 'none.yaml')))).toBe('FILE_NOT_FOUND')
+      await writeFile(join(dir, 'myelin.yaml'), 'name: y\nunits:\n  a: { use: ./a.ts, replicas: 3 }\n')
+      expect((await loadComposition(dir)).composition.units.a?.replicas).toBe(3)
+      await writeFile(join(dir, 'bad.yaml'), 'name: [')
+      expect(await codeOf(loadComposition(join(dir, 'bad.yaml')))).toBe('INVALID_COMPOSITION')
+      await writeFile(join(dir, 'broken.config.mjs'), 'export default {')
+      expect(await codeOf(loadComposition(join(dir, 'broken.config.mjs')))).toBe('INVALID_COMPOSITION')
+    })
+  })
+})
+
+describe('up', () => {
+  it('runs replicas here and in processes of their own, and drains them', async () => {
+    const running = await up(
+      nats.bus,
+      composed({
+        counter: counter('here', { replicas: 2 }),
+        apart: counter('apart', { isolation: 'process' }),
+      }),
+      { log },
+    )
+    expect(running.status().map(({ unit, state }) => [unit, state])).toEqual([
+      ['counter', 'ready'],
+      ['counter', 'ready'],
+      ['apart', 'ready'],
+    ])
+    const { pid } = status(running, 'apart')
+    expect(pid).not.toBe(process.pid)
+    await tell('here')
+    await tell('apart')
+    await until(() => status(running).stats.counted === 1 && status(running, 'apart').stats.counted === 1)
+    await running.drain()
+    expect(running.status().every(({ state }) => state === 'stopped')).toBe(true)
+    expect(alive(pid)).toBe(false)
+  })
+
+  it('starts again what was killed -9, and its neighbours do not notice', async () => {
+    await using running = await up(
+      nats.bus,
+      composed({ counter: counter('killed', { isolation: 'process' }), neighbour: counter('killed') }),
+      { log },
+    )
+    const { pid } = status(running)
+    process.kill(pid, 'SIGKILL')
+    await until(() => status(running).state === 'ready' && status(running).pid !== pid)
+    expect(status(running).restarts).toBe(1)
+    expect(status(running, 'neighbour')).toMatchObject({ state: 'ready', restarts: 0 })
+    await tell('killed')
+    await until(() => status(running).stats.counted === 1 && status(running, 'neighbour').stats.counted === 1)
+  })
+
+  it('starts again a unit that fails in this process', async () => {
+    await using running = await up(nats.bus, composed({ counter: counter('failing') }), { log })
+    await tell('failing', 'fail')
+    await until(() => status(running).restarts === 1 && status(running).state === 'ready')
+  })
+
+  it('gives up what fails again and again, and says so', async () => {
+    await using running = await up(nats.bus, composed({ counter: counter('hopeless') }), { log })
+    const end = running.failed
+    const killer = setInterval(() => void tell('hopeless', 'fail'), 20)
+    const error = await end
+    clearInterval(killer)
+    expect(error).toMatchObject({ code: 'UNIT_FAILED', message: 'told to' })
+    expect(status(running)).toMatchObject({ state: 'failed', error: 'told to' })
+  })
+
+  it('kills a process that does not drain in time, and reports it', async () => {
+    const running = await up(
+      nats.bus,
+      composed({
+        counter: { use: './units/counter.ts', isolation: 'process', config: { subject: 'h', hangInDrain: true } },
+      }),
+      { log, drainMs: 300 },
+    )
+    const { pid } = status(running)
+    await running.drain()
+    expect(status(running).state).toBe('failed')
+    expect(status(running).error).toContain('had not drained after 0.3 s and was killed')
+    expect(alive(pid)).toBe(false)
+  })
+
+  it('drains what started when another unit cannot', async () => {
+    const starting = (units: CompositionSpec['units']) => codeOf(up(nats.bus, composed(units), { log }))
+    expect(
+      await starting({
+        ok: counter('x'),
+        bad: { use: './units/counter.ts', config: { subject: 'x', failAtStart: true } },
+      }),
+    ).toBe('UNIT_FAILED')
+    expect(
+      await starting({
+        bad: { use: './units/counter.ts', isolation: 'process', config: { subject: 'x', failAtStart: true } },
+      }),
+    ).toBe('UNIT_FAILED')
+    expect(await starting({ bad: { use: './units/counter.ts', config: { subject: 7 } } })).toBe('INVALID_CONFIG')
+    expect(await starting({ bad: { use: './units/counter.ts', isolation: 'process', config: {} } })).toBe(
+      'INVALID_CONFIG',
+    )
+    expect(await starting({ bad: { use: './units/none.ts' } })).toBe('FILE_NOT_FOUND')
+    expect(await starting({ bad: { use: './units/not-a-unit.ts' } })).toBe('INVALID_COMPOSITION')
+  })
+
+  it('knows only the units there are', async () => {
+    const running = up(nats.bus, composed({ counter: counter('x') }), { only: ['countr'], log })
+    await expect(running).rejects.toThrow('there is no unit "countr"; did you mean "counter"?')
+  })
+})

@@ -1,0 +1,256 @@
+import { describe, expect, it } from 'vitest'
+import { z } from 'zod'
+import { codeOf, until, withNats } from '../../test/support/nats.ts'
+import { type Bus, ensureStream, readStream, store, streamInfo, streamWriter } from '../bus/index.ts'
+import { contract } from '../contract/index.ts'
+import { client, deadLetters, serve, service } from '../service/index.ts'
+import type { RunningUnit } from '../unit/index.ts'
+import { count, type Effect, endOfInput, event, job, processor, sum, tumbling, view } from './index.ts'
+
+const nats = withNats()
+let names = 0
+
+/** A sensor contract with streams of its own. */
+function sensor() {
+  names += 1
+  const readings = contract(`sensor${names}`, {
+    version: '1.0.0',
+    events: {
+      read: { payload: z.object({ at: z.number(), room: z.string(), value: z.number() }), key: 'room', durable: true },
+    },
+    jobs: { alarm: { payload: z.object({ at: z.number(), room: z.string(), value: z.number() }) } },
+  })
+  const name = `rooms${names}`
+  const rooms = (options: { checkpointMs?: number; windowMs?: number; effect?: Effect<Reading> } = {}) =>
+    processor(
+      name,
+      {
+        from: event(readings, 'read'),
+        to: view(name, { key: 'room' }),
+        checkpointMs: options.checkpointMs ?? 50,
+      },
+      (input) =>
+        (options.effect
+          ? input.branch(
+              (r) => r.value > 99,
+              (hot) => hot.to(options.effect!),
+            )
+          : input
+        )
+          .time((r) => r.at)
+          .keyBy((r) => r.room)
+          .window(tumbling(options.windowMs ?? 1_000), { as: 'from' })
+          .aggregate({ n: count(), total: sum((r) => r.value) }),
+    )
+  return { readings, name, rooms }
+}
+interface Reading {
+  at: number
+  room: string
+  value: number
+}
+
+const statOf = (unit: RunningUnit, key: string) => unit.stats!()[key]!
+
+const stored = async (name: string) => (await streamInfo(nats.bus, `VIEW_${name}`))?.state.last_seq ?? 0
+
+async function rowsOf(bus: Bus, name: string): Promise<string[]> {
+  const end = (await streamInfo(bus, `VIEW_${name}`))?.state.last_seq ?? 0
+  const rows: string[] = []
+  if (end === 0) return rows
+  const done = Promise.withResolvers<void>()
+  const reader = await readStream(bus, {
+    stream: `VIEW_${name}`,
+    onMessage: (message) => {
+      const row = JSON.parse(Buffer.from(message.data).toString())
+      rows.push(`${row.room} ${row.from} ${row.n} ${row.total}`)
+      reader.release()
+      if (message.sequence >= end) done.resolve()
+    },
+  })
+  await done.promise
+  await reader.stop()
+  return rows
+}
+
+describe('processor', () => {
+  it('turns events into rows, closes windows by event time, and the last ones at the end of the input', async () => {
+    const { readings, name, rooms } = sensor()
+    await using unit = await serve(nats.bus, rooms())
+    const api = client(nats.bus, readings)
+    for (const [at, room, value] of [
+      [100, 'a', 1],
+      [200, 'b', 2],
+      [900, 'a', 3],
+      [1_500, 'a', 4],
+    ] as const)
+      await api.read.publish({ at, room, value })
+    await until(() => statOf(unit, 'out') === 2)
+    const end = endOfInput(readings, 'read')
+    await store(nats.bus, end.subject, end.data, { deadline: Date.now() + 5_000, headerLines: end.headerLines })
+    await unit.done
+    expect(await rowsOf(nats.bus, name)).toEqual([
+      'a 1970-01-01T00:00:00Z 2 4',
+      'b 1970-01-01T00:00:00Z 1 2',
+      'a 1970-01-01T00:00:01Z 1 4',
+    ])
+  })
+
+  it('leaves out what cannot be used, counts it, and goes on', async () => {
+    const { readings, rooms } = sensor()
+    await using unit = await serve(nats.bus, rooms())
+    const subject = `evt.${readings.name}.read.x`
+    const put = (text: string) => store(nats.bus, subject, Buffer.from(text), { deadline: Date.now() + 5_000 })
+    await put('{"at":1,"room":"a","value":1}')
+    await put('not json')
+    await put('{"at":1,"room":"a"}')
+    await put('{"at":1,"room":"no dots. please","value":1}')
+    await put('{"at":1,"room":"a","value":1}')
+    await until(() => statOf(unit, 'in') === 5)
+    expect(statOf(unit, 'bad')).toBe(3)
+    expect(statOf(unit, 'open')).toBe(2)
+  })
+
+  it('counts what comes after its window was closed for good', async () => {
+    const { readings, rooms } = sensor()
+    await using unit = await serve(nats.bus, rooms())
+    const api = client(nats.bus, readings)
+    for (const at of [100, 5_000, 200]) await api.read.publish({ at, room: 'a', value: 1 })
+    await until(() => statOf(unit, 'in') === 3)
+    expect(statOf(unit, 'late')).toBe(1)
+  })
+
+  it('goes on from its checkpoint and repeats no row, however it ended', async () => {
+    const { readings, name, rooms } = sensor()
+    const api = client(nats.bus, readings)
+    const total = 400
+    let sent = 0
+    for (let life = 0; life < 4; life++) {
+      // a connection that is cut without a word: neither the last rows nor the last checkpoint may have arrived
+      const bus = await nats.connect()
+      const unit = await serve(bus, rooms({ checkpointMs: 20 }))
+      for (let i = 0; i < total / 4; i++, sent++) await api.read.publish({ at: sent * 100, room: 'a', value: sent })
+      await until(() => statOf(unit, 'in') > 0)
+      await bus.nats.close()
+    }
+    await using unit = await serve(nats.bus, rooms())
+    await until(() => statOf(unit, 'position') === total)
+    await until(async () => (await stored(name)) === total / 10 - 1)
+    const rows = await rowsOf(nats.bus, name)
+    expect(rows).toEqual(
+      Array.from({ length: total / 10 - 1 }, (_, i) => {
+        const from = new Date(i * 1_000).toISOString().replace('.000Z', 'Z')
+        return `a ${from} 10 ${100 * i + 45}`
+      }),
+    )
+  })
+
+  it('of two instances the one that came first stops, and the view stays right', async () => {
+    const { readings, name, rooms } = sensor()
+    const api = client(nats.bus, readings)
+    const first = await serve(await nats.connect(), rooms())
+    const ended = first.done!.then(
+      () => 'done',
+      (error) => error.code,
+    )
+    for (let i = 0; i < 50; i++) await api.read.publish({ at: i * 500, room: 'a', value: 1 })
+    await until(() => statOf(first, 'out') === 24)
+    const second = await serve(await nats.connect(), rooms())
+    for (let i = 50; i < 200; i++) await api.read.publish({ at: i * 500, room: 'a', value: 1 })
+    const loser = await Promise.race([ended, second.done!.catch((error) => error.code)])
+    expect(loser).toBe('WRONG_SEQUENCE')
+    await first.drain()
+    await second.drain()
+    await using third = await serve(nats.bus, rooms())
+    await until(async () => statOf(third, 'position') === 200 && (await stored(name)) === 99)
+    const rows = await rowsOf(nats.bus, name)
+    expect(rows.length).toBe(99)
+    expect(new Set(rows).size).toBe(99)
+  })
+
+  it('refuses a checkpoint of another program, and says how to begin again', async () => {
+    const { readings, name, rooms } = sensor()
+    await client(nats.bus, readings).read.publish({ at: 1, room: 'a', value: 1 })
+    const unit = await serve(nats.bus, rooms())
+    await until(() => statOf(unit, 'in') === 1)
+    await unit.drain()
+    const refused = serve(nats.bus, rooms({ windowMs: 2_000 }))
+    expect(await codeOf(refused)).toBe('STREAM_MISMATCH')
+    await expect(refused).rejects.toThrow(`CKPT_${name}`)
+  })
+
+  it('passes over a damaged checkpoint to the one before it', async () => {
+    const { readings, name, rooms } = sensor()
+    const api = client(nats.bus, readings)
+    const unit = await serve(nats.bus, rooms())
+    for (let i = 0; i < 30; i++) await api.read.publish({ at: i * 500, room: 'a', value: 1 })
+    await until(() => statOf(unit, 'in') === 30)
+    await unit.drain()
+    const writer = await streamWriter(nats.bus, `CKPT_${name}`)
+    writer.add(`ckpt.${name}.0`, Buffer.from('{"half a check'), 'Myelin-Checkpoint:999999 1/1 12345\r\n')
+    await writer.flush()
+    await using again = await serve(nats.bus, rooms())
+    for (let i = 30; i < 40; i++) await api.read.publish({ at: i * 500, room: 'a', value: 1 })
+    await until(async () => (await stored(name)) === 19)
+    const rows = await rowsOf(nats.bus, name)
+    expect(rows.length).toBe(19)
+    expect(rows.every((row) => row.endsWith(' 2 2'))).toBe(true)
+  })
+
+  it('waits while its view is full, and loses nothing', async () => {
+    const { readings, name, rooms } = sensor()
+    const api = client(nats.bus, readings)
+    const spec = { name: `VIEW_${name}`, subjects: [`view.${name}.*`], description: `view ${name}, by room` }
+    const unit = await serve(nats.bus, rooms())
+    await ensureStream(nats.bus, { ...spec, maxMessages: 5 })
+    for (let i = 0; i < 40; i++) await api.read.publish({ at: i * 500, room: 'a', value: 1 })
+    await until(() => statOf(unit, 'out') === 19)
+    // the rows are a batch, and a batch is stored as a whole or not at all
+    expect((await streamInfo(nats.bus, spec.name))!.state.messages).toBeLessThanOrEqual(5)
+    await ensureStream(nats.bus, spec)
+    await until(async () => (await streamInfo(nats.bus, spec.name))!.state.messages === 19)
+    await unit.drain()
+    expect((await rowsOf(nats.bus, name)).length).toBe(19)
+  })
+
+  it('enqueues jobs on the side, again and again until it succeeds, each once', async () => {
+    const { readings, rooms } = sensor()
+    const done: number[] = []
+    await using _ = await serve(nats.bus, service(readings, { alarm: ({ at }) => void done.push(at) }))
+    const effect = job(readings, 'alarm', { id: (r) => `at-${r.at}` })
+    await using unit = await serve(nats.bus, rooms({ effect }))
+    const api = client(nats.bus, readings)
+    for (let i = 0; i < 20; i++) await api.read.publish({ at: i, room: 'a', value: i % 2 === 0 ? 100 : 1 })
+    await until(() => statOf(unit, 'effects') === 10 && done.length === 10)
+    expect(new Set(done).size).toBe(10)
+    expect(await deadLetters(nats.bus, readings.name)).toEqual([])
+  })
+
+  it('does not move its checkpoint past an effect that fails', async () => {
+    const { readings, rooms } = sensor()
+    let broken = true
+    const seen: number[] = []
+    const effect: Effect<Reading> = {
+      name: 'siren',
+      open: () => async (reading) => {
+        if (broken) throw new Error('no power')
+        seen.push(reading.at)
+        return undefined
+      },
+    }
+    const bus = await nats.connect()
+    const unit = await serve(bus, rooms({ effect }))
+    await client(nats.bus, readings).read.publish({ at: 1, room: 'a', value: 100 })
+    await until(() => statOf(unit, 'in') === 1)
+    await bus.nats.close() // it dies with the effect undone
+    broken = false
+    await using again = await serve(nats.bus, rooms({ effect }))
+    await until(() => statOf(again, 'effects') === 1)
+    expect(seen).toEqual([1])
+  })
+
+  it('reads durable events only', () => {
+    const plain = contract('plain', { version: '1.0.0', events: { tick: { payload: z.object({}) } } })
+    expect(() => event(plain, 'tick')).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }))
+  })
+})

@@ -1,0 +1,230 @@
+// The `myelin` command as users run it: a process of its own against a running service.
+import { spawn } from 'node:child_process'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Parser } from '@asyncapi/parser'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { airports } from '../examples/airline/contracts/airports.ts'
+import airportsUnit from '../examples/airline/units/airports.ts'
+import { connect, errorCatalogue } from '../src/bus/index.ts'
+import { contract } from '../src/contract/index.ts'
+import { client, serve, service } from '../src/service/index.ts'
+import { until, withNats } from './support/nats.ts'
+
+const nats = withNats()
+const root = join(import.meta.dirname, '..')
+
+interface Ran {
+  code: number | null
+  out: string
+  err: string
+}
+
+function start(args: string[], env: Record<string, string> = {}, input = '') {
+  const child = spawn(process.execPath, ['--conditions=myelin-source', join(root, 'src/cli/main.ts'), ...args], {
+    env: { ...process.env, NATS_URL: nats.server?.url ?? '', ...env },
+    cwd: root,
+  })
+  const ran: Ran = { code: null, out: '', err: '' }
+  child.stdout.on('data', (chunk) => {
+    ran.out += chunk
+  })
+  child.stderr.on('data', (chunk) => {
+    ran.err += chunk
+  })
+  child.stdin.on('error', () => undefined)
+  child.stdin.end(input)
+  const ended = new Promise<Ran>((resolve) => {
+    child.on('close', (code) => resolve(Object.assign(ran, { code })))
+  })
+  return { child, ran, ended }
+}
+const myelin = (...args: string[]) => start(args).ended
+
+describe('myelin', () => {
+  let stop: () => Promise<void>
+  beforeAll(async () => {
+    const running = await serve(nats.bus, airportsUnit)
+    stop = () => running.drain()
+  })
+  afterAll(() => stop())
+
+  it('call prints the reply, readable for programs', async () => {
+    const ran = await myelin('call', 'airports.get', '{"iata":"ATL"}', '--json')
+    expect(ran).toMatchObject({ code: 0, err: '' })
+    expect(JSON.parse(ran.out)).toMatchObject({ iata: 'ATL', city: 'Atlanta' })
+    const streamed = await myelin('call', 'airports.search', '{"text":"san"}')
+    const lines = streamed.out.trim().split('\n')
+    expect(lines.length).toBeGreaterThan(20)
+    expect(JSON.parse(lines[0]!)).toHaveProperty('iata')
+    const all = await myelin('call', 'airports.get', '{"iata":"ATL"}', '--all')
+    expect(all.out.trim().split('\n').length).toBe(1)
+    const piped = await start(['call', 'airports.get', '-'], {}, '{"iata":"SFO"}').ended
+    expect(JSON.parse(piped.out)).toMatchObject({ iata: 'SFO' })
+  })
+
+  it('says what is wrong and what to do, with exit code 1', async () => {
+    const told = async (...args: string[]) => {
+      const { code, err, out } = await myelin(...args)
+      expect([code, out]).toEqual([1, ''])
+      return err
+    }
+    expect(await told('call', 'airports.gett')).toMatch(/^UNKNOWN_ENDPOINT: .*did you mean "get"\?[\s\S]*→/)
+    expect(await told('call', 'airprots.get')).toMatch(/^NO_RESPONDERS/)
+    expect(await told('call', 'airports')).toMatch(/^INVALID_INPUT: "airports": expected <service>\.<endpoint>/)
+    expect(await told('call', 'airports.get', '{')).toMatch(/^INVALID_INPUT: the payload is not JSON/)
+    expect(await told('call', 'airports.get', '@nothing.json')).toMatch(/^FILE_NOT_FOUND/)
+    expect(await told('call', 'airports.get', '{"iata":"atlanta"}')).toMatch(/^INVALID_INPUT: airports\.get: iata/)
+    expect(await told('call', 'airports.get', '{"iata":"XXX"}')).toContain('{"iata":"XXX"}')
+    expect(await told('call', 'airports.get', '-s', 'nats://127.0.0.1:1')).toMatch(/^SERVER_UNREACHABLE/)
+    expect(await told('tail', 'view.nothing')).toMatch(/^STREAM_NOT_FOUND/)
+    expect(await told('tail', 'airports.closed', '--from', 'soon')).toMatch(/^INVALID_INPUT/)
+    expect(await told('contract', 'doc', 'package.json.ts')).toMatch(/^FILE_NOT_FOUND/)
+    expect(await told('dead', 'ls', 'nobody')).toMatch(/^STREAM_NOT_FOUND/)
+    expect(await told('up', 'test')).toMatch(/^FILE_NOT_FOUND/)
+    const json = await told('call', 'airports.get', '{"iata":"XXX"}', '--json')
+    expect(JSON.parse(json)).toMatchObject({ error: { code: 'UNKNOWN', data: { iata: 'XXX' } } })
+    expect((await myelin('tial')).err).toContain('Did you mean tail?')
+    expect((await myelin('tial')).code).toBe(2)
+  })
+
+  it('does not start a server by itself', async () => {
+    const empty = await mkdtemp(join(tmpdir(), 'myelin-cli-'))
+    const child = spawn(process.execPath, ['--conditions=myelin-source', join(root, 'src/cli/main.ts'), 'ls'], {
+      cwd: empty,
+      env: { ...process.env, NATS_URL: '' },
+    })
+    let err = ''
+    child.stderr.on('data', (chunk) => {
+      err += chunk
+    })
+    await new Promise((resolve) => child.on('close', resolve))
+    expect(err).toMatch(/^SERVER_UNREACHABLE: no server is named \(NATS_URL\) and none runs in this folder/)
+    await rm(empty, { recursive: true })
+  })
+
+  it('emit stores, tail shows', async () => {
+    const closure = '{"iata":"ATL","reason":"snow","until":"2001-01-02T12:00:00Z"}'
+    expect((await myelin('emit', 'airports.closed', closure)).out).toBe('stored as 1\n')
+    expect((await myelin('emit', 'airports.closed', closure, '--id', 'x')).out).toBe('stored as 2\n')
+    expect((await myelin('emit', 'airports.closed', closure, '--id', 'x')).out).toBe('already stored as 2\n')
+    const tail = await myelin('tail', 'airports.closed', '--from', 'start', '-n', '2', '--json', '--headers')
+    const [first] = tail.out
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+    expect(first).toMatchObject({ sequence: 1, subject: 'evt.airports.closed.ATL', data: JSON.parse(closure) })
+    expect(first.headers).toMatchObject({ 'ce-type': 'airports.closed', 'Myelin-Caller': 'myelin-cli' })
+    const following = start(['tail', 'evt.>', '-n', '1'])
+    const keep = setInterval(() => void client(nats.bus, airports).closed.publish(JSON.parse(closure)), 50)
+    const { out, code } = await following.ended
+    clearInterval(keep)
+    expect([code, out]).toEqual([0, expect.stringContaining('evt.airports.closed.ATL {"iata":"ATL"')])
+  })
+
+  it('ls lists what runs', async () => {
+    expect((await myelin('ls')).out).toMatch(/SERVICE +INSTANCE[\s\S]*airports .* nearest/)
+    const [found] = JSON.parse((await myelin('ls', 'airports', '--json')).out)
+    expect(found).toMatchObject({ name: 'airports', version: '1.0.0' })
+  })
+
+  it('enqueue, dead ls, show and redrive', async () => {
+    const { z } = await import('zod')
+    const mail = contract('mail', {
+      version: '1.0.0',
+      jobs: { send: { payload: z.object({ to: z.string() }), attempts: 1 } },
+    })
+    let broken = true
+    const done: string[] = []
+    await using _ = await serve(
+      nats.bus,
+      service(mail, {
+        send: ({ to }) => {
+          if (broken) throw new Error('no such box')
+          done.push(to)
+        },
+      }),
+    )
+    expect((await myelin('enqueue', 'mail.send', '{"to":"a"}')).out).toBe('queued as 1\n')
+    let letters: { sequence: number }[] = []
+    await until(async () => {
+      letters = JSON.parse((await myelin('dead', 'ls', 'mail', '--json')).out || '[]')
+      return letters.length === 1
+    })
+    expect((await myelin('dead', 'ls', 'mail')).out).toContain('no such box')
+    const shown = await myelin('dead', 'show', 'mail', String(letters[0]!.sequence), '--json')
+    expect(JSON.parse(shown.out)).toMatchObject({ payload: '{"to":"a"}', attempts: 1 })
+    broken = false
+    expect((await myelin('dead', 'redrive', 'mail')).err).toContain('--all')
+    expect((await myelin('dead', 'redrive', 'mail', '--all')).out).toBe('1 put back\n')
+    await until(() => done.length === 1)
+  })
+
+  it('contract doc prints a valid AsyncAPI document', async () => {
+    for (const flag of ['--json', '--yaml']) {
+      const args = [
+        'contract',
+        'doc',
+        'examples/airline/contracts/airports.ts',
+        'examples/airline/contracts/rebooking.ts',
+      ]
+      const { out, code } = await myelin(...args, ...(flag === '--yaml' ? ['--yaml'] : []))
+      expect(code).toBe(0)
+      const { document, diagnostics } = await new Parser().parse(out)
+      expect(diagnostics.filter(({ severity }) => severity === 0)).toEqual([])
+      expect(document?.version()).toBe('3.0.0')
+    }
+  })
+
+  it('server runs a server that the other commands find, and stops with it', async () => {
+    const store = await mkdtemp(join(tmpdir(), 'myelin-cli-'))
+    const { child, ran, ended } = start(['server', '--port', '0', '--store', store, '--json'])
+    await until(() => ran.out.includes('\n'))
+    const { url, pid } = JSON.parse(ran.out)
+    await using bus = await connect({ servers: url, requires: { jetstream: true } })
+    expect(bus.connected).toBe(true)
+    const second = await myelin('server', '--port', '0', '--store', store)
+    expect(second.err).toMatch(/^STORE_LOCKED/)
+    const taken = await myelin('server', '--port', new URL(url).port, '--store', join(store, 'other'))
+    expect(taken.err).toMatch(/^PORT_TAKEN/)
+    child.kill('SIGTERM')
+    expect((await ended).code).toBe(0)
+    expect(() => process.kill(pid, 0)).toThrow()
+    await rm(store, { recursive: true })
+  })
+
+  it('up runs a composition and drains it on SIGTERM', async () => {
+    const plan = JSON.parse((await myelin('up', 'examples/airline', '--dry-run', '--json')).out)
+    expect(plan).toContainEqual({ unit: 'airports', use: './units/airports.ts', replicas: 2, isolation: 'none' })
+    expect(JSON.parse((await myelin('up', '--schema')).out)).toHaveProperty('properties.units')
+    const { child, ran, ended } = start(['up', 'examples/airline', '--only', 'airports'])
+    await until(() => ran.out.includes('Ctrl-C drains it'))
+    child.kill('SIGTERM')
+    const { code, out } = await ended
+    expect([code, out.match(/stopped/g)?.length]).toEqual([0, 2])
+  })
+
+  it('errors and completion come from what there is', async () => {
+    expect((await myelin('errors', 'STREAM_FULL')).out).toContain(errorCatalogue.STREAM_FULL.fix)
+    expect((await myelin('errors', 'STREAM_FUL')).err).toContain('did you mean STREAM_FULL?')
+    const script = (await myelin('completion', 'bash')).out
+    const dir = await mkdtemp(join(tmpdir(), 'myelin-cli-'))
+    await writeFile(
+      join(dir, 'c.sh'),
+      `${script}\nCOMP_WORDS=(myelin dead re); COMP_CWORD=2; _myelin; echo "\${COMPREPLY[@]}"\n`,
+    )
+    const bash = spawn('bash', [join(dir, 'c.sh')])
+    let out = ''
+    bash.stdout.on('data', (chunk) => {
+      out += chunk
+    })
+    await new Promise((resolve) => bash.on('close', resolve))
+    expect(out.trim()).toBe('redrive')
+    expect((await myelin('completion', 'fish')).out).toContain('complete -c myelin')
+    expect(JSON.parse(await readFile(join(root, 'package.json'), 'utf8')).version).toBe(
+      (await myelin('--version')).out.trim(),
+    )
+    await rm(dir, { recursive: true })
+  })
+})

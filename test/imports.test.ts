@@ -1,0 +1,45 @@
+// Who may import whom: the rules of docs/architecture.md, checked on the sources.
+import { globSync, readFileSync } from 'node:fs'
+import { dirname, join, relative, resolve } from 'node:path'
+import { describe, expect, it } from 'vitest'
+
+const src = join(import.meta.dirname, '../src')
+
+/** Folders that each folder may import; itself always. */
+const allowed: Record<string, readonly string[]> = {
+  bus: [],
+  contract: ['bus'],
+  unit: ['bus'],
+  service: ['bus', 'contract', 'unit'],
+  stream: ['bus', 'contract', 'unit', 'service'],
+  sse: ['bus', 'contract', 'unit', 'service', 'stream'],
+  runtime: ['bus', 'unit'],
+  cli: ['bus', 'contract', 'service', 'stream', 'runtime', 'unit'],
+}
+
+const files = globSync('**/*.ts', { cwd: src }).filter((file) => !file.endsWith('.test.ts'))
+const importsOf = (file: string) =>
+  [...readFileSync(join(src, file), 'utf8').matchAll(/(?:from|import\()\s*'(\.[^']+)'/g)].map(([, path]) =>
+    relative(src, resolve(join(src, dirname(file)), path!)),
+  )
+
+describe('imports', () => {
+  it('go only where the architecture allows, and through the door', () => {
+    const wrong: string[] = []
+    for (const file of files) {
+      const folder = file.split('/')[0]!
+      for (const target of importsOf(file)) {
+        const other = target.split('/')[0]!
+        if (other === folder) continue
+        if (!allowed[folder]?.includes(other)) wrong.push(`${file} imports ${target}: ${folder} may not use ${other}`)
+        else if (target !== `${other}/index.ts`)
+          wrong.push(`${file} imports ${target}: use the door, ${other}/index.ts`)
+      }
+    }
+    expect(wrong).toEqual([])
+  })
+
+  it('has a rule for every folder', () => {
+    expect(Object.keys(allowed).sort()).toEqual([...new Set(files.map((file) => file.split('/')[0]!))].sort())
+  })
+})
