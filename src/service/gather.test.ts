@@ -18,6 +18,7 @@ type Behaviour = 'answers' | 'hangs' | 'is lost' | 'breaks' | 'talks rubbish'
 /** An instance per behaviour, on connections of their own. */
 async function instances(...behaviours: Behaviour[]) {
   const asked: string[] = []
+  const aborted: string[] = []
   const stop: (() => Promise<void>)[] = []
   for (const [index, behaviour] of behaviours.entries()) {
     const plane = `P${index + 1}`
@@ -30,7 +31,12 @@ async function instances(...behaviours: Behaviour[]) {
           if (behaviour === 'breaks') throw new Error('engine on fire')
           if (behaviour === 'talks rubbish') return { plane: 7 as never }
           if (behaviour === 'answers') return { plane }
-          return new Promise<never>((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+          return new Promise<never>((_resolve, reject) => {
+            signal.addEventListener('abort', () => {
+              aborted.push(plane)
+              reject(signal.reason)
+            })
+          })
         },
       }),
       { instance: plane },
@@ -39,6 +45,7 @@ async function instances(...behaviours: Behaviour[]) {
   }
   return {
     asked,
+    aborted,
     [Symbol.asyncDispose]: async () => {
       await Promise.all(stop.map((drain) => drain()))
     },
@@ -57,15 +64,16 @@ describe('gathering', () => {
   })
 
   it('is satisfied with as many answers as it was told, without waiting for more', async () => {
-    await using _ = await instances('answers', 'hangs', 'answers')
+    await using fleetService = await instances('answers', 'hangs', 'answers')
     const replies = await client(nats.bus, fleet).where.gather({}, { count: 2, stallMs: 60_000, timeoutMs: 60_000 })
     expect(planes(replies)).toEqual(['P1', 'P3'])
+    await until(() => fleetService.aborted.length === 1) // whose answer is no longer wanted is told to stop
   })
 
   it('ends when no further answer came for the stall time', async () => {
     await using fleetService = await instances('answers', 'hangs', 'answers')
     const before = Date.now()
-    const replies = await client(nats.bus, fleet).where.gather({}, { stallMs: 200, timeoutMs: 5_000 })
+    const replies = await client(nats.bus, fleet).where.gather({}, { stallMs: 200, timeoutMs: 60_000 })
     expect(Date.now() - before).toBeGreaterThanOrEqual(199)
     expect(planes(replies)).toEqual(['P1', 'P3'])
     expect(fleetService.asked.length).toBe(3)
@@ -103,10 +111,11 @@ describe('gathering', () => {
     expect(await codeOf(client(nats.bus, fleet).where.gather({}))).toBe('NO_RESPONDERS')
     await using fleetService = await instances('hangs')
     const abort = new AbortController()
-    const gathering = codeOf(client(nats.bus, fleet).where.gather({}, { signal: abort.signal, timeoutMs: 1_000 }))
+    const gathering = codeOf(client(nats.bus, fleet).where.gather({}, { signal: abort.signal, timeoutMs: 60_000 }))
     await until(() => fleetService.asked.length === 1)
     abort.abort()
     expect(await gathering).toBe('CANCELLED')
+    await until(() => fleetService.aborted.length === 1)
   })
 
   it('refuses a count below 1 and input that no message can carry', async () => {

@@ -2,7 +2,7 @@
 import type { Msg } from '@nats-io/nats-core'
 import { failure, MyelinError, PendingReply } from '../bus/index.ts'
 import { everyInstanceSubject } from '../contract/index.ts'
-import { cancelWith, deadlineOf, readReply, requestLines, type Target, type Within } from './call.ts'
+import { cancelThere, cancelWith, deadlineOf, readReply, requestLines, type Target, type Within } from './call.ts'
 
 export interface GatherOptions {
   /** Enough answers; default: as many as come. */
@@ -66,13 +66,16 @@ export function gather(
       },
       (error) => {
         clearTimeout(stall)
+        if (error.code === 'DEADLINE_EXCEEDED' || error.code === 'CANCELLED') cancelThere(target, gathering.reply)
         if (error.code === 'DEADLINE_EXCEEDED') resolve()
         else reject(error)
       },
     )
     const end = () => {
       clearTimeout(stall)
-      if (gathering.finish()) resolve()
+      if (!gathering.finish()) return
+      cancelThere(target, gathering.reply) // instances that have not answered need not go on
+      resolve()
     }
     target.bus.start(gathering, target.codec.encode(input), requestLines(target, deadline, undefined, within?.trace))
     cancelWith(

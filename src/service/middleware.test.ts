@@ -1,4 +1,4 @@
-import { context, propagation, trace } from '@opentelemetry/api'
+import { context, trace } from '@opentelemetry/api'
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks'
 import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -156,15 +156,14 @@ describe('what travels with a call', () => {
 describe('tracing with OpenTelemetry', () => {
   const exporter = new InMemorySpanExporter()
   const provider = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] })
-  beforeAll(async () => {
-    const { W3CTraceContextPropagator } = await import('@opentelemetry/core')
+  beforeAll(() => {
     trace.setGlobalTracerProvider(provider)
     context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
-    propagation.setGlobalPropagator(new W3CTraceContextPropagator())
   })
   afterAll(async () => {
     await provider.shutdown()
-    for (const api of [trace, context, propagation]) api.disable()
+    trace.disable()
+    context.disable()
   })
 
   it('makes the span of each call the parent of the span of its handling, across a nested call', async () => {

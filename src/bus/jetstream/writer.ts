@@ -7,7 +7,7 @@ import type { Bus } from '../bus.ts'
 import { failure, MyelinError } from '../errors.ts'
 import { header } from '../headers.ts'
 import { PendingReply } from '../requests.ts'
-import { type JetStreamReplyError, replyFailure } from './api.ts'
+import { type JetStreamReplyError, manager, replyFailure } from './api.ts'
 import { streamInfo } from './streams.ts'
 
 export interface WriterOptions {
@@ -33,6 +33,8 @@ interface Batch {
   readonly entries: Entry[]
   /** The sequence the stream ends at before this batch. */
   readonly after: number
+  /** The batch ids it was sent under, one for each attempt. */
+  readonly ids: string[]
 }
 
 /**
@@ -135,7 +137,7 @@ export class StreamWriter {
   }
 
   #close(): void {
-    this.#unacknowledged.push({ entries: this.#filling, after: this.#end })
+    this.#unacknowledged.push({ entries: this.#filling, after: this.#end, ids: [] })
     this.#end += this.#filling.length
     this.#filling = []
     this.#fillingBytes = 0
@@ -157,6 +159,7 @@ export class StreamWriter {
   #send(batch: Batch): void {
     const { entries } = batch
     const id = nuid.next()
+    batch.ids.push(id)
     const last = entries.length - 1
     const ack = new BatchReply(entries[last]!.subject, Date.now() + this.#options.ackTimeoutMs, (error, sequence) => {
       if (error) void this.#recover(error)
@@ -201,7 +204,7 @@ export class StreamWriter {
       }
       try {
         const info = await streamInfo(this.#bus, this.#stream)
-        if (info) this.#resume(info.state.last_seq)
+        if (info) await this.#resume(info.state.last_seq)
         else this.#fail(failure('STREAM_NOT_FOUND', `stream ${this.#stream} is gone`))
         return
       } catch (error) {
@@ -214,24 +217,24 @@ export class StreamWriter {
     }
   }
 
-  #resume(last: number): void {
-    while (this.#unacknowledged[0] && this.#unacknowledged[0].after + this.#unacknowledged[0].entries.length <= last) {
+  async #resume(last: number): Promise<void> {
+    for (let batch = this.#unacknowledged[0]; batch && endOf(batch) <= last; batch = this.#unacknowledged[0]) {
+      // that the stream is long enough does not mean that it holds this batch: another writer's would fill it as well
+      if (!(await this.#holds(batch))) return this.#fail(otherWriter(this.#stream, endOf(batch)))
       this.#unacknowledged.shift()
     }
     const next = this.#unacknowledged[0]
-    if (next && next.after !== last) {
-      this.#fail(
-        failure(
-          'WRONG_SEQUENCE',
-          `stream ${this.#stream} ends at ${last} where ${next.after} was expected: another writer is at work`,
-        ),
-      )
-      return
-    }
+    if (next && next.after !== last) return this.#fail(otherWriter(this.#stream, last))
     this.#acknowledged = last
     this.#recovering = false
     this.#pump()
     this.#wake()
+  }
+
+  /** Whether the stream's message at the end of the batch is the batch's last; batches are atomic, so one tells all. */
+  async #holds(batch: Batch): Promise<boolean> {
+    const message = await (await manager(this.#bus)).streams.getMessage(this.#stream, { seq: endOf(batch) })
+    return message === null || batch.ids.includes(message.header.get('Nats-Batch-Id')) // null: removed by a limit
   }
 
   #fail(error: MyelinError): void {
@@ -239,6 +242,17 @@ export class StreamWriter {
     this.#recovering = false
     this.#wake()
   }
+}
+
+function endOf(batch: Batch): number {
+  return batch.after + batch.entries.length
+}
+
+function otherWriter(stream: string, sequence: number): MyelinError {
+  return failure(
+    'WRONG_SEQUENCE',
+    `stream ${stream} holds at ${sequence} what this writer did not write: another writer is at work`,
+  )
 }
 
 interface BatchAck {
