@@ -13,8 +13,9 @@ const allowed: Record<string, readonly string[]> = {
   service: ['bus', 'contract', 'unit'],
   stream: ['bus', 'contract', 'unit', 'service'],
   sse: ['bus', 'contract', 'unit', 'service', 'stream'],
-  runtime: ['bus', 'unit'],
-  cli: ['bus', 'contract', 'service', 'stream', 'runtime', 'unit'],
+  heartbeat: ['bus', 'contract', 'unit', 'service'],
+  runtime: ['bus', 'unit', 'heartbeat'],
+  cli: ['bus', 'contract', 'service', 'stream', 'heartbeat', 'runtime', 'unit'],
 }
 
 const files = globSync('**/*.ts', { cwd: src }).filter((file) => !file.endsWith('.test.ts'))

@@ -173,6 +173,7 @@ describe('requests', () => {
     expect(await Promise.all(held)).toEqual(['CANCELLED', 'CANCELLED'])
     silent.unsubscribe()
     answer(subject)
+    await nats.bus.flush()
     expect((await bus.request(subject, bytes('again'))).string()).toBe('again')
   })
 

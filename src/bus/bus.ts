@@ -236,7 +236,16 @@ export class Bus implements AsyncDisposable {
 
   /** @internal */
   emit(event: BusEvent): void {
-    for (const listener of this.#listeners) listener(event)
+    for (const listener of this.#listeners) {
+      try {
+        listener(event)
+      } catch (error) {
+        // a listener's failure is the program's, and must not end the watch over the connection
+        queueMicrotask(() => {
+          throw error
+        })
+      }
+    }
   }
 
   /** Resolves when the connection has closed for good, with the error that closed it, if one did. */

@@ -152,6 +152,10 @@ export const errorCatalogue = {
     fix: 'Mend the key the message names; it says what was expected there.',
   },
   FILE_NOT_FOUND: { what: 'A file that was named does not exist or cannot be read.', fix: 'Check the path.' },
+  ILLEGAL_TRANSITION: {
+    what: 'The instance is in a state from which this is not possible.',
+    fix: 'Look at its state with `npx myelin ls`; start it first, or wait.',
+  },
   UNIT_FAILED: { what: 'A unit could not start.', fix: 'Read the cause; the other units keep running.' },
 } as const satisfies Record<string, ErrorSpec>
 

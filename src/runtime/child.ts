@@ -1,6 +1,7 @@
 // What runs in a unit's own process: one connection, one unit, told by its parent what to start. It drains on SIGTERM,
-// when asked, and when its parent is gone.
+// when asked, and when its parent is gone; it beats by itself.
 import { connect, MyelinError, messageOf } from '../bus/index.ts'
+import { Pulse, type UnitState } from '../heartbeat/index.ts'
 import { createLogger } from '../unit/index.ts'
 import { startHere } from './in-process.ts'
 import type { FromChild, ToChild } from './isolated.ts'
@@ -13,7 +14,7 @@ const statsEveryMs = 500
 
 process.once('message', async (message: ToChild) => {
   if (message.type !== 'start') return
-  const { unit: name, instance, site, use, folder, config } = message
+  const { unit: name, instance, site, use, folder, config, beatMs } = message
   const log = createLogger({ unit: name, instance })
   const tell = (error: unknown) =>
     send({
@@ -24,18 +25,34 @@ process.once('message', async (message: ToChild) => {
   try {
     const unit = await loadUnit(use, folder, `units.${name}`)
     const bus = await connect({ ...message.connect, name: `${name}.${instance}` })
+    const pulse = beatMs > 0 ? await Pulse.start({ connect: message.connect, site, intervalMs: beatMs }) : undefined
     const life = await startHere(unit, { bus, config, unit: name, instance, site, log })
+    let state: UnitState = 'ready'
+    let { revision } = message
+    pulse?.add({
+      unit: name,
+      instance,
+      kind: () => life.kind,
+      version: life.version,
+      startedAt: Date.now(),
+      state: () => state,
+      revision: () => revision,
+      checks: () => life.checks(),
+      vitals: () => life.vitals(),
+    })
     const report = () =>
       send({ type: 'stats', stats: life.stats(), maxRssBytes: process.resourceUsage().maxRSS * 1024 })
     const timer = setInterval(report, statsEveryMs)
     let leaving = false
-    const leave = async () => {
+    const leave = async (goodbye: boolean) => {
       if (leaving) return
       leaving = true
+      state = 'draining'
       clearInterval(timer)
       try {
-        await life.drain()
+        await life.drain(goodbye)
         report()
+        await pulse?.stop(goodbye)
         await bus.close()
         process.exit(0)
       } catch (error) {
@@ -44,12 +61,16 @@ process.once('message', async (message: ToChild) => {
       }
     }
     process.on('message', (next: ToChild) => {
-      if (next.type === 'drain') void leave()
+      if (next.type === 'drain') void leave(next.goodbye)
+      else if (next.type === 'told') {
+        revision = next.revision
+        life.told?.(next.revision, next.logLevel)
+      }
     })
-    process.on('SIGTERM', leave)
+    process.on('SIGTERM', () => void leave(true))
     // Ctrl-C reaches the whole group: the parent says when
     process.on('SIGINT', () => undefined)
-    process.on('disconnect', leave)
+    process.on('disconnect', () => void leave(true))
     void life.finished.then(() => {
       report()
       send({ type: 'finished' })
@@ -64,7 +85,7 @@ process.once('message', async (message: ToChild) => {
       process.exit(1)
     })
     report()
-    send({ type: 'ready', kind: unit.kind })
+    send({ type: 'ready', kind: unit.kind, version: life.version })
   } catch (error) {
     tell(error)
     process.exit(1)

@@ -1,9 +1,11 @@
-// One running copy of a unit as its host sees it, and the supervision that both kinds of copies share.
+// One running copy of a unit as its host sees it: started, supervised, paused and resumed, configured, stopped. The same
+// for copies in this process and in processes of their own.
 import { failure, MyelinError, messageOf } from '../bus/index.ts'
-import type { Logger } from '../unit/index.ts'
+import type { CheckResult, UnitState } from '../heartbeat/index.ts'
+import type { Logger, Vitals } from '../unit/index.ts'
 
 /** `failed` from anywhere; a failed instance is restarted with backoff until it is given up. */
-export type InstanceState = 'starting' | 'ready' | 'draining' | 'stopped' | 'failed'
+export type InstanceState = Exclude<UnitState, 'busy' | 'left'>
 
 /** What is known of an instance. */
 export interface InstanceStatus {
@@ -17,6 +19,8 @@ export interface InstanceStatus {
   readonly stats: Readonly<Record<string, number>>
   /** Its work came to its own end. */
   readonly finished: boolean
+  /** Revision of the desired state it follows; 0: none was set. */
+  readonly revision: number
   /** Why it failed last. */
   readonly error?: string
   /** Peak resident memory of a process of its own, in bytes. */
@@ -26,51 +30,70 @@ export interface InstanceStatus {
 /** One life of an instance: from start to its end. */
 export interface Life {
   readonly kind: string
+  readonly version: string
   readonly pid: number
+  /** It beats by itself, from its own process. */
+  readonly beats: boolean
   stats(): Record<string, number>
+  vitals(): Vitals
+  checks(): readonly CheckResult[]
   maxRssBytes?(): number | undefined
+  /** Tells it which desired state it runs, and how much to log. */
+  told?(revision: number, logLevel: string | undefined): void
   /** Resolves when its work is done; never for units without an end. */
   readonly finished: Promise<void>
   /** Resolves with the reason when it failed after it was ready. */
   readonly failed: Promise<MyelinError>
-  drain(): Promise<void>
+  /** `goodbye`: it leaves; else it will be back. */
+  drain(goodbye: boolean): Promise<void>
+}
+
+export interface InstanceOptions {
+  readonly unit: string
+  readonly instance: string
+  readonly config: Readonly<Record<string, unknown>>
+  readonly start: (config: Readonly<Record<string, unknown>>, revision: number) => Promise<Life>
+  /** @throws MyelinError INVALID_CONFIG */
+  readonly checkConfig: (config: Readonly<Record<string, unknown>>) => Promise<void>
+  readonly log: Logger
+  readonly onChange: (status: InstanceStatus) => void
 }
 
 // Five deaths within half a minute are a loop that restarting does not break.
 const crashLoop = { deaths: 5, withinMs: 30_000 }
 const backoffMs = { from: 200, to: 5_000 }
 
-/** Starts an instance, starts it again when it fails, and stops it in the end. */
+/** Starts an instance, starts it again when it fails, does what it is told, and stops it in the end. */
 export class Instance {
   readonly unit: string
   readonly instance: string
-  readonly #start: () => Promise<Life>
-  readonly #log: Logger
-  readonly #onChange: (status: InstanceStatus) => void
+  readonly #options: InstanceOptions
   readonly #finished = Promise.withResolvers<void>()
   readonly #gaveUp = Promise.withResolvers<MyelinError>()
+  #config: Readonly<Record<string, unknown>>
+  #revision = 0
+  #logLevel: string | undefined
   #life: Life | undefined
   #state: InstanceState = 'starting'
+  #since = Date.now()
   #deaths: number[] = []
   #restarts = 0
   #error: string | undefined
   #done = false
   #lastStats: Record<string, number> = {}
-  #stopping: Promise<void> | undefined
+  #kind = ''
+  #elsewhere = false
+  #version = ''
+  /** What is being done; the next thing waits for it. */
+  #busy: Promise<unknown> = Promise.resolve()
   #wake: (() => void) | undefined
+  #wanted: 'running' | 'paused' | 'stopped' = 'running'
 
-  constructor(
-    unit: string,
-    instance: string,
-    start: () => Promise<Life>,
-    log: Logger,
-    onChange: (status: InstanceStatus) => void,
-  ) {
-    this.unit = unit
-    this.instance = instance
-    this.#start = start
-    this.#log = log
-    this.#onChange = onChange
+  constructor(options: InstanceOptions) {
+    this.unit = options.unit
+    this.instance = options.instance
+    this.#options = options
+    this.#config = options.config
   }
 
   /** Resolves when its work came to its own end. */
@@ -81,6 +104,23 @@ export class Instance {
   get gaveUp(): Promise<MyelinError> {
     return this.#gaveUp.promise
   }
+  get state(): InstanceState {
+    return this.#state
+  }
+  get revision(): number {
+    return this.#revision
+  }
+  get life(): Life | undefined {
+    return this.#life
+  }
+  /** It lives in a process of its own. */
+  get elsewhere(): boolean {
+    return this.#elsewhere
+  }
+  /** What it is and since when it is as it is, alive or not. */
+  get identity(): { readonly kind: string; readonly version: string; readonly since: number } {
+    return { kind: this.#kind, version: this.#version, since: this.#since }
+  }
 
   status(): InstanceStatus {
     if (this.#life) this.#lastStats = this.#life.stats()
@@ -88,51 +128,148 @@ export class Instance {
     return {
       unit: this.unit,
       instance: this.instance,
-      kind: this.#life?.kind ?? '',
+      kind: this.#kind,
       state: this.#state,
       pid: this.#life?.pid ?? 0,
       restarts: this.#restarts,
       stats: this.#lastStats,
       finished: this.#done,
+      revision: this.#revision,
       ...(this.#error === undefined ? {} : { error: this.#error }),
       ...(maxRssBytes === undefined ? {} : { maxRssBytes }),
     }
   }
 
   /** The first start, whose failure is the caller's to know. @throws MyelinError UNIT_FAILED, INVALID_CONFIG, … */
-  async start(): Promise<void> {
-    try {
-      this.#live(await this.#start())
-    } catch (error) {
-      this.#change('failed', error)
-      if (error instanceof MyelinError) throw error
-      throw failure('UNIT_FAILED', `unit '${this.unit}' did not start: ${messageOf(error)}`, { cause: error })
+  start(): Promise<void> {
+    return this.#inTurn(async () => {
+      try {
+        await this.#begin()
+      } catch (error) {
+        this.#change('failed', error)
+        if (error instanceof MyelinError) throw error
+        throw failure('UNIT_FAILED', `unit '${this.unit}' did not start: ${messageOf(error)}`, { cause: error })
+      }
+    })
+  }
+
+  /** Stops working and stays known. Does nothing when it is paused. */
+  pause(): Promise<void> {
+    return this.#inTurn(async () => {
+      if (this.#state === 'paused') return
+      this.#refuseWhen('stopped', 'paused')
+      this.#wanted = 'paused'
+      await this.#end(false)
+      this.#change('paused')
+    })
+  }
+
+  /** Works again after a pause, a stop, or when it was given up. */
+  resume(): Promise<void> {
+    return this.#inTurn(async () => {
+      if (this.#state === 'ready' || this.#state === 'starting') return
+      this.#deaths = []
+      await this.#begin()
+    })
+  }
+
+  restart(): Promise<void> {
+    return this.#inTurn(async () => {
+      await this.#end(false)
+      this.#deaths = []
+      await this.#begin()
+      this.#restarts += 1
+    })
+  }
+
+  /** Runs with another configuration from now on; one that does not fit changes nothing. @throws MyelinError INVALID_CONFIG */
+  configure(config: Readonly<Record<string, unknown>>): Promise<void> {
+    return this.#inTurn(async () => {
+      const merged = { ...this.#options.config, ...config }
+      if (JSON.stringify(merged) === JSON.stringify(this.#config)) return
+      await this.#options.checkConfig(merged)
+      this.#config = merged
+      if (this.#wanted !== 'running') return
+      await this.#end(false)
+      await this.#begin()
+    })
+  }
+
+  /** Which desired state it follows, and how much it logs. */
+  told(revision: number, logLevel: string | undefined): void {
+    this.#revision = revision
+    this.#logLevel = logLevel
+    this.#life?.told?.(revision, logLevel)
+  }
+
+  stop(): Promise<void> {
+    this.#wanted = 'stopped'
+    this.#wake?.()
+    return this.#inTurn(async () => {
+      this.#wanted = 'stopped'
+      if (this.#state === 'stopped') return
+      try {
+        await this.#end(true)
+        this.#change('stopped')
+      } catch (error) {
+        this.#change('failed', error)
+      }
+    })
+  }
+
+  #inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
+    const done = this.#busy.then(work)
+    this.#busy = done.catch(() => undefined)
+    return done
+  }
+
+  #refuseWhen(state: InstanceState, verb: string): void {
+    if (this.#state === state) {
+      throw failure(
+        'ILLEGAL_TRANSITION',
+        `${this.unit}.${this.instance} is ${state} and cannot be ${verb}; start it first`,
+      )
     }
   }
 
-  #live(life: Life): void {
+  async #begin(): Promise<void> {
+    this.#wanted = 'running'
+    this.#change('starting')
+    const life = await this.#options.start(this.#config, this.#revision)
     this.#life = life
-    if (this.#stopping) {
-      void life.drain().catch((error) => this.#change('failed', error)) // asked to stop while it started
-      return
-    }
+    this.#kind = life.kind
+    this.#version = life.version
+    this.#elsewhere = life.beats
+    if (this.#logLevel !== undefined) life.told?.(this.#revision, this.#logLevel)
     this.#change('ready')
     void life.finished.then(() => {
       this.#done = true
       this.#finished.resolve()
     })
-    void life.failed.then((error) => this.#died(error))
+    void life.failed.then((error) => {
+      if (this.#life === life) void this.#died(error)
+    })
+  }
+
+  async #end(goodbye: boolean): Promise<void> {
+    const life = this.#life
+    if (!life) return
+    this.#change('draining')
+    this.#lastStats = life.stats()
+    this.#life = undefined
+    await life.drain(goodbye)
   }
 
   async #died(error: MyelinError): Promise<void> {
     this.#lastStats = this.#life?.stats() ?? {}
     this.#life = undefined
-    while (!this.#stopping) {
+    while (this.#wanted === 'running') {
       this.#change('failed', error)
       const now = Date.now()
       this.#deaths = [...this.#deaths.filter((at) => now - at < crashLoop.withinMs), now]
+      const { log } = this.#options
       if (this.#deaths.length >= crashLoop.deaths) {
-        this.#log.error(
+        log.error(
           { unit: this.unit, code: error.code },
           `unit '${this.unit}' failed ${crashLoop.deaths} times in ${crashLoop.withinMs / 1_000} s and is given up: ${error.message}`,
         )
@@ -140,51 +277,40 @@ export class Instance {
         return
       }
       const waitMs = Math.min(backoffMs.from * 2 ** (this.#deaths.length - 1), backoffMs.to)
-      this.#log.warn(
+      log.warn(
         { unit: this.unit, code: error.code, waitMs },
         `unit '${this.unit}' failed and is restarted: ${error.message}`,
       )
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, waitMs)
-        this.#wake = () => {
-          clearTimeout(timer)
-          resolve()
-        }
-      })
-      if (this.#stopping) return
-      this.#change('starting')
+      await this.#sleep(waitMs)
       try {
-        const life = await this.#start()
-        this.#restarts += 1
-        this.#live(life)
-        return
+        const restarted = await this.#inTurn(async () => {
+          // meanwhile it may have been told otherwise, or started by a command
+          if (this.#wanted !== 'running' || this.#life) return true
+          await this.#begin()
+          this.#restarts += 1
+          return true
+        })
+        if (restarted) return
       } catch (caught) {
         error = caught instanceof MyelinError ? caught : failure('UNIT_FAILED', messageOf(caught), { cause: caught })
       }
     }
   }
 
-  stop(): Promise<void> {
-    this.#stopping ??= (async () => {
-      this.#wake?.()
-      if (!this.#life) {
-        this.#change('stopped')
-        return
+  #sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms)
+      this.#wake = () => {
+        clearTimeout(timer)
+        resolve()
       }
-      this.#change('draining')
-      try {
-        await this.#life.drain()
-        this.#change('stopped')
-      } catch (error) {
-        this.#change('failed', error)
-      }
-    })()
-    return this.#stopping
+    })
   }
 
   #change(state: InstanceState, error?: unknown): void {
+    if (state !== this.#state) this.#since = Date.now()
     this.#state = state
     this.#error = error === undefined ? undefined : messageOf(error)
-    this.#onChange(this.status())
+    this.#options.onChange(this.status())
   }
 }

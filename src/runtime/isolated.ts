@@ -15,11 +15,15 @@ export type ToChild =
       readonly folder: string
       readonly config: unknown
       readonly connect: ConnectOptions
+      readonly revision: number
+      /** Time between beats; 0: none. */
+      readonly beatMs: number
     }
-  | { readonly type: 'drain' }
+  | { readonly type: 'told'; readonly revision: number; readonly logLevel: string | undefined }
+  | { readonly type: 'drain'; readonly goodbye: boolean }
 
 export type FromChild =
-  | { readonly type: 'ready'; readonly kind: string }
+  | { readonly type: 'ready'; readonly kind: string; readonly version: string }
   | { readonly type: 'stats'; readonly stats: Record<string, number>; readonly maxRssBytes: number }
   | { readonly type: 'finished' }
   | { readonly type: 'failed'; readonly code: string; readonly message: string }
@@ -37,7 +41,10 @@ export async function startIsolated(
     execArgv: fromSource ? ['--conditions=myelin-source'] : [],
     serialization: 'advanced',
   })
-  const ready = Promise.withResolvers<string>()
+  const send = (message: ToChild) => {
+    if (child.connected) child.send(message, () => undefined) // a child that is gone tells so by its exit
+  }
+  const ready = Promise.withResolvers<{ kind: string; version: string }>()
   const failed = Promise.withResolvers<MyelinError>()
   const finished = Promise.withResolvers<void>()
   const exited = Promise.withResolvers<void>()
@@ -47,7 +54,7 @@ export async function startIsolated(
   let draining = false
 
   child.on('message', (message: FromChild) => {
-    if (message.type === 'ready') ready.resolve(message.kind)
+    if (message.type === 'ready') ready.resolve(message)
     else if (message.type === 'stats') ({ stats, maxRssBytes } = message)
     else if (message.type === 'finished') finished.resolve()
     else {
@@ -74,19 +81,24 @@ export async function startIsolated(
     ready.reject(failure('UNIT_FAILED', `unit '${start.unit}' was not ready after ${startMs / 1_000} s`))
   }, startMs)
 
-  child.send({ type: 'start', ...start } satisfies ToChild)
+  send({ type: 'start', ...start })
   try {
-    const kind = await ready.promise
+    const { kind, version } = await ready.promise
     return {
       kind,
+      version,
       pid: child.pid!,
+      beats: start.beatMs > 0,
       stats: () => stats,
+      vitals: () => ({}),
+      checks: () => [],
       maxRssBytes: () => maxRssBytes,
+      told: (revision, logLevel) => send({ type: 'told', revision, logLevel }),
       finished: finished.promise,
       failed: failed.promise,
-      async drain() {
+      async drain(goodbye) {
         draining = true
-        if (child.connected) child.send({ type: 'drain' } satisfies ToChild, () => undefined)
+        send({ type: 'drain', goodbye })
         let killed = false
         const timer = setTimeout(() => {
           killed = true

@@ -1,21 +1,26 @@
 // up(): from a composition to running units, one lifecycle for all of them.
 import { type Bus, type ConnectOptions, failure, type MyelinError } from '../bus/index.ts'
-import { createLogger, type Logger } from '../unit/index.ts'
-import { nearest } from './composition.ts'
+import { Pulse } from '../heartbeat/index.ts'
+import { createLogger, type Logger, parseConfig } from '../unit/index.ts'
+import { type Composition, nearest, type UnitSpec } from './composition.ts'
 import { startHere } from './in-process.ts'
-import { Instance, type InstanceStatus, type Life } from './instance.ts'
+import { Instance, type InstanceStatus } from './instance.ts'
 import { startIsolated } from './isolated.ts'
 import { type LoadedComposition, loadUnit } from './load.ts'
 
 export interface UpOptions {
   /** Only these units. */
   only?: readonly string[]
-  /** How processes of their own reach the server that `bus` is connected to. Default: its URL. */
+  /** Only what runs at this site. */
+  site?: string
+  /** How processes of their own, and the heartbeat, reach the server that `bus` is connected to. Default: its URL. */
   connect?: ConnectOptions
   /** Replaces keys of units' configurations. */
   config?: Readonly<Record<string, Readonly<Record<string, unknown>>>>
   /** How long a unit may drain before its process is killed. Default 15 s. */
   drainMs?: number
+  /** Time between beats. Default 1,000 ms; 0: none. */
+  beatMs?: number
   log?: Logger
   onChange?: (status: InstanceStatus) => void
 }
@@ -45,9 +50,20 @@ export interface Running extends AsyncDisposable {
  *   units that did start are drained first
  */
 export async function up(bus: Bus, loaded: LoadedComposition, options: UpOptions = {}): Promise<Running> {
-  const { composition, folder } = loaded
+  checkNames(loaded.composition, options)
+  const host = new Host(bus, loaded, options)
+  try {
+    await host.start()
+  } catch (error) {
+    await host.drain()
+    throw error
+  }
+  return host
+}
+
+function checkNames(composition: Composition, { only = [], config = {}, site }: UpOptions): void {
   const names = Object.keys(composition.units)
-  for (const name of [...(options.only ?? []), ...Object.keys(options.config ?? {})]) {
+  for (const name of [...only, ...Object.keys(config)]) {
     if (names.includes(name)) continue
     const near = nearest(name, names)
     throw failure(
@@ -55,58 +71,150 @@ export async function up(bus: Bus, loaded: LoadedComposition, options: UpOptions
       `there is no unit "${name}"${near ? `; did you mean "${near}"?` : ''} (units: ${names.join(', ')})`,
     )
   }
-  const log = options.log ?? createLogger({ composition: composition.name })
-  const connect: ConnectOptions = options.connect ?? { servers: bus.url }
-  const drainMs = options.drainMs ?? 15_000
-  const instances: Instance[] = []
+  const sites = Object.keys(composition.sites)
+  if (site !== undefined && !sites.includes(site)) {
+    throw failure('INVALID_COMPOSITION', `there is no site "${site}" (sites: ${sites.join(', ') || 'none'})`)
+  }
+}
 
-  for (const name of names) {
-    if (options.only && !options.only.includes(name)) continue
-    const spec = composition.units[name]!
-    const config = { ...spec.config, ...options.config?.[name] }
-    const site = spec.site ?? Object.keys(composition.sites)[0] ?? 'local'
-    for (let replica = 0; replica < spec.replicas; replica++) {
-      const instance = crypto.randomUUID().slice(0, 8)
-      const start = async (): Promise<Life> => {
+class Host implements Running {
+  readonly name: string
+  readonly #bus: Bus
+  readonly #loaded: LoadedComposition
+  readonly #options: UpOptions
+  readonly #log: Logger
+  readonly #site: string
+  readonly #connect: ConnectOptions
+  readonly #beatMs: number
+  readonly #failed = Promise.withResolvers<MyelinError>()
+  readonly #instances: Instance[] = []
+  #pulse: Pulse | undefined
+
+  constructor(bus: Bus, loaded: LoadedComposition, options: UpOptions) {
+    const { composition } = loaded
+    this.name = composition.name
+    this.#bus = bus
+    this.#loaded = loaded
+    this.#options = options
+    this.#log = options.log ?? createLogger({ composition: composition.name })
+    this.#site = options.site ?? Object.keys(composition.sites)[0] ?? 'local'
+    this.#connect = options.connect ?? { servers: bus.url }
+    this.#beatMs = options.beatMs ?? 1_000
+  }
+
+  get failed(): Promise<MyelinError> {
+    return this.#failed.promise
+  }
+
+  async start(): Promise<void> {
+    if (this.#beatMs > 0) {
+      this.#pulse = await Pulse.start({ connect: this.#connect, site: this.#site, intervalMs: this.#beatMs })
+    }
+    const { composition } = this.#loaded
+    const wanted = Object.entries(composition.units).filter(
+      ([name, { site }]) =>
+        (this.#options.only?.includes(name) ?? true) &&
+        (this.#options.site === undefined || site === undefined || site === this.#options.site),
+    )
+    const started = await Promise.allSettled(
+      wanted.flatMap(([name, spec]) => Array.from({ length: spec.replicas }, () => this.#add(name, spec))),
+    )
+    const broken = started.find((result) => result.status === 'rejected')
+    if (broken) throw broken.reason
+  }
+
+  /** One more copy of a unit. */
+  async #add(name: string, spec: UnitSpec): Promise<void> {
+    const { folder } = this.#loaded
+    const id = crypto.randomUUID().slice(0, 8)
+    const log = this.#log.child({ unit: name, instance: id })
+    const instance = new Instance({
+      unit: name,
+      instance: id,
+      config: { ...spec.config, ...this.#options.config?.[name] },
+      log: this.#log,
+      onChange: (status) => this.#options.onChange?.(status),
+      checkConfig: async (config) => {
+        await parseConfig(await loadUnit(spec.use, folder, `units.${name}`), config, `unit '${name}'`)
+      },
+      start: async (config, revision) => {
+        const site = spec.site ?? this.#site
         if (spec.isolation === 'process') {
-          const use = spec.use as string
-          return startIsolated({ unit: name, instance, site, use, folder, config, connect }, { drainMs })
+          return startIsolated(
+            {
+              unit: name,
+              instance: id,
+              site,
+              use: spec.use as string,
+              folder,
+              config,
+              connect: this.#connect,
+              revision,
+              beatMs: this.#beatMs,
+            },
+            { drainMs: this.#options.drainMs ?? 15_000 },
+          )
         }
         const unit = await loadUnit(spec.use, folder, `units.${name}`)
-        const child = log.child({ unit: name, instance })
-        return startHere(unit, { bus, config, unit: name, instance, site, log: child })
-      }
-      instances.push(new Instance(name, instance, start, log, options.onChange ?? (() => undefined)))
-    }
+        return startHere(unit, { bus: this.#bus, config, unit: name, instance: id, site, log })
+      },
+    })
+    this.#instances.push(instance)
+    void instance.gaveUp.then((error) => this.#failed.resolve(error))
+    await instance.start()
+    this.#beat(instance)
   }
 
-  const drain = async () => {
+  /** Beats for an instance of this process; one of another process beats by itself while it lives. */
+  #beat(instance: Instance): void {
+    const { identity } = instance
+    this.#pulse?.add({
+      unit: instance.unit,
+      instance: instance.instance,
+      kind: () => instance.identity.kind,
+      version: identity.version,
+      startedAt: identity.since,
+      state: () => instance.state,
+      silent: () => instance.life?.beats === true || (instance.elsewhere && instance.state !== 'paused'),
+      revision: () => instance.revision,
+      checks: () => instance.life?.checks() ?? [],
+      vitals: () => instance.life?.vitals() ?? {},
+    })
+  }
+
+  status(): InstanceStatus[] {
+    return this.#instances.map((instance) => instance.status())
+  }
+
+  async finished(unit: string): Promise<void> {
+    const of = this.#of(unit)
+    const gaveUp = of.map(async (instance) => {
+      throw await instance.gaveUp
+    })
+    await Promise.race([Promise.all(of.map((instance) => instance.finished)), ...gaveUp])
+  }
+
+  async stop(unit: string): Promise<void> {
+    await Promise.all(
+      this.#of(unit).map(async (instance) => {
+        await instance.stop()
+        this.#pulse?.remove(instance.instance)
+      }),
+    )
+  }
+
+  async drain(): Promise<void> {
     // last unit first: what is fed stops after what feeds it is a matter of the composition's order
-    for (const name of [...names].reverse()) {
-      await Promise.all(instances.filter(({ unit }) => unit === name).map((instance) => instance.stop()))
-    }
+    for (const name of Object.keys(this.#loaded.composition.units).reverse()) await this.stop(name)
+    await this.#pulse?.stop(true)
+    this.#pulse = undefined
   }
-  const started = await Promise.allSettled(instances.map((instance) => instance.start()))
-  const broken = started.find((result) => result.status === 'rejected')
-  if (broken) {
-    await drain()
-    throw broken.reason
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.drain()
   }
-  return {
-    name: composition.name,
-    status: () => instances.map((instance) => instance.status()),
-    finished: async (name) => {
-      const of = instances.filter(({ unit }) => unit === name)
-      const gaveUp = of.map(async (instance) => {
-        throw await instance.gaveUp
-      })
-      await Promise.race([Promise.all(of.map((instance) => instance.finished)), ...gaveUp])
-    },
-    failed: Promise.race(instances.map((instance) => instance.gaveUp)),
-    stop: async (name) => {
-      await Promise.all(instances.filter(({ unit }) => unit === name).map((instance) => instance.stop()))
-    },
-    drain,
-    [Symbol.asyncDispose]: drain,
+
+  #of(unit: string): Instance[] {
+    return this.#instances.filter((instance) => instance.unit === unit)
   }
 }

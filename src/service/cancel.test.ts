@@ -61,6 +61,7 @@ async function running() {
   return {
     hanging,
     ended,
+    inner: innerRunning,
     outer: outerRunning,
     [Symbol.asyncDispose]: async () => {
       await outerRunning.drain()
@@ -79,6 +80,7 @@ describe('cancelling a call', () => {
     expect(await call).toBe('CANCELLED')
     await until(() => services.ended.length === 1)
     expect(services.ended).toEqual([{ where: 'inner', code: 'CANCELLED' }])
+    expect(services.inner.stats?.()).toMatchObject({ calls: 1, callErrors: 0 })
   })
 
   it('ends only the call it belongs to', async () => {
@@ -100,7 +102,7 @@ describe('cancelling a call', () => {
     await using services = await running()
     expect(await codeOf(client(nats.bus, outer).hang({}, { signal: AbortSignal.abort() }))).toBe('CANCELLED')
     await nats.bus.flush()
-    expect(services.outer.stats()).toMatchObject({ calls: 0 })
+    expect(services.outer.stats?.()).toMatchObject({ calls: 0 })
     expect(services.hanging.outer).toBe(0)
   })
 

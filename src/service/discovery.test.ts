@@ -106,7 +106,7 @@ describe('the NATS service API', () => {
     await api.find({ plane: 'P1' })
     await codeOf(api.find({ plane: 'P9' }))
     await codeOf(api.find({ plane: 9 as never }))
-    for await (const _item of api.sweep({ to: 3 })) continue
+    for await (const _item of api.sweep({ to: 3 }));
     await until(async () => {
       const [stats] = (await ask('$SRV.STATS.radar', 1)) as { endpoints: Record<string, unknown>[] }[]
       const [find, sweep] = stats!.endpoints

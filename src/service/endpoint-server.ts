@@ -138,6 +138,7 @@ export class EndpointServer {
           started,
           refusal(failure('DEADLINE_EXCEEDED', `${this.#where}: the handler did not finish in time`)),
         )
+      else this.#count(started, undefined) // cancelled: received, and nobody's failure
     }
     const span = tracingOn()
       ? startSpan('process', this.subject, {

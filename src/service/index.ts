@@ -10,7 +10,7 @@ export type { EncodedEvent, EventClient, EventSubscribeOptions, PublishOptions }
 export type { GatheredReply, GatherOptions } from './gather.ts'
 export type { Enqueued, EnqueueOptions, JobClient } from './jobs.ts'
 export type { Handled, Middleware } from './middleware.ts'
-export { type HealthCheck, type SetupContext, service } from './service.ts'
+export { type ServiceCheck, type SetupContext, service } from './service.ts'
 export { ensureContractStreams } from './streams.ts'
 export type { ReceivedEvent, Subscription } from './subscriptions.ts'
 export type { CallOptions, Client, EndpointContext, Handlers, Outcome } from './types.ts'

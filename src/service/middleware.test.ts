@@ -8,7 +8,11 @@ import { contract } from '../contract/index.ts'
 import { type ClientMiddleware, client, type Middleware, on, serve, service } from './index.ts'
 
 const nats = withNats()
-const who = z.object({ caller: z.string().optional(), tenant: z.string().optional(), traceparent: z.string().optional() })
+const who = z.object({
+  caller: z.string().optional(),
+  tenant: z.string().optional(),
+  traceparent: z.string().optional(),
+})
 
 const inner = contract('inner', {
   version: '1.0.0',
@@ -182,7 +186,11 @@ describe('tracing with OpenTelemetry', () => {
       ...spans.slice(0, -1).map((span) => span.spanContext().spanId),
     ])
     expect(new Set(spans.map((span) => span.spanContext().traceId)).size).toBe(1)
-    expect(spans[1]!.attributes).toMatchObject({ 'messaging.system': 'nats', 'rpc.service': 'outer', 'rpc.method': 'who' })
+    expect(spans[1]!.attributes).toMatchObject({
+      'messaging.system': 'nats',
+      'rpc.service': 'outer',
+      'rpc.method': 'who',
+    })
   })
 
   it("makes a handler's own spans children of the call, and marks spans of failed calls with their code", async () => {

@@ -12,7 +12,7 @@ import {
   jobStream,
   jobSubject,
 } from '../contract/index.ts'
-import type { Logger, RunningUnit, Unit, UnitHost } from '../unit/index.ts'
+import type { HealthCheck, Logger, RunningUnit, Unit, UnitHost } from '../unit/index.ts'
 import { announce } from './announce.ts'
 import { client } from './client.ts'
 import { type EventListener, type Listening, listen, sum } from './consume.ts'
@@ -33,8 +33,10 @@ export interface SetupContext<Config> {
   readonly call: <Definition extends ContractDefinition>(contract: Contract<Definition>) => Client<Definition>
 }
 
-/** Health: true, or the reason why not. */
-export type HealthCheck<State> = (service: { state: State }) => true | string | Promise<true | string>
+/** A question about the service's health: true, or the reason why not. */
+type Ask<State> = (service: { state: State }) => true | string | Promise<true | string>
+/** The question alone, or with its kind, timeout and cache. */
+export type ServiceCheck<State> = Ask<State> | (Omit<HealthCheck, 'run'> & { readonly run: Ask<State> })
 
 interface ServiceParts<State, Config> {
   /** Schema of the unit's configuration. */
@@ -43,7 +45,7 @@ interface ServiceParts<State, Config> {
   setup?: (context: SetupContext<Config>) => State | Promise<State>
   /** Disposes the state after the last work; a state with `Symbol.asyncDispose` needs none. */
   dispose?: (state: State) => unknown
-  health?: Record<string, HealthCheck<State>>
+  health?: Record<string, ServiceCheck<State>>
   /** Around every call, job and event, outermost first. */
   use?: readonly Middleware[]
   /** Events this service listens to. */
@@ -225,6 +227,33 @@ async function start<State, Config>(
       })()
       return drained
     },
+    vitals: () => {
+      let handled = 0
+      let errors = 0
+      let inFlight = 0
+      for (const { stats, running } of endpoints) {
+        handled += stats.requests
+        errors += stats.errors
+        inFlight += running
+      }
+      for (const [, { stats, running }] of workers) {
+        handled += stats.done
+        errors += stats.failed
+        inFlight += running
+      }
+      for (const listener of listeners) {
+        const { done = 0, failed = 0 } = listener.stats()
+        handled += done
+        errors += failed
+      }
+      return { inFlight, handled, errors }
+    },
+    checks: Object.fromEntries(
+      Object.entries(parts.health ?? {}).map(([name, check]) => [
+        name,
+        typeof check === 'function' ? { run: () => check({ state }) } : { ...check, run: () => check.run({ state }) },
+      ]),
+    ),
     stats: () =>
       sum([
         {

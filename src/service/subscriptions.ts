@@ -57,7 +57,7 @@ class EventQueue implements Subscription<unknown> {
   readonly #onClose: () => Promise<void>
   readonly #opened: Promise<void>
   readonly #settles: boolean
-  #buffer: (() => ReceivedEvent<unknown> | Promise<ReceivedEvent<unknown>>)[] = []
+  #buffer: { read(): ReceivedEvent<unknown> | Promise<ReceivedEvent<unknown>>; settle: Settle }[] = []
   #waiting: ((result: void) => void) | undefined
   #error: MyelinError | undefined
   #closed = false
@@ -84,7 +84,7 @@ class EventQueue implements Subscription<unknown> {
   }
 
   push(headers: HeaderReader, subject: string, data: Uint8Array, sequence: number, settle: Settle): void {
-    this.#buffer.push(() => this.#read(headers, subject, data, sequence, settle))
+    this.#buffer.push({ read: () => this.#read(headers, subject, data, sequence, settle), settle })
     this.#wake()
   }
 
@@ -103,14 +103,15 @@ class EventQueue implements Subscription<unknown> {
     if (this.#settles) this.#current?.ack()
     this.#current = undefined
     for (;;) {
-      const read = this.#buffer.shift()
-      if (read) {
+      const waiting = this.#buffer.shift()
+      if (waiting) {
         this.#onTaken()
         try {
-          const event = await read()
+          const event = await waiting.read()
           this.#current = event
           return { done: false, value: event }
         } catch {
+          waiting.settle.ack()
           this.invalid += 1 // counted, acknowledged, and skipped: a service's `on` keeps such events as dead letters
           continue
         }
@@ -124,18 +125,22 @@ class EventQueue implements Subscription<unknown> {
   }
 
   async return(): Promise<IteratorResult<ReceivedEvent<unknown>>> {
-    this.#current?.nak() // left in the middle: somebody else should get it
+    const current = this.#current
     this.#current = undefined
     await this.close()
+    if (this.#settles && this.#source.bus.connected) current?.nak() // left in the middle: somebody else should get it
     return { done: true, value: undefined }
   }
 
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
+    const left = this.#buffer
     this.#buffer = []
     this.#wake()
     await this.#onClose()
+    // given back only now: before, the server would hand it to this same reader
+    if (this.#settles && this.#source.bus.connected) for (const { settle } of left) settle.nak()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -167,18 +172,13 @@ class EventQueue implements Subscription<unknown> {
       ack: settle.ack,
       nak: settle.nak,
     })
-    try {
-      const payload = parse(
-        this.#source.schema,
-        codecFor(headers.get(header.contentType)).decode(data),
-        'INVALID_INPUT',
-        this.#source.where,
-      )
-      return payload instanceof Promise ? payload.then(make) : make(payload)
-    } catch (error) {
-      settle.ack()
-      throw error
-    }
+    const payload = parse(
+      this.#source.schema,
+      codecFor(headers.get(header.contentType)).decode(data),
+      'INVALID_INPUT',
+      this.#source.where,
+    )
+    return payload instanceof Promise ? payload.then(make) : make(payload)
   }
 }
 

@@ -125,6 +125,11 @@ async function start(options: GatewayOptions, host: UnitHost<Config>): Promise<R
   }
   return {
     drain: stop,
+    vitals: () => ({
+      inFlight: clients,
+      handled: [...topics.values()].reduce((sum, topic) => sum + topic.delivered, 0),
+      errors: refused,
+    }),
     stats: () => ({
       clients,
       refused,

@@ -20,7 +20,7 @@ import {
   streamWriter,
 } from '../bus/index.ts'
 import { parse, subjectToken } from '../contract/index.ts'
-import type { RunningUnit, Unit, UnitHost } from '../unit/index.ts'
+import type { RunningUnit, Unit, UnitHost, Vitals } from '../unit/index.ts'
 import { type Rows, Stream } from './builder.ts'
 import { type Checkpoint, Checkpoints } from './checkpoint.ts'
 import { Circuit, type Push } from './circuit.ts'
@@ -103,6 +103,8 @@ class Processor implements RunningUnit {
   /** Rows the view already has from before the crash. */
   #skip = 0
   #read = 0
+  /** Messages the server had not delivered yet, as it said with the last one. */
+  #lag = 0
   #replayed = 0
   #bad = 0
   #ended = false
@@ -125,6 +127,10 @@ class Processor implements RunningUnit {
 
   get done(): Promise<void> {
     return this.#finished.promise
+  }
+
+  vitals(): Vitals {
+    return { handled: this.#read, errors: this.#bad, lag: this.#lag + this.#backlog.length }
   }
 
   stats(): Record<string, number> {
@@ -247,6 +253,7 @@ class Processor implements RunningUnit {
     }
     this.#read += 1
     this.#input = message.sequence
+    this.#lag = message.pending
     if (this.#circuit.rows.length > 0) this.#emit()
     return !this.#checkpointDue && this.#writer!.hasRoom && !this.#effects.ready()
   }

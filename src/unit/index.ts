@@ -1,4 +1,12 @@
 // What a host runs, and what it gives to what it runs.
 export { createLogger, type Logger } from './log.ts'
 export { parseConfig, type ServeOptions, serve } from './serve.ts'
-export { defineUnit, isUnit, type RunningUnit, type Unit, type UnitHost } from './unit.ts'
+export {
+  defineUnit,
+  type HealthCheck,
+  isUnit,
+  type RunningUnit,
+  type Unit,
+  type UnitHost,
+  type Vitals,
+} from './unit.ts'

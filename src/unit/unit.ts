@@ -17,12 +17,41 @@ export interface UnitHost<Config = unknown> {
   readonly log: Logger
 }
 
+/** What a watcher wants to know of a unit at a glance. All are optional; units tell what they have. */
+export interface Vitals {
+  /** Work under way. */
+  readonly inFlight?: number
+  /** Work done since start; watchers make a rate of it. */
+  readonly handled?: number
+  /** Failures since start. */
+  readonly errors?: number
+  /** Input stored and not yet read. */
+  readonly lag?: number
+}
+
+/** A question about a unit's health; see `myelin/heartbeat` for ready-made ones. */
+export interface HealthCheck {
+  /** True, or the reason why not. A rejection is a failure as well. */
+  readonly run: () => true | string | Promise<true | string>
+  /** `liveness`: restarting may help. `readiness` (the default): it should get no work for now. */
+  readonly kind?: 'liveness' | 'readiness'
+  /** Works, but not as it should: told as `degraded` instead of `failed`. */
+  readonly degrades?: boolean
+  /** An answer that takes longer is a failure. Default 1,000 ms. */
+  readonly timeoutMs?: number
+  /** How long an answer is good for. Default 1,000 ms. */
+  readonly cacheMs?: number
+}
+
 /** A started unit. */
 export interface RunningUnit {
   /** Stops taking work, finishes what is in flight, acknowledges, and leaves nothing behind. */
   drain(): Promise<void>
   /** Counters since start, for summaries and metrics. */
   stats?(): Record<string, number>
+  vitals?(): Vitals
+  /** Asked again and again while it runs, each within its timeout. */
+  readonly checks?: Readonly<Record<string, HealthCheck>>
   /**
    * Resolves when the unit's work has come to its own end (units that run for ever have none); rejects when it has
    * failed for good and must be started again.

@@ -36,6 +36,7 @@ export default defineUnit<Config>({
     }).start({ ...host, config: undefined })
     return {
       done: feed.finished,
+      vitals: () => ({ handled: feed.sent }),
       stats: () => ({ sent: feed.sent, total: feed.total, position: feed.position }),
       drain: async () => {
         await face.drain()

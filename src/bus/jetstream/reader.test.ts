@@ -67,7 +67,8 @@ describe('an ordered reader', () => {
     const stream = await streamOf(nats.bus, 'BOUND', 500)
     const held: StreamMessage[] = []
     const { reader, seen } = await noting(nats.bus, { stream, maxPending: 20 }, (message) => held.push(message))
-    let most = 0
+    await until(() => seen.length === 20)
+    let most = 20
     while (seen.length < 500) {
       await until(() => held.length > 0)
       await nats.bus.flush() // whatever the server was asked for is here now

@@ -3,7 +3,7 @@
 import { AckPolicy, type ConsumerConfig, DeliverPolicy, ReplayPolicy } from '@nats-io/jetstream'
 import { createInbox, type Msg, nuid } from '@nats-io/nats-core'
 import type { Bus, BusSubscription } from '../bus.ts'
-import { MyelinError, messageOf } from '../errors.ts'
+import type { MyelinError } from '../errors.ts'
 import { readHeaders } from '../headers.ts'
 import { apiFailure, manager } from './api.ts'
 import { StreamMessage } from './message.ts'
@@ -109,7 +109,9 @@ export class StreamReader {
     this.#stopped = true
     clearInterval(this.#watchdog)
     this.#stopWatching?.()
-    this.#subscription?.unsubscribe()
+    // what is on its way to a durable reader goes back at once, instead of waiting out its lease; see #receive
+    if (this.#options.durable && this.#bus.connected) await this.#subscription?.drain().catch(() => undefined)
+    else this.#subscription?.unsubscribe()
     if (!this.#options.durable && this.#consumer !== '' && this.#bus.connected) {
       const { consumers } = await manager(this.#bus)
       await consumers.delete(this.#options.stream, this.#consumer).catch(() => undefined) // it expires by itself
@@ -137,7 +139,9 @@ export class StreamReader {
     const common = {
       replay_policy: ReplayPolicy.Instant,
       ...(subjects === undefined
-        ? {}
+        ? this.#options.from === 'last-per-subject'
+          ? { filter_subject: '>' } // the server insists on a filter
+          : {}
         : subjects.length === 1
           ? { filter_subject: subjects[0]! }
           : { filter_subjects: [...subjects] }),
@@ -192,7 +196,7 @@ export class StreamReader {
     this.#lastHeard = Date.now()
     const inbox = this.#inbox
     this.#subscription = this.#bus.subscribe(inbox, (message) => {
-      if (inbox === this.#inbox && !this.#stopped) this.#receive(message)
+      if (inbox === this.#inbox) this.#receive(message)
     })
   }
 
@@ -217,6 +221,10 @@ export class StreamReader {
       return
     }
     const delivered = new StreamMessage(message)
+    if (this.#stopped) {
+      if (this.#options.durable) delivered.nak()
+      return
+    }
     if (this.#asked > 0) this.#asked -= 1
     if (!this.#options.durable) {
       if (delivered.consumerSequence !== this.#consumerSequence + 1) {
@@ -231,6 +239,7 @@ export class StreamReader {
   }
 
   #status(message: Msg): void {
+    if (this.#stopped) return
     const headers = readHeaders(message)
     const status = headers.status
     if (status === 100) return // heartbeat
@@ -288,9 +297,7 @@ export async function readStream(bus: Bus, options: ReaderOptions): Promise<Stre
     await reader.open()
   } catch (error) {
     await reader.stop()
-    throw error instanceof MyelinError
-      ? error
-      : apiFailure(error, `reading stream ${options.stream}: ${messageOf(error)}`)
+    throw apiFailure(error, `reading stream ${options.stream}`)
   }
   return reader
 }

@@ -1,0 +1,44 @@
+// What happens in the fleet as events, for those who do not watch themselves: `evt.fleet.<transition>`.
+
+import { z } from 'zod'
+import type { Bus } from '../bus/index.ts'
+import { contract } from '../contract/index.ts'
+import { client } from '../service/index.ts'
+import type { Fleet, FleetChange } from './fleet.ts'
+
+const Change = z.object({
+  site: z.string(),
+  unit: z.string(),
+  instance: z.string(),
+  state: z.string(),
+  at: z.string(),
+  silentMs: z.number(),
+  reason: z.string().optional(),
+})
+const durable = { maxAge: '7d', maxBytes: 64 * 1024 ** 2, discard: 'old', dedupWindow: '2m' } as const
+const event = (description: string) => ({ description, payload: Change, key: 'unit', durable })
+
+/** The fleet's events. Several watchers may tell of the same change: its id makes it one event. */
+export const fleetEvents = contract('fleet', {
+  version: '1.0.0',
+  description: 'Instances that come, fall silent, return and leave.',
+  events: {
+    joined: event('An instance beat for the first time.'),
+    suspect: event('An instance is later than it usually is.'),
+    dead: event('An instance is silent for so long that it must be gone.'),
+    back: event('An instance that was suspect or dead beats again.'),
+    left: event('An instance said goodbye.'),
+  },
+})
+
+/** Publishes what a watcher sees. Call the result to stop. */
+export function announceFleet(bus: Bus, fleet: Fleet, onError: (error: unknown) => void): () => void {
+  const api = client(bus, fleetEvents)
+  return fleet.on(({ transition, member }: FleetChange) => {
+    const { site, unit, instance, state, startedAt, seq } = member.beat
+    const payload = { site, unit, instance, state, at: new Date().toISOString(), silentMs: member.silentMs }
+    // watchers agree on which beat was the last one, so they agree on the id
+    const id = `${site}.${unit}.${instance}:${transition}:${startedAt}:${transition === 'joined' ? 0 : seq}`
+    api[transition].publish(payload, { id }).catch(onError)
+  })
+}

@@ -1,0 +1,288 @@
+// The live registry: who is there, how they are, and what changes; in any process, without a central one.
+import { type Bus, type BusSubscription, failure, readStream, streamInfo } from '../bus/index.ts'
+import { type Beat, readBeat, type UnitState } from './beat.ts'
+import { beatsStream } from './beats-stream.ts'
+import { PhiDetector } from './detector.ts'
+import { matches, type Selector } from './selector.ts'
+
+/** What a watcher makes of an instance: `left` said goodbye, `dead` fell silent. */
+export type MemberStatus = 'alive' | 'suspect' | 'dead' | 'left'
+
+/** An instance as the fleet knows it. */
+export interface Member {
+  readonly beat: Beat
+  readonly status: MemberStatus
+  /** How unlikely its silence is. */
+  readonly phi: number
+  /** Milliseconds since its last beat came. */
+  readonly silentMs: number
+}
+
+/** Something happened to an instance. `back`: alive again after suspicion or death; `blind`: the watcher lost its connection. */
+export type Transition = 'joined' | 'suspect' | 'dead' | 'back' | 'left'
+
+export interface FleetChange {
+  readonly transition: Transition
+  readonly member: Member
+}
+
+export interface FleetOptions {
+  /** Watch only this site's or unit's instances: their beats are all that travels here. */
+  readonly site?: string
+  readonly unit?: string
+  /** Instances known at most; the longest gone are forgotten first. Default 20,000. */
+  readonly maxMembers?: number
+  /** How long the dead and those who left are remembered. Default 5 minutes. */
+  readonly rememberMs?: number
+}
+
+interface Entry {
+  beat: Beat
+  status: MemberStatus
+  detector: PhiDetector
+  /** By the watcher's own clock. */
+  endedMs: number
+}
+
+const checkMs = 100
+/** A step of the clock that is longer was the watcher's own pause. */
+const longestStepMs = 250
+
+/**
+ * Starts watching. Resolves with what the server remembers of the last minutes already in.
+ *
+ * @example
+ * await using people = await fleet(bus, { site: 'atl' })
+ * people.on(({ transition, member }) => console.log(transition, member.beat.unit))
+ * await people.until({ unit: 'delays' }, (found) => found.some(({ status }) => status === 'alive'))
+ */
+export async function fleet(bus: Bus, options: FleetOptions = {}): Promise<Fleet> {
+  const watching = new Fleet(bus, options)
+  await watching.start()
+  return watching
+}
+
+export class Fleet implements AsyncDisposable {
+  readonly #bus: Bus
+  readonly #options: FleetOptions
+  readonly #entries = new Map<string, Entry>()
+  readonly #listeners = new Set<(change: FleetChange) => void>()
+  readonly #stops: (() => void)[] = []
+  #subscription: BusSubscription | undefined
+  #turn = 0
+  // The watcher's own time: it stands still while the watcher is stalled or cut off, so that neither ever looks like the
+  // death of others.
+  #clockMs = 0
+  #tickedAt = performance.now()
+  #malformed = 0
+
+  /** Use {@link fleet}. */
+  constructor(bus: Bus, options: FleetOptions) {
+    this.#bus = bus
+    this.#options = options
+  }
+
+  /** Whether this watcher has lost its own connection: nothing can be said about the others. */
+  get blind(): boolean {
+    return !this.#bus.connected
+  }
+  /** Beats that could not be read. */
+  get malformed(): number {
+    return this.#malformed
+  }
+
+  /** @internal */
+  async start(): Promise<void> {
+    const { site = '*', unit = '*' } = this.#options
+    const subject = `beat.${site}.${unit}.*`
+    this.#subscription = this.#bus.subscribe(subject, (message) => this.#heard(message.data))
+    await this.#bus.flush()
+    await this.#remember(subject)
+    const timer = setInterval(() => this.#check(), checkMs)
+    timer.unref()
+    this.#stops.push(
+      () => clearInterval(timer),
+      this.#bus.on(({ type }) => {
+        if (type === 'reconnected') this.#excuseAll()
+      }),
+    )
+  }
+
+  /** All instances that fit, sorted by site, unit and instance. */
+  list(selector: Selector = {}): Member[] {
+    return [...this.#entries.values()]
+      .filter(({ beat }) => matches(beat, selector))
+      .map((entry) => this.#member(entry))
+      .sort(
+        (a, b) =>
+          a.beat.site.localeCompare(b.beat.site) ||
+          a.beat.unit.localeCompare(b.beat.unit) ||
+          a.beat.instance.localeCompare(b.beat.instance),
+      )
+  }
+
+  /** An instance that is alive, ready and healthy, each in turn; undefined when there is none. */
+  choose(selector: Selector): Member | undefined {
+    const able = this.list(selector).filter(
+      ({ status, beat }) =>
+        status === 'alive' && beat.state === 'ready' && beat.checks.every((check) => check.status !== 'failed'),
+    )
+    this.#turn += 1
+    return able[this.#turn % Math.max(1, able.length)]
+  }
+
+  /** Calls for every change. Returns a function that stops. */
+  on(listener: (change: FleetChange) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** Resolves with the instances that fit when `done` says so of them. @throws MyelinError DEADLINE_EXCEEDED */
+  async until(selector: Selector, done: (members: Member[]) => boolean, timeoutMs = 10_000): Promise<Member[]> {
+    for (const end = Date.now() + timeoutMs; ; ) {
+      const members = this.list(selector)
+      if (done(members)) return members
+      if (Date.now() > end) {
+        throw failure(
+          'DEADLINE_EXCEEDED',
+          `the fleet did not become as wanted within ${timeoutMs} ms (${members.length} instances fit)`,
+        )
+      }
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+  }
+
+  async close(): Promise<void> {
+    for (const stop of this.#stops) stop()
+    this.#subscription?.unsubscribe()
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  /** What the server remembers: an instance whose last beat is older than it promised is under suspicion at once. */
+  async #remember(subject: string): Promise<void> {
+    const info = await streamInfo(this.#bus, beatsStream).catch(() => undefined)
+    if (!info || info.state.messages === 0) return
+    const done = Promise.withResolvers<void>()
+    const end = info.state.last_seq
+    const timer = setTimeout(() => done.resolve(), 2_000)
+    const reader = await readStream(this.#bus, {
+      stream: beatsStream,
+      subjects: [subject],
+      from: 'last-per-subject',
+      onMessage: (message) => {
+        reader.release()
+        this.#heard(message.data, Date.now() - message.timestampMs)
+        if (message.sequence >= end || message.pending === 0) done.resolve()
+      },
+      onError: () => done.resolve(),
+    })
+    // nothing that fits this watcher's filter: no message comes
+    const [consumerHasNone] = [info.state.num_subjects === 0]
+    if (consumerHasNone) done.resolve()
+    await done.promise
+    clearTimeout(timer)
+    await reader.stop()
+  }
+
+  #heard(data: Uint8Array, ageMs = 0): void {
+    const beat = readBeat(data)
+    if (!beat) {
+      this.#malformed += 1
+      return
+    }
+    const now = this.#now() - ageMs
+    const key = `${beat.site}.${beat.unit}.${beat.instance}`
+    const entry = this.#entries.get(key)
+    if (!entry) {
+      this.#makeRoom()
+      const status = beat.state === 'left' ? 'left' : 'alive'
+      const fresh: Entry = { beat, status, detector: new PhiDetector(now, beat.nextMs), endedMs: now }
+      this.#entries.set(key, fresh)
+      if (status === 'alive') this.#tell('joined', fresh)
+      return
+    }
+    // older than what is known: from the snapshot, or a delayed one
+    if (
+      beat.startedAt < entry.beat.startedAt ||
+      (beat.startedAt === entry.beat.startedAt && beat.seq <= entry.beat.seq && ageMs > 0)
+    )
+      return
+    const before = entry.status
+    entry.beat = beat
+    if (ageMs > 0) return
+    entry.detector.beat(now, beat.nextMs)
+    if (beat.state === 'left') {
+      if (before !== 'left') this.#change(entry, 'left', 'left')
+    } else if (before !== 'alive') this.#change(entry, 'alive', before === 'left' ? 'joined' : 'back')
+  }
+
+  #check(): void {
+    const now = this.#now()
+    if (this.blind) return
+    const forget = now - (this.#options.rememberMs ?? 5 * 60_000)
+    for (const [key, entry] of this.#entries) {
+      if (entry.status === 'dead' || entry.status === 'left') {
+        if (entry.endedMs < forget) this.#entries.delete(key)
+        continue
+      }
+      const suspicion = entry.detector.suspicion(now)
+      if (suspicion === 'dead') this.#change(entry, 'dead', 'dead')
+      else if (suspicion === 'suspect' && entry.status === 'alive') this.#change(entry, 'suspect', 'suspect')
+    }
+  }
+
+  /** The server says that a connection is gone: whoever beat through it is suspect, and dead when it stays silent. */
+  connectionLost(connection: string): void {
+    for (const entry of this.#entries.values()) {
+      if (entry.beat.connection === connection && entry.status === 'alive') this.#change(entry, 'dead', 'dead')
+    }
+  }
+
+  #now(): number {
+    const at = performance.now()
+    const step = at - this.#tickedAt
+    this.#tickedAt = at
+    if (!this.blind) this.#clockMs += Math.min(step, longestStepMs)
+    return this.#clockMs
+  }
+
+  /** After the watcher's own outage everybody gets the time of a first beat. */
+  #excuseAll(): void {
+    const now = this.#now()
+    for (const { detector } of this.#entries.values()) detector.excuse(now)
+  }
+
+  #makeRoom(): void {
+    if (this.#entries.size < (this.#options.maxMembers ?? 20_000)) return
+    const oldest =
+      [...this.#entries].find(([, { status }]) => status === 'left' || status === 'dead') ?? [...this.#entries][0]
+    if (oldest) this.#entries.delete(oldest[0])
+  }
+
+  #change(entry: Entry, status: MemberStatus, transition: Transition): void {
+    entry.status = status
+    entry.endedMs = this.#clockMs
+    this.#tell(transition, entry)
+  }
+
+  #tell(transition: Transition, entry: Entry): void {
+    const member = this.#member(entry)
+    for (const listener of this.#listeners) listener({ transition, member })
+  }
+
+  #member(entry: Entry): Member {
+    const now = this.#clockMs
+    const { beat, status, detector } = entry
+    return { beat, status, phi: status === 'left' ? 0 : detector.phi(now), silentMs: Math.round(now - detector.lastMs) }
+  }
+}
+
+/** The worst of an instance: its status where it is not alive, its state where it is not ready, its checks. */
+export function conditionOf({ status, beat }: Member): MemberStatus | UnitState | 'degraded' {
+  if (status !== 'alive') return status
+  if (beat.state !== 'ready') return beat.state
+  if (beat.checks.some((check) => check.status === 'failed')) return 'failed'
+  return beat.checks.some((check) => check.status === 'degraded') ? 'degraded' : 'ready'
+}

@@ -1,0 +1,96 @@
+// The thread that beats. It knows what the main thread told it last; when that gets old, the main thread is busy.
+import { parentPort, workerData } from 'node:worker_threads'
+import { type Bus, connect, messageOf } from '../bus/index.ts'
+import { type Beat, beatSubject } from './beat.ts'
+import { ensureBeats } from './beats-stream.ts'
+import type { PulseWorkerData, Snapshot, ToPulse } from './pulse.ts'
+
+const { connect: options, site, intervalMs, snapshotMs, host, connection } = workerData as PulseWorkerData
+
+interface Beating {
+  snapshot: Snapshot
+  seq: number
+  nextAt: number
+  /** What the last beat said; a change is told at once. */
+  said: string
+}
+
+const beating = new Map<string, Beating>()
+let toldAt = Date.now()
+let bus: Bus
+
+const send = (instance: Beating, state = instance.snapshot.state) => {
+  const now = Date.now()
+  const silentMs = now - toldAt
+  // a garbage collection makes one snapshot late; three missing ones are a stall
+  const busy = silentMs > 3 * snapshotMs && state !== 'left'
+  const { snapshot } = instance
+  instance.seq += 1
+  instance.nextAt = now + intervalMs * (0.9 + Math.random() * 0.1)
+  instance.said = `${state} ${snapshot.revision}`
+  const beat: Beat = {
+    site,
+    ...snapshot,
+    state: busy ? 'busy' : state,
+    host,
+    pid: process.pid,
+    at: now,
+    seq: instance.seq,
+    nextMs: intervalMs,
+    ...(busy ? { stallMs: silentMs } : {}),
+    connection,
+  }
+  // a beat that cannot be sent now is worth nothing later
+  if (bus.connected) {
+    bus.publish(beatSubject(site, snapshot.unit, snapshot.instance), Buffer.from(JSON.stringify(beat)))
+  }
+}
+
+const leave = (instance: string) => {
+  const gone = beating.get(instance)
+  if (gone) send(gone, 'left')
+  beating.delete(instance)
+}
+
+parentPort!.on('message', async (message: ToPulse) => {
+  if (message.type === 'snapshots') {
+    toldAt = Date.now()
+    const named = new Set(message.snapshots.map(({ instance }) => instance))
+    // no longer this process's to beat for: without goodbye, another one goes on
+    for (const instance of beating.keys()) if (!named.has(instance)) beating.delete(instance)
+    for (const snapshot of message.snapshots) {
+      const known = beating.get(snapshot.instance)
+      if (!known) {
+        const fresh = { snapshot, seq: 0, nextAt: 0, said: '' }
+        beating.set(snapshot.instance, fresh)
+        send(fresh)
+        continue
+      }
+      known.snapshot = snapshot
+      if (known.said !== `${snapshot.state} ${snapshot.revision}`) send(known)
+    }
+  } else if (message.type === 'leave') leave(message.instance)
+  else {
+    clearInterval(timer)
+    if (message.goodbye) for (const instance of [...beating.keys()]) leave(instance)
+    await bus.close()
+    process.exit(0) // of this thread
+  }
+})
+
+let timer: NodeJS.Timeout
+try {
+  bus = await connect({ ...options, name: connection })
+  await ensureBeats(bus).catch(() => undefined) // without JetStream there is no snapshot for those who come late
+  timer = setInterval(
+    () => {
+      const now = Date.now()
+      for (const instance of beating.values()) if (now >= instance.nextAt) send(instance)
+    },
+    Math.max(5, intervalMs / 20),
+  )
+  parentPort!.postMessage({ ready: true })
+} catch (error) {
+  parentPort!.postMessage({ ready: false, error: messageOf(error) })
+  process.exit(1)
+}

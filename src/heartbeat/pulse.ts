@@ -1,0 +1,198 @@
+// A process's heartbeat: beats for all of its instances leave from a worker thread with a connection of its own, so that
+// a blocked event loop is told as `busy`, and only a process that is hung as a whole, or dead, falls silent.
+import { hostname } from 'node:os'
+import { monitorEventLoopDelay, performance } from 'node:perf_hooks'
+import { fileURLToPath } from 'node:url'
+import { Worker } from 'node:worker_threads'
+import { type ConnectOptions, failure, messageOf } from '../bus/index.ts'
+import type { Vitals } from '../unit/index.ts'
+import type { BeatVitals, CheckResult, UnitState } from './beat.ts'
+
+/** An instance as its process sees it. */
+export interface PulseSource {
+  readonly unit: string
+  readonly instance: string
+  readonly kind: () => string
+  readonly version: string
+  readonly startedAt: number
+  state(): UnitState
+  /** Somebody else beats for it at present. */
+  silent?(): boolean
+  revision(): number
+  checks(): readonly CheckResult[]
+  vitals(): Vitals
+}
+
+export interface PulseOptions {
+  /** How the worker reaches the server. */
+  readonly connect: ConnectOptions
+  readonly site: string
+  /** Time between beats. Default 1,000 ms; each is sent up to a tenth of it early. */
+  readonly intervalMs?: number
+}
+
+/** What the worker is told, a few times per beat. */
+export interface Snapshot {
+  readonly unit: string
+  readonly instance: string
+  readonly kind: string
+  readonly version: string
+  readonly startedAt: number
+  readonly state: UnitState
+  readonly revision: number
+  readonly checks: readonly CheckResult[]
+  readonly vitals: BeatVitals
+}
+
+export type ToPulse =
+  | { readonly type: 'snapshots'; readonly snapshots: readonly Snapshot[] }
+  | { readonly type: 'leave'; readonly instance: string }
+  | { readonly type: 'stop'; readonly goodbye: boolean }
+
+export interface PulseWorkerData {
+  readonly connect: ConnectOptions
+  readonly site: string
+  readonly intervalMs: number
+  readonly snapshotMs: number
+  readonly host: string
+  readonly connection: string
+}
+
+type ProcessVitals = Pick<BeatVitals, 'loopDelayP99Ms' | 'cpu' | 'rssBytes' | 'heapBytes'>
+
+/** Snapshots per beat: what is told is at most a fifth of a beat old. */
+const perBeat = 5
+const stopMs = 2_000
+
+export class Pulse {
+  readonly #worker: Worker
+  readonly #sources = new Map<string, PulseSource>()
+  readonly #rates = new Map<string, { handled: number; at: number; rate: number }>()
+  readonly #timer: NodeJS.Timeout
+  readonly #loop = monitorEventLoopDelay({ resolution: 10 })
+  readonly #exited: Promise<void>
+  #cpu = process.cpuUsage()
+  #cpuAt = performance.now()
+  #process: ProcessVitals | undefined
+
+  private constructor(worker: Worker, snapshotMs: number) {
+    this.#worker = worker
+    this.#exited = new Promise((resolve) => worker.once('exit', () => resolve()))
+    this.#loop.enable()
+    this.#timer = setInterval(() => this.#tell(), snapshotMs)
+    this.#timer.unref()
+    worker.unref()
+  }
+
+  /** Starts beating for this process. @throws MyelinError SERVER_UNREACHABLE and the like */
+  static async start(options: PulseOptions): Promise<Pulse> {
+    const fromSource = import.meta.filename.endsWith('.ts')
+    const intervalMs = options.intervalMs ?? 1_000
+    const snapshotMs = intervalMs / perBeat
+    const data: PulseWorkerData = {
+      connect: options.connect,
+      site: options.site,
+      intervalMs,
+      snapshotMs,
+      host: hostname(),
+      connection: `pulse-${hostname()}-${process.pid}-${crypto.randomUUID().slice(0, 8)}`,
+    }
+    const worker = new Worker(
+      fileURLToPath(new URL(fromSource ? './pulse-worker.ts' : './pulse-worker.js', import.meta.url)),
+      {
+        workerData: data,
+        execArgv: fromSource ? ['--conditions=myelin-source'] : [],
+      },
+    )
+    await new Promise<void>((resolve, reject) => {
+      worker.once('message', (message: { ready: boolean; error?: string }) => {
+        if (message.ready) resolve()
+        else reject(failure('SERVER_UNREACHABLE', `the heartbeat cannot connect: ${message.error}`))
+      })
+      worker.once('error', (error) =>
+        reject(failure('UNIT_FAILED', `the heartbeat stopped: ${messageOf(error)}`, { cause: error })),
+      )
+    })
+    return new Pulse(worker, snapshotMs)
+  }
+
+  /** Beats for an instance from now on. */
+  add(source: PulseSource): void {
+    this.#sources.set(source.instance, source)
+    this.#tell()
+  }
+
+  /** Stops beating for an instance, with a last beat that says goodbye. */
+  remove(instance: string): void {
+    if (!this.#sources.delete(instance)) return
+    this.#rates.delete(instance)
+    this.#worker.postMessage({ type: 'leave', instance } satisfies ToPulse)
+  }
+
+  /** Says goodbye for all that is left, unless they will be back, and ends. */
+  async stop(goodbye = true): Promise<void> {
+    clearInterval(this.#timer)
+    this.#loop.disable()
+    this.#worker.postMessage({ type: 'stop', goodbye } satisfies ToPulse)
+    const timer = setTimeout(() => void this.#worker.terminate(), stopMs)
+    await this.#exited
+    clearTimeout(timer)
+  }
+
+  #tell(): void {
+    const snapshots = [...this.#sources.values()]
+      .filter((source) => !source.silent?.())
+      .map((source) => this.#snapshot(source))
+    this.#worker.postMessage({ type: 'snapshots', snapshots } satisfies ToPulse)
+  }
+
+  #snapshot(source: PulseSource): Snapshot {
+    const vitals = source.vitals()
+    const rate = this.#rate(source.instance, vitals.handled)
+    return {
+      unit: source.unit,
+      instance: source.instance,
+      kind: source.kind(),
+      version: source.version,
+      startedAt: source.startedAt,
+      state: source.state(),
+      revision: source.revision(),
+      checks: source.checks(),
+      vitals: { ...this.#measure(), ...vitals, ...(rate === undefined ? {} : { rate }) },
+    }
+  }
+
+  #rate(instance: string, handled: number | undefined): number | undefined {
+    if (handled === undefined) return undefined
+    const now = performance.now()
+    const last = this.#rates.get(instance)
+    if (!last) {
+      this.#rates.set(instance, { handled, at: now, rate: 0 })
+      return 0
+    }
+    if (now - last.at < 900) return last.rate
+    // an instance that was restarted counts from 0 again
+    const rate = Math.round((Math.max(0, handled - last.handled) * 1_000) / (now - last.at))
+    this.#rates.set(instance, { handled, at: now, rate })
+    return rate
+  }
+
+  #measure(): ProcessVitals {
+    const now = performance.now()
+    if (this.#process && now - this.#cpuAt < 900) return this.#process
+    const used = process.cpuUsage(this.#cpu)
+    const cpu = (used.user + used.system) / 1_000 / Math.max(1, now - this.#cpuAt)
+    this.#cpu = process.cpuUsage()
+    this.#cpuAt = now
+    const p99 = this.#loop.percentile(99) / 1e6
+    this.#loop.reset()
+    const { rss, heapUsed } = process.memoryUsage()
+    this.#process = {
+      loopDelayP99Ms: Number.isFinite(p99) ? Math.round(p99 * 10) / 10 : 0,
+      cpu: Math.round(cpu * 1_000) / 1_000,
+      rssBytes: rss,
+      heapBytes: heapUsed,
+    }
+    return this.#process
+  }
+}

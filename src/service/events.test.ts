@@ -1,0 +1,245 @@
+import { jetstreamManager } from '@nats-io/jetstream'
+import { type CloudEvent, HTTP } from 'cloudevents'
+import { describe, expect, it } from 'vitest'
+import { z } from 'zod'
+import { codeOf, until, withNats } from '../../test/support/nats.ts'
+import { readHeaders } from '../bus/index.ts'
+import { contract, eventStream } from '../contract/index.ts'
+import { client, deadLetters, on, redrive, type Subscription, serve, service } from './index.ts'
+
+const nats = withNats()
+const numbered = z.object({ n: z.number() })
+
+let domains = 0
+/** A contract of its own per test, so that no test sees another's events. */
+const makeNews = () =>
+  contract(`news${++domains}`, {
+    version: '1.0.0',
+    events: {
+      core: { payload: numbered },
+      kept: { payload: numbered, durable: { maxAge: '1h' } },
+      city: { payload: z.object({ n: z.number(), city: z.string() }), key: 'city', durable: true },
+      coreCity: { payload: z.object({ n: z.number(), city: z.string() }), key: 'city' },
+    },
+  })
+
+/** Collects what subscriptions bring, until told to stop. */
+function collect(...subscriptions: Subscription<{ n: number }>[]) {
+  const seen = subscriptions.map((): number[] => [])
+  const reading = subscriptions.map(async (subscription, index) => {
+    for await (const { payload } of subscription) seen[index]!.push(payload.n)
+  })
+  return {
+    seen,
+    all: () => seen.flat().sort((a, b) => a - b),
+    [Symbol.asyncDispose]: async () => {
+      await Promise.all(subscriptions.map((subscription) => subscription.close()))
+      await Promise.all(reading)
+    },
+  }
+}
+const upTo = (to: number) => Array.from({ length: to }, (_, index) => index + 1)
+const ready = (subscriptions: { ready(): Promise<void> }[]) =>
+  Promise.all(subscriptions.map((subscription) => subscription.ready()))
+
+describe('an event', () => {
+  it('that is not durable reaches who listens now; a durable one also who comes later', async () => {
+    const api = client(nats.bus, makeNews())
+    await api.core.publish({ n: 1 })
+    await api.kept.publish({ n: 1 })
+    const subscriptions = [api.core.subscribe(), api.kept.subscribe({ from: 'start' }), api.kept.subscribe()]
+    await ready(subscriptions)
+    await using readers = collect(...subscriptions)
+    await api.core.publish({ n: 2 })
+    await api.kept.publish({ n: 2 })
+    await until(() => readers.seen.flat().length === 4)
+    expect(readers.seen).toEqual([[2], [1, 2], [2]])
+  })
+
+  it.each(['core', 'kept'] as const)('(%s) is shared by a group and broadcast to everyone else', async (name) => {
+    const news = makeNews()
+    const other = await nats.connect()
+    const api = client(nats.bus, news)
+    const subscriptions = [
+      api[name].subscribe({ as: 'group' }),
+      client(other, news)[name].subscribe({ as: 'group' }),
+      api[name].subscribe(),
+      client(other, news)[name].subscribe(),
+    ]
+    await ready(subscriptions)
+    await using group = collect(...subscriptions.slice(0, 2))
+    await using everyone = collect(...subscriptions.slice(2))
+    for (const n of upTo(100)) await api[name].publish({ n })
+    await until(() => everyone.all().length === 200 && group.all().length === 100)
+    expect(everyone.seen).toEqual([upTo(100), upTo(100)])
+    expect(group.all()).toEqual(upTo(100))
+  })
+
+  it('is replayed from the start, from a sequence, and from a time', async () => {
+    const api = client(nats.bus, makeNews())
+    for (const n of upTo(5)) await api.kept.publish({ n })
+    let last = Date.now()
+    await until(() => Date.now() > last + 1) // the server's clock and this one are the same, in whole milliseconds
+    last = Date.now()
+    for (const n of [6, 7, 8]) await api.kept.publish({ n })
+    await using readers = collect(
+      api.kept.subscribe({ from: 'start' }),
+      api.kept.subscribe({ from: { sequence: 4 } }),
+      api.kept.subscribe({ from: { timeMs: last } }),
+      api.kept.subscribe({ from: 'last-per-subject' }),
+    )
+    await until(() => readers.seen.flat().length === 17)
+    expect(readers.seen).toEqual([upTo(8), [4, 5, 6, 7, 8], [6, 7, 8], [8]])
+  })
+
+  it('with the id of another is stored once', async () => {
+    const api = client(nats.bus, makeNews())
+    expect(await api.kept.publish({ n: 1 }, { id: 'a' })).toMatchObject({ sequence: 1, duplicate: false })
+    expect(await api.kept.publish({ n: 1 }, { id: 'a' })).toMatchObject({ sequence: 1, duplicate: true })
+    expect(await api.kept.publish({ n: 2 }, { id: 'b' })).toMatchObject({ sequence: 2, duplicate: false })
+    await using reader = collect(api.kept.subscribe({ from: 'start' }))
+    await until(() => reader.all().length === 2)
+    expect(reader.all()).toEqual([1, 2])
+  })
+
+  it('is picked by its key', async () => {
+    const api = client(nats.bus, makeNews())
+    const subscriptions = [
+      api.city.subscribe({ key: 'ATL', from: 'start' }),
+      api.coreCity.subscribe({ key: 'ATL' }),
+      api.coreCity.subscribe(),
+    ]
+    await ready(subscriptions)
+    await using readers = collect(...subscriptions)
+    for (const n of upTo(4)) {
+      const city = n % 2 === 0 ? 'ATL' : 'LAX'
+      await api.city.publish({ n, city })
+      await api.coreCity.publish({ n, city })
+    }
+    await until(() => readers.seen.flat().length === 8)
+    expect(readers.seen).toEqual([[2, 4], [2, 4], upTo(4)])
+  })
+
+  it('is refused where its key cannot be part of a subject, or a durable payload does not fit', async () => {
+    const api = client(nats.bus, makeNews())
+    for (const city of ['', 'a b', 'a.b', '*', '>', 'a\r\nb'])
+      expect(await codeOf(api.city.publish({ n: 1, city }))).toBe('INVALID_INPUT')
+    expect(await codeOf(api.kept.publish({ n: 'x' as never }))).toBe('INVALID_INPUT')
+    expect(() => api.kept.subscribe({ key: 'ATL' })).toThrow('no key')
+    expect(() => api.core.subscribe({ from: 'start' })).toThrow('not durable')
+  })
+
+  it("that a group's member left unhandled goes to another member at once", async () => {
+    const news = makeNews()
+    const api = client(nats.bus, news)
+    const leaving = api.kept.subscribe({ as: 'group', from: 'start' })
+    await leaving.ready()
+    for (const n of upTo(10)) await api.kept.publish({ n })
+    const { consumers } = await jetstreamManager(nats.bus.nats)
+    await until(async () => (await consumers.info(eventStream(news.name, 'kept'), 'group')).num_ack_pending === 10)
+    await nats.bus.flush() // all ten are here, unhandled
+    expect((await leaving.next()).value.payload.n).toBe(1)
+    expect((await leaving.next()).value.payload.n).toBe(2) // and so 1 is handled
+    await leaving.return?.()
+    await using reader = collect(api.kept.subscribe({ as: 'group' }))
+    await until(() => reader.all().length === 9)
+    expect(reader.all()).toEqual(upTo(10).slice(1))
+  })
+
+  it('is a valid CloudEvent in binary mode', async () => {
+    const news = makeNews()
+    const api = client(nats.bus, news)
+    const seen: { headers: Record<string, string>; body: string }[] = []
+    const subscription = nats.bus.subscribe(`evt.${news.name}.>`, (message) =>
+      seen.push({ headers: readHeaders(message).all(), body: message.string() }),
+    )
+    await nats.bus.flush()
+    await api.core.publish({ n: 1 })
+    await api.kept.publish({ n: 2 }, { id: 'two', time: new Date('2026-01-02T03:04:05.678Z') })
+    await until(() => seen.length === 2)
+    subscription.unsubscribe()
+    const [first, second] = seen.map((message) => {
+      const event = HTTP.toEvent<{ n: number }>(message)
+      return event as CloudEvent<{ n: number }>
+    })
+    for (const event of [first!, second!]) expect(event.validate()).toBe(true)
+    expect(first).toMatchObject({
+      specversion: '1.0',
+      type: `${news.name}.core`,
+      source: `/${news.name}`,
+      datacontenttype: 'application/json',
+      data: { n: 1 },
+    })
+    expect(first!.id).toMatch(/\S{10,}/)
+    expect(Math.abs(Date.parse(first!.time!) - Date.now())).toBeLessThan(60_000)
+    expect(second).toMatchObject({ id: 'two', time: '2026-01-02T03:04:05.678Z', data: { n: 2 } })
+  })
+})
+
+describe('a service that listens', () => {
+  it('keeps a poison event as a dead letter with its reason, and redrive hands it only to that group', async () => {
+    const news = makeNews()
+    const seen = { strict: [] as number[], second: [] as number[], other: [] as number[] }
+    let broken = true
+    const strict = contract('strict', { version: '1.0.0' })
+    const other = contract('other', { version: '1.0.0' })
+    const options = { from: 'start', attempts: 2, backoff: { from: 5, to: 5 } } as const
+    await using _strict = await serve(
+      nats.bus,
+      service(strict, {
+        on: [
+          on(news, 'kept', options, ({ n }) => {
+            if (n === 2 && broken) throw new Error('cannot read 2')
+            seen.strict.push(n)
+          }),
+          on(news, 'kept', { ...options, as: 'second' }, ({ n }) => void seen.second.push(n)),
+        ],
+      }),
+    )
+    await using _other = await serve(
+      nats.bus,
+      service(other, { on: [on(news, 'kept', options, ({ n }) => void seen.other.push(n))] }),
+    )
+    const api = client(nats.bus, news)
+    for (const n of [1, 2, 3]) await api.kept.publish({ n })
+    await until(async () => seen.strict.length === 2 && (await deadLetters(nats.bus, 'strict')).length === 1)
+    await until(() => seen.second.length === 3 && seen.other.length === 3)
+    const [letter] = await deadLetters(nats.bus, 'strict')
+    expect(letter).toMatchObject({
+      kind: 'event',
+      consumer: 'strict',
+      code: 'INTERNAL',
+      reason: 'cannot read 2',
+      attempts: 2,
+      originalSequence: 2,
+      payload: '{"n":2}',
+    })
+    expect(letter!.originalSubject).toBe(`evt.${news.name}.kept`)
+    broken = false
+    expect(await redrive(nats.bus, 'strict')).toMatchObject([{ sequence: letter!.sequence }])
+    await until(() => seen.strict.includes(2))
+    await api.kept.publish({ n: 4 }) // what had been put back for others would come before this
+    await until(() => [seen.strict, seen.second, seen.other].every((numbers) => numbers.includes(4)))
+    expect(seen).toEqual({ strict: [1, 3, 2, 4], second: [1, 2, 3, 4], other: [1, 2, 3, 4] })
+    expect(await deadLetters(nats.bus, 'strict')).toEqual([])
+  })
+
+  it('does not try again what can never fit the schema', async () => {
+    const news = makeNews()
+    const picky = contract('picky', { version: '1.0.0' })
+    const seen: number[] = []
+    await client(nats.bus, news).kept.publish({ n: 1 })
+    await nats.bus.request(`evt.${news.name}.kept`, Buffer.from('{"n":"two"}'))
+    await nats.bus.request(`evt.${news.name}.kept`, Buffer.from('{nope'))
+    await using _ = await serve(
+      nats.bus,
+      service(picky, { on: [on(news, 'kept', { from: 'start' }, ({ n }) => void seen.push(n))] }),
+    )
+    await until(async () => (await deadLetters(nats.bus, 'picky')).length === 2)
+    expect(seen).toEqual([1])
+    expect((await deadLetters(nats.bus, 'picky')).map(({ code, attempts }) => ({ code, attempts }))).toEqual([
+      { code: 'INVALID_INPUT', attempts: 1 },
+      { code: 'MALFORMED_PAYLOAD', attempts: 1 },
+    ])
+  })
+})

@@ -1,0 +1,177 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { afterEach, describe, expect, it } from 'vitest'
+import { z } from 'zod'
+import { crash } from '../../test/fixtures/crash-contract.ts'
+import { codeOf, until, withNats } from '../../test/support/nats.ts'
+import { streamInfo } from '../bus/index.ts'
+import { contract, jobStream } from '../contract/index.ts'
+import { client, deadLetters, serve, service } from './index.ts'
+
+const nats = withNats()
+const left = async (service: string, job: string) =>
+  (await streamInfo(nats.bus, jobStream(service, job)))?.state.messages ?? 0
+
+const children: ChildProcess[] = []
+afterEach(() => {
+  for (const child of children.splice(0)) child.kill('SIGKILL')
+})
+
+/** A worker in a process of its own, and the jobs it did; killed -9 when it begins its `diesAt`-th. */
+async function workerProcess(diesAt?: number) {
+  const args = [nats.server.url, ...(diesAt === undefined ? [] : [String(diesAt)])]
+  const child = fork(new URL('../../test/fixtures/crash-worker.ts', import.meta.url), args, {
+    execArgv: ['--conditions=myelin-source'],
+  })
+  children.push(child)
+  const did: number[] = []
+  const ready = Promise.withResolvers<void>()
+  child.on('message', (told: 'ready' | { did: number }) => {
+    if (told === 'ready') ready.resolve()
+    else did.push(told.did)
+  })
+  const dead = once(child, 'close').then(([, signal]) => signal)
+  await Promise.race([ready.promise, dead])
+  return { did, dead }
+}
+
+describe('a worker killed in the middle of its jobs', () => {
+  it('loses none: another does what it had not finished', async () => {
+    const api = client(nats.bus, crash)
+    for (let n = 0; n < 200; n++) await api.step.enqueue({ n })
+    const first = await workerProcess(60)
+    expect(await first.dead).toBe('SIGKILL')
+    expect(first.did.length).toBeGreaterThan(0)
+    expect(await left('crash', 'step')).toBeGreaterThan(100)
+    const second = await workerProcess()
+    await until(async () => (await left('crash', 'step')) === 0, 15_000)
+    await until(() => new Set([...first.did, ...second.did]).size === 200)
+    // what the first had finished is repeated only where its acknowledgement was lost with it
+    expect(second.did.filter((n) => first.did.includes(n)).length).toBeLessThanOrEqual(8)
+    expect(second.did.length).toBe(new Set(second.did).size)
+    expect(await deadLetters(nats.bus, 'crash')).toEqual([])
+  })
+
+  it('together with all others leaves its jobs to the next that starts', async () => {
+    const api = client(nats.bus, crash)
+    const workers = await Promise.all([workerProcess(20), workerProcess(30)])
+    await Promise.all(Array.from({ length: 200 }, (_, n) => api.step.enqueue({ n })))
+    for (const { dead } of workers) expect(await dead).toBe('SIGKILL')
+    expect(await left('crash', 'step')).toBeGreaterThanOrEqual(150)
+    workers.push(await workerProcess())
+    await until(async () => (await left('crash', 'step')) === 0, 15_000)
+    await until(() => new Set(workers.flatMap(({ did }) => did)).size === 200)
+  })
+})
+
+describe('a job', () => {
+  const chores = contract('chores', {
+    version: '1.0.0',
+    jobs: {
+      long: { payload: z.object({ ms: z.number() }), lease: '1s' },
+      later: { payload: z.object({ n: z.number() }) },
+      once: { payload: z.object({ key: z.string() }), unique: 'key' },
+      hopeless: { payload: z.object({ n: z.number() }) },
+      stuck: { payload: z.object({}), attempts: 2, timeout: '100ms', backoff: { from: 5, to: 5 } },
+    },
+  })
+  const makeChores = () => {
+    const log: { job: string; at: number; value?: unknown }[] = []
+    const gate = Promise.withResolvers<void>()
+    const unit = service(chores, {
+      long: async ({ ms }) => {
+        log.push({ job: 'long', at: Date.now() })
+        await new Promise((resolve) => setTimeout(resolve, ms))
+        log.push({ job: 'long done', at: Date.now() })
+      },
+      later: ({ n }) => void log.push({ job: 'later', at: Date.now(), value: n }),
+      once: async ({ key }) => {
+        log.push({ job: 'once', at: Date.now(), value: key })
+        await gate.promise
+      },
+      hopeless: () => void log.push({ job: 'hopeless', at: Date.now() }),
+      stuck: (_, { signal }) => {
+        log.push({ job: 'stuck', at: Date.now() })
+        return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+      },
+    })
+    return { unit, gate, jobs: (name: string) => log.filter(({ job }) => job === name) }
+  }
+
+  it('that takes longer than its lease keeps it while its worker lives: it is done once', async () => {
+    const { unit, jobs } = makeChores()
+    await using _one = await serve(await nats.connect(), unit)
+    await using _two = await serve(await nats.connect(), unit)
+    await client(nats.bus, chores).long.enqueue({ ms: 3_000 })
+    await until(async () => jobs('long done').length > 0 && (await left('chores', 'long')) === 0)
+    expect(jobs('long').length).toBe(1)
+  })
+
+  it('that is delayed is not done before its time, though nobody stays up for it', async () => {
+    const api = client(await nats.connect(), chores)
+    const before = Date.now()
+    await api.later.enqueue({ n: 1 }, { delayMs: 1_500 })
+    await api.later.enqueue({ n: 2 })
+    const { unit, jobs } = makeChores()
+    await using _ = await serve(nats.bus, unit)
+    await until(() => jobs('later').length === 2)
+    expect(jobs('later').map(({ value }) => value)).toEqual([2, 1])
+    expect(jobs('later')[1]!.at - before).toBeGreaterThanOrEqual(1_500)
+    expect(await codeOf(api.later.enqueue({ n: 3 }, { delayMs: -1 }))).toBe('INVALID_OPTION')
+  })
+
+  it('with a unique key is ALREADY_QUEUED while one waits or runs, and welcome after it is done', async () => {
+    const api = client(nats.bus, chores)
+    await api.once.enqueue({ key: 'a' })
+    expect(await codeOf(api.once.enqueue({ key: 'a' }))).toBe('ALREADY_QUEUED')
+    expect(await codeOf(api.once.enqueue({ key: 'b' }))).toBe('none')
+    const { unit, gate, jobs } = makeChores()
+    await using _ = await serve(nats.bus, unit)
+    await until(() => jobs('once').length === 2)
+    expect(await codeOf(api.once.enqueue({ key: 'a' }))).toBe('ALREADY_QUEUED')
+    gate.resolve()
+    await until(async () => (await codeOf(api.once.enqueue({ key: 'a' }))) === 'none')
+    await until(() => jobs('once').length === 3)
+    expect(await codeOf(api.once.enqueue({ key: 'a b' }))).toBe('INVALID_INPUT')
+  })
+
+  it('with the id of another is stored once', async () => {
+    const api = client(nats.bus, chores)
+    const first = await api.later.enqueue({ n: 7 }, { id: 'seven' })
+    expect(await api.later.enqueue({ n: 7 }, { id: 'seven' })).toEqual({ sequence: first.sequence, duplicate: true })
+    const { unit, jobs } = makeChores()
+    await using _ = await serve(nats.bus, unit)
+    await until(async () => (await left('chores', 'later')) === 0)
+    expect(jobs('later').filter(({ value }) => value === 7).length).toBe(1)
+  })
+
+  it('that can never fit its schema is not tried, and one that hangs past its timeout is tried again', async () => {
+    const { unit, jobs } = makeChores()
+    await using running = await serve(nats.bus, unit)
+    const api = client(nats.bus, chores)
+    expect(await codeOf(api.hopeless.enqueue({ n: 'x' as never }))).toBe('INVALID_INPUT')
+    await nats.bus.request('job.chores.hopeless', Buffer.from('{nope'))
+    await api.stuck.enqueue({})
+    await until(async () => (await deadLetters(nats.bus, 'chores')).length === 2)
+    const letters = await deadLetters(nats.bus, 'chores')
+    expect(letters.find(({ name }) => name === 'hopeless')).toMatchObject({ code: 'MALFORMED_PAYLOAD', attempts: 1 })
+    expect(letters.find(({ name }) => name === 'stuck')).toMatchObject({ code: 'DEADLINE_EXCEEDED', attempts: 2 })
+    expect(jobs('hopeless').length).toBe(0)
+    expect(jobs('stuck').length).toBe(2)
+    await until(() => running.stats?.().jobsDead === 2)
+  })
+
+  it('given back by a worker that drains is done by another, not counted as failed', async () => {
+    const { unit, jobs } = makeChores()
+    const draining = await serve(await nats.connect(), unit)
+    const api = client(nats.bus, chores)
+    await Promise.all(Array.from({ length: 100 }, () => api.long.enqueue({ ms: 50 })))
+    await until(() => jobs('long').length > 0)
+    await draining.drain()
+    expect(jobs('long done').length).toBe(jobs('long').length)
+    await using other = await serve(await nats.connect(), unit)
+    await until(async () => (await left('chores', 'long')) === 0)
+    expect(jobs('long done').length).toBe(100)
+    expect(other.stats?.()).toMatchObject({ jobsFailed: 0, jobsDead: 0 })
+  })
+})
