@@ -3,7 +3,7 @@ import { embeddedNats } from '../../src/bus/index.ts'
 import { Child } from '../processes.ts'
 import { alternate, type Options, type Result, ratio } from '../result.ts'
 
-const subjects = ['raw', 'myelin'] as const
+const subjects = ['raw', 'headers', 'myelin'] as const
 
 export async function run({ rounds, seconds, say }: Options): Promise<Result> {
   const medians = await alternate(subjects, rounds, async (subject, round) => {
@@ -17,7 +17,14 @@ export async function run({ rounds, seconds, say }: Options): Promise<Result> {
   })
   return {
     bench: 'events',
-    figures: { raw_per_second: medians.raw, myelin_per_second: medians.myelin },
-    ratios: { myelin_vs_raw: ratio(medians.myelin, medians.raw) },
+    figures: {
+      raw_per_second: medians.raw,
+      raw_with_headers_per_second: medians.headers,
+      myelin_per_second: medians.myelin,
+    },
+    ratios: {
+      myelin_vs_raw: ratio(medians.myelin, medians.raw),
+      myelin_vs_raw_with_headers: ratio(medians.myelin, medians.headers),
+    },
   }
 }

@@ -96,7 +96,8 @@ const megabytes = (bytes: number) => Math.round(bytes / 1e6)
 async function countRows(bus: Bus): Promise<{ flights: number; repeated: number }> {
   const end = (await streamInfo(bus, streams.windows))?.state.last_seq ?? 0
   if (end === 0) return { flights: 0, repeated: 0 }
-  const seen = new Set<string>()
+  // the rows of an airport come in the order of their hours, so its last one is all that has to be remembered
+  const lastHour = new Map<string, string>()
   const counted = { flights: 0, repeated: 0 }
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   const reader = await readStream(bus, {
@@ -106,9 +107,8 @@ async function countRows(bus: Bus): Promise<{ flights: number; repeated: number 
     onMessage: (message) => {
       reader.release()
       const row = DelayHour.parse(JSON.parse(Buffer.from(message.data).toString()))
-      const window = row.origin + row.hour
-      if (seen.has(window)) counted.repeated += 1
-      seen.add(window)
+      if (row.hour <= (lastHour.get(row.origin) ?? '')) counted.repeated += 1
+      lastHour.set(row.origin, row.hour)
       counted.flights += row.flights
       if (message.sequence >= end) resolve()
     },

@@ -152,6 +152,27 @@ export const errorCatalogue = {
     fix: 'Mend the key the message names; it says what was expected there.',
   },
   FILE_NOT_FOUND: { what: 'A file that was named does not exist or cannot be read.', fix: 'Check the path.' },
+  // steering
+  NO_MATCH: {
+    what: 'No instance fits the selector.',
+    fix: 'Compare it with `npx myelin ls`; a selector is site=… unit=… instance=… version=…, with * for any text.',
+  },
+  STALE_REVISION: {
+    what: 'The desired state was changed by somebody else meanwhile.',
+    fix: 'Look at what it is now with `npx myelin diff`, and decide anew.',
+  },
+  STALE_COMMAND: {
+    what: 'The command was given too long ago, or is a replay.',
+    fix: 'Give it again; if clocks of the hosts differ by a minute, set them.',
+  },
+  FENCED: {
+    what: 'The controller that gave the command does not lead any more.',
+    fix: 'Nothing: the one that leads now goes on.',
+  },
+  COMMAND_INCOMPLETE: {
+    what: 'Not every instance carried out the command.',
+    fix: 'The table names them with their reasons; give the command again for those.',
+  },
   ILLEGAL_TRANSITION: {
     what: 'The instance is in a state from which this is not possible.',
     fix: 'Look at its state with `npx myelin ls`; start it first, or wait.',

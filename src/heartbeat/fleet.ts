@@ -162,8 +162,8 @@ export class Fleet implements AsyncDisposable {
 
   /** What the server remembers: an instance whose last beat is older than it promised is under suspicion at once. */
   async #remember(subject: string): Promise<void> {
-    const info = await streamInfo(this.#bus, beatsStream).catch(() => undefined)
-    if (!info || info.state.messages === 0) return
+    const info = await streamInfo(this.#bus, beatsStream, { subjects: subject }).catch(() => undefined)
+    if (!info || Object.keys(info.state.subjects ?? {}).length === 0) return
     const done = Promise.withResolvers<void>()
     const end = info.state.last_seq
     const timer = setTimeout(() => done.resolve(), 2_000)
@@ -178,9 +178,6 @@ export class Fleet implements AsyncDisposable {
       },
       onError: () => done.resolve(),
     })
-    // nothing that fits this watcher's filter: no message comes
-    const [consumerHasNone] = [info.state.num_subjects === 0]
-    if (consumerHasNone) done.resolve()
     await done.promise
     clearTimeout(timer)
     await reader.stop()

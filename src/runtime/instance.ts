@@ -82,6 +82,7 @@ export class Instance {
   #done = false
   #lastStats: Record<string, number> = {}
   #kind = ''
+  #maxRssBytes: number | undefined
   #elsewhere = false
   #version = ''
   /** What is being done; the next thing waits for it. */
@@ -124,7 +125,8 @@ export class Instance {
 
   status(): InstanceStatus {
     if (this.#life) this.#lastStats = this.#life.stats()
-    const maxRssBytes = this.#life?.maxRssBytes?.()
+    this.#maxRssBytes = this.#life?.maxRssBytes?.() ?? this.#maxRssBytes
+    const maxRssBytes = this.#maxRssBytes
     return {
       unit: this.unit,
       instance: this.instance,

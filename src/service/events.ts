@@ -122,8 +122,9 @@ export function eventClient(
     async publish(payload, options) {
       if (!spec) {
         const { subject, data, headerLines } = encode(payload, options)
-        bus.publish(subject, data, headerLines)
-        await bus.flow()
+        bus.post(subject, data, headerLines)
+        const congested = bus.flow()
+        if (congested) await congested
         return undefined as never
       }
       await parse(event.payload, payload, 'INVALID_INPUT', where) // what is stored stays: no rubbish in

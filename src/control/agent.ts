@@ -1,0 +1,261 @@
+// A host's ear for commands, and its loop that makes its units what they should be.
+import { type Bus, type BusSubscription, failure, MyelinError, messageOf } from '../bus/index.ts'
+import type { Logger } from '../unit/index.ts'
+import { type Ack, Command, type CommandArgs, commandSubject, everyInstance, type Verb, verbs } from './command.ts'
+import { type DesiredEntry, DesiredStates } from './desired.ts'
+
+/** What the control plane may do with an instance. */
+export interface Controlled {
+  readonly unit: string
+  readonly instance: string
+  readonly state: string
+  readonly revision: number
+  pause(): Promise<void>
+  resume(): Promise<void>
+  restart(): Promise<void>
+  stop(): Promise<void>
+  configure(config: Readonly<Record<string, unknown>>): Promise<void>
+  checkConfig(config: Readonly<Record<string, unknown>>): Promise<void>
+  told(revision: number, logLevel: string | undefined): void
+}
+
+/** The host that an agent works for. */
+export interface ControlledHost {
+  readonly site: string
+  readonly units: readonly string[]
+  instances(unit: string): readonly Controlled[]
+  /** Starts or stops copies until there are so many. */
+  scale(unit: string, replicas: number): Promise<void>
+}
+
+/** A command that is older is refused: it may be a replay, or have waited for somebody long gone. */
+const goodForMs = 60_000
+/** Commands remembered, so that one that comes twice is carried out once. */
+const remembered = 1_000
+/** How often drift is looked for, apart from changes. */
+const reconcileMs = 5_000
+
+export class Agent {
+  readonly #bus: Bus
+  readonly #host: ControlledHost
+  readonly #log: Logger
+  readonly #states: DesiredStates
+  readonly #wanted = new Map<string, DesiredEntry>()
+  readonly #answered = new Map<string, Promise<Ack[]>>()
+  readonly #subscriptions: BusSubscription[] = []
+  /** Highest fencing token seen, per unit. */
+  readonly #tokens = new Map<string, number>()
+  #stopWatching: (() => void) | undefined
+  #timer: NodeJS.Timeout | undefined
+  #converging: Promise<unknown> = Promise.resolve()
+  #stopped = false
+
+  private constructor(bus: Bus, host: ControlledHost, states: DesiredStates, log: Logger) {
+    this.#bus = bus
+    this.#host = host
+    this.#states = states
+    this.#log = log
+  }
+
+  /** Reads what should be. @throws MyelinError JETSTREAM_DISABLED */
+  static async open(bus: Bus, host: ControlledHost, log: Logger): Promise<Agent> {
+    const agent = new Agent(bus, host, await DesiredStates.open(bus), log)
+    for (const unit of host.units) {
+      const entry = await agent.#states.get(host.site, unit)
+      if (entry) agent.#wanted.set(unit, entry)
+    }
+    return agent
+  }
+
+  /** What a unit should be, as far as anybody ever said. */
+  wanted(unit: string): DesiredEntry | undefined {
+    return this.#wanted.get(unit)
+  }
+
+  /** Listens, and keeps the units as they should be. */
+  async start(): Promise<void> {
+    const { site, units } = this.#host
+    for (const unit of units) {
+      this.#subscriptions.push(
+        this.#bus.subscribe(commandSubject(site, unit, '*', '*' as Verb), (message) => {
+          void this.#obey(unit, message.subject, message.data).then((acks) => {
+            if (!message.reply || !this.#bus.connected) return
+            for (const ack of acks) this.#bus.publish(message.reply, Buffer.from(JSON.stringify(ack)))
+          })
+        }),
+      )
+    }
+    await this.#bus.flush()
+    this.#stopWatching = await this.#states.watch((entry) => {
+      if (entry.site !== site || !units.includes(entry.unit)) return
+      this.#wanted.set(entry.unit, entry)
+      void this.#converge(entry.unit).catch((error) => this.#complain(entry.unit, error))
+    })
+    this.#timer = setInterval(() => {
+      for (const unit of units) void this.#converge(unit).catch((error) => this.#complain(unit, error))
+    }, reconcileMs)
+    this.#timer.unref()
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    clearInterval(this.#timer)
+    this.#stopWatching?.()
+    for (const subscription of this.#subscriptions) subscription.unsubscribe()
+    await this.#converging
+  }
+
+  async #obey(unit: string, subject: string, data: Uint8Array): Promise<Ack[]> {
+    const [, site = '', , target = '', verb = ''] = subject.split('.')
+    const instances = this.#host
+      .instances(unit)
+      .filter(({ instance }) => target === everyInstance || target === instance)
+    if (instances.length === 0 && verb !== 'scale') return []
+    const parsed = Command.safeParse(readJson(data))
+    const told = (error: MyelinError): Ack[] =>
+      instances.map((instance) => answer(parsed.data?.id ?? '', site, instance, instance.state, error))
+    if (!parsed.success || !(verbs as readonly string[]).includes(verb)) {
+      return told(failure('INVALID_INPUT', `${subject}: not a command: ${parsed.error?.issues[0]?.message ?? verb}`))
+    }
+    const command = parsed.data
+    const ageMs = Math.abs(Date.now() - command.at)
+    if (ageMs > goodForMs) {
+      return told(failure('STALE_COMMAND', `${subject}: given ${Math.round(ageMs / 1_000)} s ago; it is refused`))
+    }
+    const highest = this.#tokens.get(unit) ?? 0
+    if (command.token !== undefined && command.token < highest) {
+      return told(failure('FENCED', `${subject}: another controller leads (token ${highest}, this one has ${command.token})`))
+    }
+    if (command.token !== undefined) this.#tokens.set(unit, command.token)
+    const key = `${command.id} ${subject}`
+    let answered = this.#answered.get(key)
+    if (!answered) {
+      answered = this.#carryOut(site, unit, verb as Verb, command, instances)
+      this.#answered.set(key, answered)
+      if (this.#answered.size > remembered) this.#answered.delete(this.#answered.keys().next().value!)
+    }
+    return answered
+  }
+
+  async #carryOut(site: string, unit: string, verb: Verb, command: Command, instances: readonly Controlled[]): Promise<Ack[]> {
+    this.#log.info({ unit, verb, by: command.by, id: command.id }, `command: ${verb} ${unit}`)
+    const before = new Map(instances.map(({ instance, state }) => [instance, state]))
+    if (command.revision > 0 && verb === 'scale') {
+      const failed = await this.#follow(unit, command.revision).then(
+        () => undefined,
+        (error) => error,
+      )
+      const after = this.#host.instances(unit)
+      const known = new Set(after.map(({ instance }) => instance))
+      const gone = instances.filter(({ instance }) => !known.has(instance))
+      return [...after, ...gone].map((instance) =>
+        answer(command.id, site, instance, before.get(instance.instance) ?? 'none', failed),
+      )
+    }
+    return Promise.all(
+      instances.map(async (instance) => {
+        const from = before.get(instance.instance)!
+        try {
+          if (command.revision > 0) await this.#follow(unit, command.revision)
+          else await act(instance, verb, command.args)
+          return answer(command.id, site, instance, from)
+        } catch (error) {
+          return answer(command.id, site, instance, from, error)
+        }
+      }),
+    )
+  }
+
+  /** Makes a unit what its desired state of a revision says. */
+  async #follow(unit: string, revision: number): Promise<void> {
+    if ((this.#wanted.get(unit)?.revision ?? 0) < revision) {
+      const entry = await this.#states.get(this.#host.site, unit)
+      if (entry) this.#wanted.set(unit, entry)
+    }
+    await this.#converge(unit)
+  }
+
+  /** One unit after the other, so that a change never meets a half-made one. */
+  #converge(unit: string): Promise<void> {
+    const done = this.#converging.then(() => this.#make(unit))
+    this.#converging = done.catch(() => undefined)
+    return done
+  }
+
+  async #make(unit: string): Promise<void> {
+    const entry = this.#wanted.get(unit)
+    if (!entry || this.#stopped) return
+    const { desired, revision } = entry
+    if (desired.replicas !== undefined && desired.replicas !== this.#host.instances(unit).length) {
+      await this.#host.scale(unit, desired.replicas)
+    }
+    const results = await Promise.allSettled(
+      this.#host.instances(unit).map(async (instance) => {
+        if (instance.revision > revision) return
+        if (desired.config) await instance.configure(desired.config)
+        // a state is set once per revision: what one instance was told by itself since then stays
+        if (instance.revision < revision) {
+          if (desired.state === 'paused') await instance.pause()
+          else if (desired.state === 'stopped') await instance.stop()
+          else await instance.resume()
+          instance.told(revision, desired.logLevel)
+        }
+      }),
+    )
+    const failed = results.find((result) => result.status === 'rejected')
+    if (failed) throw failed.reason
+  }
+
+  #complain(unit: string, error: unknown): void {
+    this.#log.error({ unit, err: error }, `unit '${unit}' could not be made what it should be: ${messageOf(error)}`)
+  }
+}
+
+/** Carries out a command on one instance. */
+async function act(instance: Controlled, verb: Verb, args: CommandArgs): Promise<void> {
+  switch (verb) {
+    case 'start':
+    case 'resume':
+      return instance.resume()
+    case 'pause':
+      return instance.pause()
+    case 'drain':
+    case 'stop':
+      return instance.stop()
+    case 'restart':
+      return instance.restart()
+    case 'configure':
+      return instance.configure(args.config ?? {})
+    case 'check':
+      return instance.checkConfig(args.config ?? {})
+    case 'loglevel':
+      instance.told(instance.revision, args.level)
+      return
+    case 'scale':
+      throw failure('INVALID_INPUT', 'scale is for a unit, not for one instance')
+  }
+}
+
+function answer(id: string, site: string, instance: Controlled, from: string, error?: unknown): Ack {
+  return {
+    id,
+    site,
+    unit: instance.unit,
+    instance: instance.instance,
+    ok: error === undefined,
+    from,
+    to: instance.state,
+    revision: instance.revision,
+    ...(error === undefined
+      ? {}
+      : { error: { code: error instanceof MyelinError ? error.code : 'INTERNAL', message: messageOf(error) } }),
+  }
+}
+
+function readJson(data: Uint8Array): unknown {
+  try {
+    return JSON.parse(Buffer.from(data).toString())
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,71 @@
+// Who did what, when, and what came of it; kept in a stream that only grows.
+import { type Bus, ensureStream, readStream, store, streamInfo } from '../bus/index.ts'
+import type { Ack, CommandArgs, Verb } from './command.ts'
+
+export const auditStream = 'AUDIT'
+
+/** One command in the record. */
+export interface AuditEntry {
+  readonly id: string
+  readonly at: string
+  readonly by: string
+  readonly verb: Verb | 'rollout'
+  readonly selector: Readonly<Record<string, string | undefined>>
+  readonly args: CommandArgs
+  /** `issued`: it was sent; `done`: every instance obeyed; `failed`: not all did. */
+  readonly outcome: 'issued' | 'done' | 'failed'
+  readonly results: readonly Pick<Ack, 'site' | 'unit' | 'instance' | 'ok' | 'from' | 'to' | 'error'>[]
+  readonly tookMs?: number
+  readonly note?: string
+}
+
+export const ensureAudit = (bus: Bus): Promise<void> =>
+  ensureStream(bus, {
+    name: auditStream,
+    subjects: ['audit.>'],
+    description: 'who commanded what, and what came of it',
+    maxAgeMs: 365 * 86_400_000,
+    maxBytes: 1024 ** 3,
+    discard: 'old',
+  })
+
+const secret = /token|password|secret|seed|creds|key$/i
+
+/** Writes a record; secrets in configurations are left out. */
+export async function record(bus: Bus, entry: AuditEntry): Promise<void> {
+  await ensureAudit(bus)
+  const text = JSON.stringify(entry, (key, value) => (secret.test(key) && typeof value === 'string' ? '[secret]' : value))
+  await store(bus, `audit.control.${entry.verb}`, Buffer.from(text), { deadline: Date.now() + 10_000 })
+}
+
+/** The latest records, oldest first. */
+export async function audit(bus: Bus, options: { limit?: number; sinceMs?: number } = {}): Promise<AuditEntry[]> {
+  const limit = options.limit ?? 100
+  const info = await streamInfo(bus, auditStream)
+  if (!info || info.state.messages === 0) return []
+  const end = info.state.last_seq
+  const found: AuditEntry[] = []
+  const done = Promise.withResolvers<void>()
+  const reader = await readStream(bus, {
+    stream: auditStream,
+    from:
+      options.sinceMs === undefined
+        ? { sequence: Math.max(info.state.first_seq, end - limit + 1) }
+        : { timeMs: options.sinceMs },
+    onMessage: (message) => {
+      reader.release()
+      try {
+        found.push(JSON.parse(Buffer.from(message.data).toString()) as AuditEntry)
+      } catch {
+        // not one of ours
+      }
+      if (message.sequence >= end) done.resolve()
+    },
+    onError: (error) => done.reject(error),
+  })
+  const timer = setTimeout(() => done.resolve(), 5_000) // nothing is that young
+  await done.promise
+  clearTimeout(timer)
+  await reader.stop()
+  return found.slice(-limit)
+}

@@ -1,0 +1,182 @@
+// Giving commands: pick the instances, write what should be, tell them, and gather what each one answers.
+import type { Msg } from '@nats-io/nats-core'
+import { type Bus, failure, MyelinError, PendingReply } from '../bus/index.ts'
+import { type Fleet, type Member, matches, type Selector } from '../heartbeat/index.ts'
+import { record } from './audit.ts'
+import { type Ack, type Command, type CommandArgs, commandSubject, everyInstance, type Verb } from './command.ts'
+import { type DesiredPatch, DesiredStates } from './desired.ts'
+
+export interface CommandRequest {
+  readonly verb: Exclude<Verb, 'check'>
+  readonly selector: Selector
+  readonly args?: CommandArgs
+  /** Who commands, for the record. */
+  readonly by: string
+  /** Only so many percent of the instances that fit, at least one. */
+  readonly percent?: number
+  /** Only when the unit's desired state has this revision. */
+  readonly expectedRevision?: number
+  /** Repeat of an earlier command: instances that obeyed it answer as they did. */
+  readonly id?: string
+  readonly token?: number
+  /** How long to wait for the answers. Default 20 s: a drain may take its time. */
+  readonly timeoutMs?: number
+}
+
+export interface CommandOutcome {
+  readonly id: string
+  readonly acks: readonly Ack[]
+  /** Instances that did not answer. */
+  readonly missing: readonly Pick<Ack, 'site' | 'unit' | 'instance'>[]
+  readonly ok: boolean
+  readonly tookMs: number
+}
+
+/** Commands that say what should be from now on, as a change of desired state. */
+function patchOf(verb: Verb, args: CommandArgs): DesiredPatch | undefined {
+  switch (verb) {
+    case 'start':
+    case 'resume':
+      return { state: 'running' }
+    case 'pause':
+      return { state: 'paused' }
+    case 'drain':
+    case 'stop':
+      return { state: 'stopped' }
+    case 'configure':
+      return { config: args.config ?? {} }
+    case 'scale':
+      return { replicas: args.replicas ?? 1 }
+    case 'loglevel':
+      return args.level === undefined ? undefined : { logLevel: args.level }
+    default:
+      return undefined
+  }
+}
+
+/**
+ * Commands all instances that fit and resolves with their answers; partial failure is in the outcome, not thrown.
+ *
+ * @example const outcome = await command(bus, fleet, { verb: 'pause', selector: { unit: 'delays' }, by: 'ada' })
+ *
+ * @throws MyelinError NO_MATCH, INVALID_CONFIG (nothing was changed), STALE_REVISION, PERMISSION_DENIED
+ */
+export async function command(bus: Bus, fleet: Fleet, request: CommandRequest): Promise<CommandOutcome> {
+  const started = performance.now()
+  const { verb, selector, args = {}, by } = request
+  const chosen = choose(fleet, request)
+  const id = request.id ?? crypto.randomUUID()
+  const at = Date.now()
+  const base: Command = { id, by, at, revision: 0, args, ...(request.token === undefined ? {} : { token: request.token }) }
+  const timeoutMs = request.timeoutMs ?? 20_000
+
+  if (verb === 'configure') await checkFirst(bus, chosen, base, timeoutMs)
+  const entry = { id, at: new Date(at).toISOString(), by, verb, selector: { ...selector }, args } as const
+  await record(bus, { ...entry, outcome: 'issued', results: [] })
+
+  const acks: Ack[] = []
+  const patch = patchOf(verb, args)
+  // whole units get a desired state, which those who come later find as well; single instances are told alone
+  const whole = request.percent === undefined && onlyKeys(selector, ['site', 'unit'])
+  if (patch && whole) {
+    const states = await DesiredStates.open(bus)
+    for (const [site, unit] of unitsOf(chosen)) {
+      const { revision } = await states.patch(site, unit, patch, by, request.expectedRevision)
+      const expected = chosen.filter(({ beat }) => beat.site === site && beat.unit === unit).length
+      const subject = commandSubject(site, unit, everyInstance, verb)
+      const wanted = verb === 'scale' ? Math.max(expected, args.replicas ?? 1) : expected
+      acks.push(...(await gather(bus, subject, { ...base, revision }, wanted, timeoutMs)))
+    }
+  } else {
+    const told = chosen.map(({ beat }) =>
+      gather(bus, commandSubject(beat.site, beat.unit, beat.instance, verb), base, 1, timeoutMs),
+    )
+    acks.push(...(await Promise.all(told)).flat())
+  }
+
+  const answered = new Set(acks.map(({ site, unit, instance }) => `${site}.${unit}.${instance}`))
+  const missing = chosen
+    .map(({ beat: { site, unit, instance } }) => ({ site, unit, instance }))
+    .filter(({ site, unit, instance }) => !answered.has(`${site}.${unit}.${instance}`))
+  const outcome: CommandOutcome = {
+    id,
+    acks,
+    missing,
+    ok: missing.length === 0 && acks.every((ack) => ack.ok),
+    tookMs: Math.round(performance.now() - started),
+  }
+  await record(bus, {
+    ...entry,
+    outcome: outcome.ok ? 'done' : 'failed',
+    tookMs: outcome.tookMs,
+    results: [
+      ...acks.map(({ site, unit, instance, ok, from, to, error }) => ({ site, unit, instance, ok, from, to, ...(error ? { error } : {}) })),
+      ...missing.map((one) => ({ ...one, ok: false, from: '', to: '', error: { code: 'DEADLINE_EXCEEDED', message: 'no answer' } })),
+    ],
+  })
+  return outcome
+}
+
+/** @throws MyelinError NO_MATCH, naming what there is */
+function choose(fleet: Fleet, { selector, percent }: CommandRequest): Member[] {
+  const present = fleet.list().filter(({ status }) => status === 'alive' || status === 'suspect')
+  const fitting = present.filter(({ beat }) => matches(beat, selector))
+  if (fitting.length === 0) {
+    const units = [...new Set(present.map(({ beat }) => beat.unit))].join(', ') || 'none'
+    throw failure('NO_MATCH', `no instance fits ${told(selector)}; units that beat: ${units}`)
+  }
+  if (percent === undefined) return fitting
+  if (!(percent > 0 && percent <= 100)) throw failure('INVALID_OPTION', `percent: expected above 0, up to 100, got ${percent}`)
+  return fitting.slice(0, Math.max(1, Math.round((fitting.length * percent) / 100)))
+}
+
+const told = (selector: Selector) =>
+  Object.entries(selector)
+    .map(([key, value]) => `${key}=${value}`)
+    .join(' ') || 'an empty selector'
+
+const onlyKeys = (selector: Selector, keys: readonly string[]) =>
+  Object.entries(selector).every(([key, value]) => value === undefined || keys.includes(key))
+
+const unitsOf = (members: readonly Member[]): [site: string, unit: string][] => [
+  ...new Map(members.map(({ beat: { site, unit } }) => [`${site}.${unit}`, [site, unit] as [string, string]])).values(),
+]
+
+/** A configuration that one instance refuses changes nothing anywhere. @throws MyelinError INVALID_CONFIG */
+async function checkFirst(bus: Bus, chosen: readonly Member[], base: Command, timeoutMs: number): Promise<void> {
+  for (const [site, unit] of unitsOf(chosen)) {
+    const expected = chosen.filter(({ beat }) => beat.site === site && beat.unit === unit).length
+    const subject = commandSubject(site, unit, everyInstance, 'check')
+    const answers = await gather(bus, subject, { ...base, id: `${base.id}-check` }, expected, timeoutMs)
+    const refused = answers.find(({ ok }) => !ok)
+    if (refused) throw new MyelinError(refused.error?.code ?? 'INVALID_CONFIG', refused.error?.message ?? 'refused')
+  }
+}
+
+class Acks extends PendingReply {
+  readonly acks: Ack[] = []
+  readonly ended = Promise.withResolvers<void>()
+  readonly #expected: number
+  constructor(subject: string, deadline: number, expected: number) {
+    super(subject, deadline)
+    this.#expected = expected
+  }
+  onReply(message: Msg): void {
+    this.acks.push(message.json<Ack>())
+    if (this.acks.length < this.#expected) return
+    this.finish()
+    this.ended.resolve()
+  }
+  onFailure(error: MyelinError): void {
+    // nobody there, or not everybody in time: the outcome names who is missing
+    if (error.code === 'DEADLINE_EXCEEDED' || error.code === 'NO_RESPONDERS') this.ended.resolve()
+    else this.ended.reject(error)
+  }
+}
+
+async function gather(bus: Bus, subject: string, sent: Command, expected: number, timeoutMs: number): Promise<Ack[]> {
+  const acks = new Acks(subject, Date.now() + timeoutMs, expected)
+  bus.start(acks, Buffer.from(JSON.stringify(sent)), '')
+  await acks.ended.promise
+  return acks.acks
+}
