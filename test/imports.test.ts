@@ -14,8 +14,9 @@ const allowed: Record<string, readonly string[]> = {
   stream: ['bus', 'contract', 'unit', 'service'],
   sse: ['bus', 'contract', 'unit', 'service', 'stream'],
   heartbeat: ['bus', 'contract', 'unit', 'service'],
-  runtime: ['bus', 'unit', 'heartbeat'],
-  cli: ['bus', 'contract', 'service', 'stream', 'heartbeat', 'runtime', 'unit'],
+  control: ['bus', 'unit', 'heartbeat'],
+  runtime: ['bus', 'unit', 'heartbeat', 'control'],
+  cli: ['bus', 'contract', 'service', 'stream', 'heartbeat', 'control', 'runtime', 'unit'],
 }
 
 const files = globSync('**/*.ts', { cwd: src }).filter((file) => !file.endsWith('.test.ts'))

@@ -9,7 +9,10 @@ const value = (data: Uint8Array) => JSON.parse(Buffer.from(data.buffer, data.byt
 
 export async function serve(url: string) {
   const nats = await connect({ servers: url })
-  nats.subscribe('raw.echo', { queue: 'q', callback: (_error, message) => void message.respond(bytes(value(message.data))) })
+  nats.subscribe('raw.echo', {
+    queue: 'q',
+    callback: (_error, message) => void message.respond(bytes(value(message.data))),
+  })
   await nats.flush()
 }
 

@@ -124,7 +124,9 @@ export class Agent {
     }
     const highest = this.#tokens.get(unit) ?? 0
     if (command.token !== undefined && command.token < highest) {
-      return told(failure('FENCED', `${subject}: another controller leads (token ${highest}, this one has ${command.token})`))
+      return told(
+        failure('FENCED', `${subject}: another controller leads (token ${highest}, this one has ${command.token})`),
+      )
     }
     if (command.token !== undefined) this.#tokens.set(unit, command.token)
     const key = `${command.id} ${subject}`
@@ -137,7 +139,13 @@ export class Agent {
     return answered
   }
 
-  async #carryOut(site: string, unit: string, verb: Verb, command: Command, instances: readonly Controlled[]): Promise<Ack[]> {
+  async #carryOut(
+    site: string,
+    unit: string,
+    verb: Verb,
+    command: Command,
+    instances: readonly Controlled[],
+  ): Promise<Ack[]> {
     this.#log.info({ unit, verb, by: command.by, id: command.id }, `command: ${verb} ${unit}`)
     const before = new Map(instances.map(({ instance, state }) => [instance, state]))
     if (command.revision > 0 && verb === 'scale') {

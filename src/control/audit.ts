@@ -34,7 +34,9 @@ const secret = /token|password|secret|seed|creds|key$/i
 /** Writes a record; secrets in configurations are left out. */
 export async function record(bus: Bus, entry: AuditEntry): Promise<void> {
   await ensureAudit(bus)
-  const text = JSON.stringify(entry, (key, value) => (secret.test(key) && typeof value === 'string' ? '[secret]' : value))
+  const text = JSON.stringify(entry, (key, value) =>
+    secret.test(key) && typeof value === 'string' ? '[secret]' : value,
+  )
   await store(bus, `audit.control.${entry.verb}`, Buffer.from(text), { deadline: Date.now() + 10_000 })
 }
 

@@ -2,7 +2,18 @@
 // Subject: `ctl.<site>.<unit>.<instance or _all>.<verb>`; only controllers may publish there, see permissions.ts.
 import { z } from 'zod'
 
-export const verbs = ['start', 'pause', 'resume', 'drain', 'stop', 'restart', 'configure', 'scale', 'loglevel', 'check'] as const
+export const verbs = [
+  'start',
+  'pause',
+  'resume',
+  'drain',
+  'stop',
+  'restart',
+  'configure',
+  'scale',
+  'loglevel',
+  'check',
+] as const
 /** `check` asks whether a configuration would fit, and changes nothing. */
 export type Verb = (typeof verbs)[number]
 

@@ -67,7 +67,14 @@ export async function command(bus: Bus, fleet: Fleet, request: CommandRequest): 
   const chosen = choose(fleet, request)
   const id = request.id ?? crypto.randomUUID()
   const at = Date.now()
-  const base: Command = { id, by, at, revision: 0, args, ...(request.token === undefined ? {} : { token: request.token }) }
+  const base: Command = {
+    id,
+    by,
+    at,
+    revision: 0,
+    args,
+    ...(request.token === undefined ? {} : { token: request.token }),
+  }
   const timeoutMs = request.timeoutMs ?? 20_000
 
   if (verb === 'configure') await checkFirst(bus, chosen, base, timeoutMs)
@@ -110,8 +117,22 @@ export async function command(bus: Bus, fleet: Fleet, request: CommandRequest): 
     outcome: outcome.ok ? 'done' : 'failed',
     tookMs: outcome.tookMs,
     results: [
-      ...acks.map(({ site, unit, instance, ok, from, to, error }) => ({ site, unit, instance, ok, from, to, ...(error ? { error } : {}) })),
-      ...missing.map((one) => ({ ...one, ok: false, from: '', to: '', error: { code: 'DEADLINE_EXCEEDED', message: 'no answer' } })),
+      ...acks.map(({ site, unit, instance, ok, from, to, error }) => ({
+        site,
+        unit,
+        instance,
+        ok,
+        from,
+        to,
+        ...(error ? { error } : {}),
+      })),
+      ...missing.map((one) => ({
+        ...one,
+        ok: false,
+        from: '',
+        to: '',
+        error: { code: 'DEADLINE_EXCEEDED', message: 'no answer' },
+      })),
     ],
   })
   return outcome
@@ -126,7 +147,8 @@ function choose(fleet: Fleet, { selector, percent }: CommandRequest): Member[] {
     throw failure('NO_MATCH', `no instance fits ${told(selector)}; units that beat: ${units}`)
   }
   if (percent === undefined) return fitting
-  if (!(percent > 0 && percent <= 100)) throw failure('INVALID_OPTION', `percent: expected above 0, up to 100, got ${percent}`)
+  if (!(percent > 0 && percent <= 100))
+    throw failure('INVALID_OPTION', `percent: expected above 0, up to 100, got ${percent}`)
   return fitting.slice(0, Math.max(1, Math.round((fitting.length * percent) / 100)))
 }
 

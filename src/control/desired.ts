@@ -40,7 +40,9 @@ export class DesiredStates {
     try {
       return new DesiredStates(await new Kvm(bus.nats).create(bucket, { history: 10 }))
     } catch (cause) {
-      throw failure('JETSTREAM_DISABLED', `the control plane keeps its state in a bucket: ${messageOf(cause)}`, { cause })
+      throw failure('JETSTREAM_DISABLED', `the control plane keeps its state in a bucket: ${messageOf(cause)}`, {
+        cause,
+      })
     }
   }
 
@@ -73,7 +75,9 @@ export class DesiredStates {
       }
       const desired: Desired = { ...(now?.desired ?? { state: 'running' }), ...patch, by, at: new Date().toISOString() }
       try {
-        const written = await this.#kv.put(key, JSON.stringify(desired), { previousSeq: now ? revision : await this.#last(key) })
+        const written = await this.#kv.put(key, JSON.stringify(desired), {
+          previousSeq: now ? revision : await this.#last(key),
+        })
         return { site, unit, desired, revision: written }
       } catch (error) {
         if (!/wrong last sequence/i.test(messageOf(error)) || attempt >= tries) throw error

@@ -21,7 +21,9 @@ export function permissions(role: 'unit' | 'controller' | 'watcher'): Permission
       return { publish: { deny: ['ctl.>', '$KV.MYELIN_DESIRED.>', 'audit.>'] }, subscribe: {} }
     case 'watcher':
       return {
-        publish: { allow: ['$SRV.>', '$JS.API.STREAM.INFO.*', '$JS.API.CONSUMER.>', '$JS.API.DIRECT.GET.>', '$JS.API.INFO'] },
+        publish: {
+          allow: ['$SRV.>', '$JS.API.STREAM.INFO.*', '$JS.API.CONSUMER.>', '$JS.API.DIRECT.GET.>', '$JS.API.INFO'],
+        },
         subscribe: { allow: ['beat.>', 'evt.fleet.>', '_INBOX.>'] },
       }
   }

@@ -24,9 +24,12 @@ process.once('message', async (message: ToChild) => {
     })
   try {
     const unit = await loadUnit(use, folder, `units.${name}`)
+    // the heartbeat's thread starts beside the unit: it takes as long
+    const beating = beatMs > 0 ? Pulse.start({ connect: message.connect, site, intervalMs: beatMs }) : undefined
+    beating?.catch(() => undefined)
     const bus = await connect({ ...message.connect, name: `${name}.${instance}` })
-    const pulse = beatMs > 0 ? await Pulse.start({ connect: message.connect, site, intervalMs: beatMs }) : undefined
     const life = await startHere(unit, { bus, config, unit: name, instance, site, log })
+    const pulse = await beating
     let state: UnitState = 'ready'
     let { revision } = message
     pulse?.add({

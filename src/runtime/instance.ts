@@ -155,6 +155,14 @@ export class Instance {
     })
   }
 
+  /** Begins without working: what it was told before its host started. */
+  rest(state: 'paused' | 'stopped'): Promise<void> {
+    return this.#inTurn(async () => {
+      this.#wanted = state
+      this.#change(state)
+    })
+  }
+
   /** Stops working and stays known. Does nothing when it is paused. */
   pause(): Promise<void> {
     return this.#inTurn(async () => {
@@ -191,10 +199,15 @@ export class Instance {
       if (JSON.stringify(merged) === JSON.stringify(this.#config)) return
       await this.#options.checkConfig(merged)
       this.#config = merged
-      if (this.#wanted !== 'running') return
+      if (!this.#life) return // it will start with it
       await this.#end(false)
       await this.#begin()
     })
+  }
+
+  /** Whether a configuration would fit. @throws MyelinError INVALID_CONFIG */
+  checkConfig(config: Readonly<Record<string, unknown>>): Promise<void> {
+    return this.#options.checkConfig({ ...this.#options.config, ...config })
   }
 
   /** Which desired state it follows, and how much it logs. */

@@ -1,5 +1,6 @@
 // up(): from a composition to running units, one lifecycle for all of them.
-import { type Bus, type ConnectOptions, failure, type MyelinError } from '../bus/index.ts'
+import { type Bus, type ConnectOptions, failure, MyelinError } from '../bus/index.ts'
+import { Agent } from '../control/index.ts'
 import { Pulse } from '../heartbeat/index.ts'
 import { createLogger, type Logger, parseConfig } from '../unit/index.ts'
 import { type Composition, nearest, type UnitSpec } from './composition.ts'
@@ -21,6 +22,8 @@ export interface UpOptions {
   drainMs?: number
   /** Time between beats. Default 1,000 ms; 0: none. */
   beatMs?: number
+  /** Obey the control plane. Default true where JetStream is on. */
+  control?: boolean
   log?: Logger
   onChange?: (status: InstanceStatus) => void
 }
@@ -77,6 +80,9 @@ function checkNames(composition: Composition, { only = [], config = {}, site }: 
   }
 }
 
+/** States in which a copy of another process has no process. */
+const resting = new Set(['paused', 'stopped'])
+
 class Host implements Running {
   readonly name: string
   readonly #bus: Bus
@@ -89,6 +95,7 @@ class Host implements Running {
   readonly #failed = Promise.withResolvers<MyelinError>()
   readonly #instances: Instance[] = []
   #pulse: Pulse | undefined
+  #agent: Agent | undefined
 
   constructor(bus: Bus, loaded: LoadedComposition, options: UpOptions) {
     const { composition } = loaded
@@ -110,22 +117,57 @@ class Host implements Running {
     if (this.#beatMs > 0) {
       this.#pulse = await Pulse.start({ connect: this.#connect, site: this.#site, intervalMs: this.#beatMs })
     }
-    const { composition } = this.#loaded
-    const wanted = Object.entries(composition.units).filter(
+    const wanted = Object.entries(this.#loaded.composition.units).filter(
       ([name, { site }]) =>
         (this.#options.only?.includes(name) ?? true) &&
         (this.#options.site === undefined || site === undefined || site === this.#options.site),
     )
+    if (this.#options.control !== false) this.#agent = await this.#listen(wanted.map(([name]) => name))
     const started = await Promise.allSettled(
-      wanted.flatMap(([name, spec]) => Array.from({ length: spec.replicas }, () => this.#add(name, spec))),
+      wanted.flatMap(([name, { replicas }]) =>
+        Array.from({ length: this.#agent?.wanted(name)?.desired.replicas ?? replicas }, () => this.#add(name)),
+      ),
     )
     const broken = started.find((result) => result.status === 'rejected')
     if (broken) throw broken.reason
+    await this.#agent?.start()
+  }
+
+  /** The ear for commands; without JetStream there is no control plane. */
+  async #listen(units: readonly string[]): Promise<Agent | undefined> {
+    const host = {
+      site: this.#site,
+      units,
+      instances: (unit: string) => this.#of(unit),
+      scale: (unit: string, replicas: number) => this.#scale(unit, replicas),
+    }
+    try {
+      return await Agent.open(this.#bus, host, this.#log)
+    } catch (error) {
+      if (!(error instanceof MyelinError) || error.code !== 'JETSTREAM_DISABLED') throw error
+      this.#log.warn('JetStream is off: the control plane does not work, heartbeats have no snapshot')
+      return undefined
+    }
+  }
+
+  /** Starts or stops copies until there are so many; the youngest go first. */
+  async #scale(unit: string, replicas: number): Promise<void> {
+    const present = this.#of(unit)
+    await Promise.all(Array.from({ length: Math.max(0, replicas - present.length) }, () => this.#add(unit)))
+    await Promise.all(present.slice(replicas).map((instance) => this.#remove(instance)))
+  }
+
+  async #remove(instance: Instance): Promise<void> {
+    await instance.stop()
+    this.#pulse?.remove(instance.instance)
+    this.#instances.splice(this.#instances.indexOf(instance), 1)
   }
 
   /** One more copy of a unit. */
-  async #add(name: string, spec: UnitSpec): Promise<void> {
-    const { folder } = this.#loaded
+  async #add(name: string): Promise<void> {
+    const { folder, composition } = this.#loaded
+    const spec: UnitSpec = composition.units[name]!
+    const desired = this.#agent?.wanted(name)
     const id = crypto.randomUUID().slice(0, 8)
     const log = this.#log.child({ unit: name, instance: id })
     const instance = new Instance({
@@ -159,9 +201,15 @@ class Host implements Running {
         return startHere(unit, { bus: this.#bus, config, unit: name, instance: id, site, log })
       },
     })
+    if (desired) {
+      instance.told(desired.revision, desired.desired.logLevel)
+      if (desired.desired.config) await instance.configure(desired.desired.config)
+    }
     this.#instances.push(instance)
     void instance.gaveUp.then((error) => this.#failed.resolve(error))
-    await instance.start()
+    // what was paused or stopped stays so over a restart of its host
+    if (desired && desired.desired.state !== 'running') await instance.rest(desired.desired.state)
+    else await instance.start()
     this.#beat(instance)
   }
 
@@ -175,7 +223,7 @@ class Host implements Running {
       version: identity.version,
       startedAt: identity.since,
       state: () => instance.state,
-      silent: () => instance.life?.beats === true || (instance.elsewhere && instance.state !== 'paused'),
+      silent: () => instance.life?.beats === true || (instance.elsewhere && !resting.has(instance.state)),
       revision: () => instance.revision,
       checks: () => instance.life?.checks() ?? [],
       vitals: () => instance.life?.vitals() ?? {},
@@ -204,6 +252,7 @@ class Host implements Running {
   }
 
   async drain(): Promise<void> {
+    await this.#agent?.stop()
     // last unit first: what is fed stops after what feeds it is a matter of the composition's order
     for (const name of Object.keys(this.#loaded.composition.units).reverse()) await this.stop(name)
     await this.#pulse?.stop(true)

@@ -1,0 +1,317 @@
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { codeOf, until, withNats } from '../../test/support/nats.ts'
+import { client } from '../service/index.ts'
+import {
+  announceFleet,
+  type Beat,
+  beatSubject,
+  Checks,
+  conditionOf,
+  diskCheck,
+  type Fleet,
+  fleet,
+  fleetEvents,
+  lagCheck,
+  natsCheck,
+  PhiDetector,
+  Pulse,
+  parseSelector,
+  pingCheck,
+} from './index.ts'
+
+const nats = withNats()
+
+/** A process that beats and can be killed; it tells its pid. */
+async function beating(unit: string, intervalMs: number, mode = 'quiet') {
+  const child = fork(
+    join(import.meta.dirname, '../../test/fixtures/beating.ts'),
+    [nats.server.url, unit, String(intervalMs), mode],
+    {
+      execArgv: ['--conditions=myelin-source'],
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    },
+  )
+  await once(child, 'message')
+  return child
+}
+
+const source = (unit: string, instance: string, state: () => Beat['state'] = () => 'ready') => ({
+  unit,
+  instance,
+  kind: () => 'test',
+  version: '1.0.0',
+  startedAt: Date.now(),
+  state,
+  revision: () => 0,
+  checks: () => [],
+  vitals: () => ({ handled: 1 }),
+})
+
+const changesOf = (watching: Fleet) => {
+  const changes: string[] = []
+  watching.on(({ transition, member }) => changes.push(`${member.beat.unit} ${transition}`))
+  return changes
+}
+const statusOf = (watching: Fleet, unit: string) => watching.list({ unit })[0]?.status
+
+describe('failure detector', () => {
+  it('tells death between two and three and a half beats after the last one', () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 850, max: 1_050 }), { maxLength: 200 }), (intervals) => {
+        let now = 0
+        const detector = new PhiDetector(now, 1_000)
+        for (const interval of intervals) {
+          now += interval
+          expect(detector.suspicion(now)).not.toBe('dead')
+          detector.beat(now, 1_000)
+        }
+        expect(detector.suspicion(now + 1_050)).toBe('alive')
+        expect(detector.suspicion(now + 2_000)).not.toBe('dead')
+        expect(detector.suspicion(now + 3_500)).toBe('dead')
+      }),
+    )
+  })
+
+  it('does not take beats for dead that are up to 0.8 s late', () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 0, max: 800 }), { minLength: 1, maxLength: 100 }), (delays) => {
+        const detector = new PhiDetector(0, 1_000)
+        delays.forEach((delay, i) => {
+          const now = (i + 1) * 1_000 + delay
+          expect(detector.suspicion(now)).not.toBe('dead')
+          detector.beat(now, 1_000)
+        })
+      }),
+    )
+  })
+
+  it('grows with silence', () => {
+    const detector = new PhiDetector(0, 1_000)
+    let last = -1
+    for (let now = 0; now < 5_000; now += 50) {
+      expect(detector.phi(now)).toBeGreaterThanOrEqual(last)
+      last = detector.phi(now)
+    }
+  })
+})
+
+describe('fleet', () => {
+  it('sees who comes, how they are, and who leaves', async () => {
+    await using watching = await fleet(nats.bus, { unit: 'coming' })
+    const changes = changesOf(watching)
+    const pulse = await Pulse.start({ connect: { servers: nats.server.url }, site: 'here', intervalMs: 100 })
+    let state: Beat['state'] = 'ready'
+    pulse.add(source('coming', 'one', () => state))
+    await until(() => changes.includes('coming joined'))
+    const [member] = watching.list()
+    expect(member!.beat).toMatchObject({
+      site: 'here',
+      unit: 'coming',
+      instance: 'one',
+      state: 'ready',
+      nextMs: 100,
+      pid: process.pid,
+    })
+    expect(member!.beat.vitals.rssBytes).toBeGreaterThan(1e6)
+    state = 'paused'
+    await until(() => watching.list()[0]!.beat.state === 'paused')
+    expect(conditionOf(watching.list()[0]!)).toBe('paused')
+    expect(watching.choose({ unit: 'coming' })).toBeUndefined()
+    state = 'ready'
+    await until(() => watching.choose({ unit: 'coming' })?.beat.instance === 'one')
+    pulse.add(source('other', 'two'))
+    pulse.remove('one')
+    await until(() => changes.includes('coming left'))
+    await pulse.stop()
+    expect(changes).toEqual(['coming joined', 'coming left'])
+  })
+
+  it('shows those who come late everybody at once', async () => {
+    const pulse = await Pulse.start({ connect: { servers: nats.server.url }, site: 'here', intervalMs: 5_000 })
+    for (let i = 0; i < 50; i++) pulse.add(source('many', `m${i}`))
+    await using first = await fleet(nats.bus, { unit: 'many' })
+    await first.until({}, (members) => members.length === 50)
+    await using late = await fleet(await nats.connect(), { unit: 'many' })
+    expect(late.list().length).toBe(50)
+    await using none = await fleet(nats.bus, { unit: 'nobody' })
+    expect(none.list()).toEqual([])
+    expect(await codeOf(none.until({}, (members) => members.length > 0, 50))).toBe('DEADLINE_EXCEEDED')
+    await pulse.stop()
+  })
+
+  it('tells suspicion and death of a process that is killed -9, and its return', async () => {
+    await using watching = await fleet(nats.bus, { unit: 'killed' })
+    const changes = changesOf(watching)
+    const child = await beating('killed', 200)
+    await until(() => statusOf(watching, 'killed') === 'alive')
+    child.kill('SIGKILL')
+    await until(() => changes.includes('killed dead'))
+    expect(changes).toEqual(['killed joined', 'killed suspect', 'killed dead'])
+    const again = await beating('killed', 200)
+    await until(() => changes.includes('killed back'))
+    again.kill('SIGTERM')
+    await until(() => changes.at(-1) === 'killed left')
+  })
+
+  it('tells a stopped process for dead, and back when it goes on', async () => {
+    await using watching = await fleet(nats.bus, { unit: 'stopped' })
+    const changes = changesOf(watching)
+    const child = await beating('stopped', 200)
+    await until(() => statusOf(watching, 'stopped') === 'alive')
+    child.kill('SIGSTOP')
+    await until(() => changes.includes('stopped dead'))
+    child.kill('SIGCONT')
+    await until(() => changes.includes('stopped back'))
+    child.kill('SIGKILL')
+  })
+
+  it('tells a blocked event loop for busy, not for dead', async () => {
+    await using watching = await fleet(nats.bus, { unit: 'blocked' })
+    const changes = changesOf(watching)
+    const states: string[] = []
+    let stall = 0
+    nats.bus.subscribe('beat.*.blocked.*', (message) => {
+      const beat = message.json<Beat>()
+      states.push(beat.state)
+      stall = Math.max(stall, beat.stallMs ?? 0)
+    })
+    // blocks its event loop for 0.8 s in each second
+    const child = await beating('blocked', 200, 'block')
+    await until(() => states.filter((state) => state === 'busy').length >= 6)
+    child.kill('SIGKILL')
+    expect(changes).toEqual(['blocked joined'])
+    expect(stall).toBeGreaterThan(300)
+  })
+
+  it('does not take others for dead while it is stalled itself', async () => {
+    await using watching = await fleet(nats.bus, { unit: 'fine' })
+    const changes = changesOf(watching)
+    const child = await beating('fine', 200)
+    await until(() => statusOf(watching, 'fine') === 'alive')
+    for (let i = 0; i < 4; i++) {
+      const end = performance.now() + 800
+      while (performance.now() < end);
+      await new Promise((resolve) => setTimeout(resolve, 60))
+    }
+    child.kill('SIGKILL')
+    expect(changes).toEqual(['fine joined'])
+  })
+
+  it('says that it is blind when its own connection is gone, and declares nobody dead', async () => {
+    await using watching = await fleet(nats.bus, { unit: 'lasting' })
+    const changes = changesOf(watching)
+    const child = await beating('lasting', 200)
+    await until(() => statusOf(watching, 'lasting') === 'alive')
+    const restarts = nats.server.restarts
+    process.kill(nats.server.pid, 'SIGKILL')
+    await until(() => watching.blind)
+    await until(() => nats.server.restarts > restarts && !watching.blind)
+    const { seq } = watching.list()[0]!.beat
+    await until(() => watching.list()[0]!.beat.seq > seq + 3)
+    expect(changes).toEqual(['lasting joined'])
+    child.kill('SIGKILL')
+  })
+
+  it('counts malformed beats and ignores them', async () => {
+    await using watching = await fleet(nats.bus, { unit: 'odd' })
+    for (const text of ['not json', '{}', '[]', 'null', '{"site":"x","unit":"odd","instance":"i","nextMs":-1}'])
+      nats.bus.publish(beatSubject('x', 'odd', 'i'), Buffer.from(text))
+    await until(() => watching.malformed === 5)
+    expect(watching.list()).toEqual([])
+  })
+
+  it('keeps its memory bounded', async () => {
+    await using watching = await fleet(nats.bus, { unit: 'swarm', maxMembers: 10 })
+    const beat = (i: number) => ({
+      site: 's',
+      unit: 'swarm',
+      instance: `i${i}`,
+      state: 'ready',
+      seq: 1,
+      nextMs: 1_000,
+      checks: [],
+      vitals: {},
+    })
+    for (let i = 0; i < 100; i++)
+      nats.bus.publish(beatSubject('s', 'swarm', `i${i}`), Buffer.from(JSON.stringify(beat(i))))
+    await until(() => watching.list({ instance: 'i99' }).length === 1)
+    expect(watching.list().length).toBe(10)
+  })
+
+  it('publishes what happens as events, each once however many watch', async () => {
+    const events = client(nats.bus, fleetEvents)
+    const seen: string[] = []
+    const listening = events.joined.subscribe({ key: 'told' })
+    await listening.ready()
+    void (async () => {
+      for await (const { payload } of listening) seen.push(payload.instance)
+    })()
+    await using one = await fleet(nats.bus, { unit: 'told' })
+    await using two = await fleet(await nats.connect(), { unit: 'told' })
+    const errors: unknown[] = []
+    const stops = [one, two].map((watching) => announceFleet(nats.bus, watching, (error) => errors.push(error)))
+    const pulse = await Pulse.start({ connect: { servers: nats.server.url }, site: 'here', intervalMs: 100 })
+    pulse.add(source('told', 'a'))
+    await until(() => seen.length > 0)
+    pulse.add(source('told', 'b'))
+    await until(() => seen.includes('b'))
+    expect(seen).toEqual(['a', 'b'])
+    expect(errors).toEqual([])
+    for (const stop of stops) stop()
+    await listening.close()
+    await pulse.stop()
+  })
+})
+
+describe('health checks', () => {
+  it('answer within their time, remember since when, and tell apart what is worse', async () => {
+    let broken = false
+    const checks = new Checks({
+      fine: { run: () => true },
+      flips: { run: () => !broken || 'it broke', cacheMs: 0 },
+      throws: { run: () => Promise.reject(new Error('no database')), kind: 'liveness' },
+      hangs: { run: () => new Promise(() => undefined), timeoutMs: 30 },
+      slow: { run: () => 'slower than it should be', degrades: true },
+    })
+    const first = await checks.refresh()
+    const of = (name: string, results = first) => results.find((result) => result.name === name)
+    expect(of('fine')).toMatchObject({ status: 'ok', kind: 'readiness' })
+    expect(of('throws')).toMatchObject({ status: 'failed', kind: 'liveness', reason: 'no database' })
+    expect(of('hangs')).toMatchObject({ status: 'failed', reason: 'no answer within 30 ms' })
+    expect(of('slow')).toMatchObject({ status: 'degraded' })
+    const since = of('fine')!.since
+    broken = true
+    const second = await checks.refresh()
+    expect(of('flips', second)).toMatchObject({ status: 'failed', reason: 'it broke' })
+    expect(of('fine', second)!.since).toBe(since)
+  })
+
+  it('ready-made ones for NATS, anything that answers, lag and disk', async () => {
+    const checks = new Checks({
+      nats: natsCheck(nats.bus),
+      db: pingCheck('orders', () => Promise.reject(new Error('refused'))),
+      lag: lagCheck(nats.bus, 'NONE', () => 0, 10),
+      disk: diskCheck('/', 1),
+      full: diskCheck('/', Number.MAX_SAFE_INTEGER),
+    })
+    const results = Object.fromEntries((await checks.refresh()).map(({ name, status }) => [name, status]))
+    expect(results).toEqual({ nats: 'ok', db: 'failed', lag: 'degraded', disk: 'ok', full: 'failed' })
+  })
+})
+
+describe('selectors', () => {
+  it('are words of key=value, a word alone is a unit', () => {
+    expect(parseSelector(['site=atl unit=delays', 'version=1.*'])).toEqual({
+      site: 'atl',
+      unit: 'delays',
+      version: '1.*',
+    })
+    expect(parseSelector(['delays'])).toEqual({ unit: 'delays' })
+    expect(() => parseSelector(['unt=delays'])).toThrow(expect.objectContaining({ code: 'INVALID_INPUT' }))
+    expect(() => parseSelector(['unit='])).toThrow(expect.objectContaining({ code: 'INVALID_INPUT' }))
+  })
+})
