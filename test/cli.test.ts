@@ -124,8 +124,8 @@ describe('myelin', () => {
   })
 
   it('ls lists what runs', async () => {
-    expect((await myelin('ls')).out).toMatch(/SERVICE +INSTANCE[\s\S]*airports .* nearest/)
-    const [found] = JSON.parse((await myelin('ls', 'airports', '--json')).out)
+    expect((await myelin('ls', '--services')).out).toMatch(/SERVICE +INSTANCE[\s\S]*airports .* nearest/)
+    const [found] = JSON.parse((await myelin('ls', '--services', 'airports', '--json')).out)
     expect(found).toMatchObject({ name: 'airports', version: '1.0.0' })
   })
 

@@ -5,12 +5,15 @@ import { Command, CommanderError } from 'commander'
 import { addCall } from './commands/call.ts'
 import { addCompletion } from './commands/completion.ts'
 import { addContract } from './commands/contract.ts'
+import { addCtl } from './commands/ctl.ts'
 import { addDead } from './commands/dead.ts'
+import { addDiff } from './commands/diff.ts'
 import { addEmit, addEnqueue } from './commands/emit.ts'
 import { addErrors } from './commands/errors.ts'
 import { addLs } from './commands/ls.ts'
 import { addServer } from './commands/server.ts'
 import { addTail } from './commands/tail.ts'
+import { addTop } from './commands/top.ts'
 import { addUp } from './commands/up.ts'
 import { tellFailure } from './connection.ts'
 
@@ -29,6 +32,9 @@ for (const add of [
   addUp,
   addServer,
   addLs,
+  addTop,
+  addCtl,
+  addDiff,
   addCall,
   addEmit,
   addEnqueue,

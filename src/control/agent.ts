@@ -2,7 +2,7 @@
 import { type Bus, type BusSubscription, failure, MyelinError, messageOf } from '../bus/index.ts'
 import type { Logger } from '../unit/index.ts'
 import { type Ack, Command, type CommandArgs, commandSubject, everyInstance, type Verb, verbs } from './command.ts'
-import { type DesiredEntry, DesiredStates } from './desired.ts'
+import { type Desired, type DesiredEntry, DesiredStates } from './desired.ts'
 
 /** What the control plane may do with an instance. */
 export interface Controlled {
@@ -28,6 +28,12 @@ export interface ControlledHost {
   scale(unit: string, replicas: number): Promise<void>
 }
 
+/** How a revision was followed: by whoever noticed it first, the watch over the bucket or the command itself. */
+interface Made {
+  readonly revision: number
+  readonly instances: Map<string, { readonly instance: Controlled; readonly from: string; readonly error?: unknown }>
+}
+
 /** A command that is older is refused: it may be a replay, or have waited for somebody long gone. */
 const goodForMs = 60_000
 /** Commands remembered, so that one that comes twice is carried out once. */
@@ -43,6 +49,8 @@ export class Agent {
   readonly #wanted = new Map<string, DesiredEntry>()
   readonly #answered = new Map<string, Promise<Ack[]>>()
   readonly #subscriptions: BusSubscription[] = []
+  /** What became of each instance when its unit's latest revision was followed. */
+  readonly #made = new Map<string, Made>()
   /** Highest fencing token seen, per unit. */
   readonly #tokens = new Map<string, number>()
   #stopWatching: (() => void) | undefined
@@ -147,25 +155,18 @@ export class Agent {
     instances: readonly Controlled[],
   ): Promise<Ack[]> {
     this.#log.info({ unit, verb, by: command.by, id: command.id }, `command: ${verb} ${unit}`)
-    const before = new Map(instances.map(({ instance, state }) => [instance, state]))
-    if (command.revision > 0 && verb === 'scale') {
-      const failed = await this.#follow(unit, command.revision).then(
-        () => undefined,
-        (error) => error,
-      )
-      const after = this.#host.instances(unit)
-      const known = new Set(after.map(({ instance }) => instance))
-      const gone = instances.filter(({ instance }) => !known.has(instance))
-      return [...after, ...gone].map((instance) =>
-        answer(command.id, site, instance, before.get(instance.instance) ?? 'none', failed),
+    if (command.revision > 0) {
+      await this.#follow(unit, command.revision).catch(() => undefined) // told by instance
+      const made = this.#made.get(unit)
+      return [...(made?.instances.values() ?? [])].map(({ instance, from, error }) =>
+        answer(command.id, site, instance, from, error),
       )
     }
     return Promise.all(
       instances.map(async (instance) => {
-        const from = before.get(instance.instance)!
+        const from = instance.state
         try {
-          if (command.revision > 0) await this.#follow(unit, command.revision)
-          else await act(instance, verb, command.args)
+          await act(instance, verb, command.args)
           return answer(command.id, site, instance, from)
         } catch (error) {
           return answer(command.id, site, instance, from, error)
@@ -194,24 +195,44 @@ export class Agent {
     const entry = this.#wanted.get(unit)
     if (!entry || this.#stopped) return
     const { desired, revision } = entry
-    if (desired.replicas !== undefined && desired.replicas !== this.#host.instances(unit).length) {
-      await this.#host.scale(unit, desired.replicas)
+    const fresh = (this.#made.get(unit)?.revision ?? 0) < revision
+    const made: Made = fresh ? { revision, instances: new Map() } : this.#made.get(unit)!
+    const note = (instance: Controlled, from: string, error?: unknown) => {
+      if (fresh) made.instances.set(instance.instance, { instance, from, ...(error === undefined ? {} : { error }) })
     }
+    const before = new Map(this.#host.instances(unit).map((instance) => [instance, instance.state]))
+    if (desired.token !== undefined && desired.token > (this.#tokens.get(unit) ?? 0))
+      this.#tokens.set(unit, desired.token)
+    if (desired.replicas !== undefined && desired.replicas !== before.size)
+      await this.#host.scale(unit, desired.replicas)
+    const present = this.#host.instances(unit)
+    for (const [instance, from] of before) if (!present.includes(instance)) note(instance, from)
     const results = await Promise.allSettled(
-      this.#host.instances(unit).map(async (instance) => {
-        if (instance.revision > revision) return
-        if (desired.config) await instance.configure(desired.config)
-        // a state is set once per revision: what one instance was told by itself since then stays
-        if (instance.revision < revision) {
-          if (desired.state === 'paused') await instance.pause()
-          else if (desired.state === 'stopped') await instance.stop()
-          else await instance.resume()
-          instance.told(revision, desired.logLevel)
+      present.map(async (instance) => {
+        const from = before.get(instance) ?? 'none'
+        try {
+          await this.#bring(instance, desired, revision)
+          note(instance, from)
+        } catch (error) {
+          note(instance, from, error)
+          throw error
         }
       }),
     )
+    this.#made.set(unit, made)
     const failed = results.find((result) => result.status === 'rejected')
     if (failed) throw failed.reason
+  }
+
+  async #bring(instance: Controlled, desired: Desired, revision: number): Promise<void> {
+    if (instance.revision > revision) return
+    if (desired.config) await instance.configure(desired.config)
+    // a state is set once per revision: what one instance was told by itself since then stays
+    if (instance.revision === revision) return
+    if (desired.state === 'paused') await instance.pause()
+    else if (desired.state === 'stopped') await instance.stop()
+    else await instance.resume()
+    instance.told(revision, desired.logLevel)
   }
 
   #complain(unit: string, error: unknown): void {

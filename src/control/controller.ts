@@ -88,7 +88,10 @@ export async function command(bus: Bus, fleet: Fleet, request: CommandRequest): 
   if (patch && whole) {
     const states = await DesiredStates.open(bus)
     for (const [site, unit] of unitsOf(chosen)) {
-      const { revision } = await states.patch(site, unit, patch, by, request.expectedRevision)
+      const { revision } = await states.patch(site, unit, patch, by, {
+        expected: request.expectedRevision,
+        token: request.token,
+      })
       const expected = chosen.filter(({ beat }) => beat.site === site && beat.unit === unit).length
       const subject = commandSubject(site, unit, everyInstance, verb)
       const wanted = verb === 'scale' ? Math.max(expected, args.replicas ?? 1) : expected

@@ -14,6 +14,8 @@ export const Desired = z.object({
   config: z.record(z.string(), z.unknown()).optional(),
   replicas: z.number().int().min(0).max(1_000).optional(),
   logLevel: z.enum(logLevels).optional(),
+  /** Fencing token of the controller that wrote it last; absent: a person did. */
+  token: z.number().int().optional(),
   by: z.string().default(''),
   at: z.string().default(''),
 })
@@ -62,10 +64,17 @@ export class DesiredStates {
   }
 
   /**
-   * Changes a unit's desired state and resolves with what it is then. With `expected`, only when that is its revision.
-   * @throws MyelinError STALE_REVISION
+   * Changes a unit's desired state and resolves with what it is then. With `expected`, only when that is its revision;
+   * with `token`, only when no later controller wrote it.
+   * @throws MyelinError STALE_REVISION, FENCED
    */
-  async patch(site: string, unit: string, patch: DesiredPatch, by: string, expected?: number): Promise<DesiredEntry> {
+  async patch(
+    site: string,
+    unit: string,
+    patch: DesiredPatch,
+    by: string,
+    { expected, token }: { expected?: number | undefined; token?: number | undefined } = {},
+  ): Promise<DesiredEntry> {
     const key = `${site}.${unit}`
     for (let attempt = 1; ; attempt++) {
       const now = await this.get(site, unit)
@@ -73,7 +82,21 @@ export class DesiredStates {
       if (expected !== undefined && expected !== revision) {
         throw failure('STALE_REVISION', `desired state of ${key} has revision ${revision}, not ${expected}`)
       }
-      const desired: Desired = { ...(now?.desired ?? { state: 'running' }), ...patch, by, at: new Date().toISOString() }
+      const before: Desired = now?.desired ?? { state: 'running', by: '', at: '' }
+      if (token !== undefined && (before.token ?? 0) > token) {
+        throw failure(
+          'FENCED',
+          `${key} was changed by a later controller (token ${before.token}, this one has ${token})`,
+        )
+      }
+      const fence = token ?? before.token
+      const desired: Desired = {
+        ...before,
+        ...patch,
+        ...(fence === undefined ? {} : { token: fence }),
+        by,
+        at: new Date().toISOString(),
+      }
       try {
         const written = await this.#kv.put(key, JSON.stringify(desired), {
           previousSeq: now ? revision : await this.#last(key),

@@ -189,7 +189,7 @@ describe('processor', () => {
     const writer = await streamWriter(nats.bus, `CKPT_${name}`)
     writer.add(`ckpt.${name}.0`, Buffer.from('{"half a check'), 'Myelin-Checkpoint:999999 1/1 12345\r\n')
     await writer.flush()
-    await using again = await serve(nats.bus, rooms())
+    await using _again = await serve(nats.bus, rooms())
     for (let i = 30; i < 40; i++) await api.read.publish({ at: i * 500, room: 'a', value: 1 })
     await until(async () => (await stored(name)) === 19)
     const rows = await rowsOf(nats.bus, name)

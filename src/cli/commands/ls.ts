@@ -1,32 +1,88 @@
-// myelin ls: which services run, by the NATS service API.
+// myelin ls, describe: who is there, and how they are.
 import type { Command } from 'commander'
-import { discover } from '../../service/index.ts'
+import { failure } from '../../bus/index.ts'
+import { DesiredStates } from '../../control/index.ts'
+import { fleet, parseSelector } from '../../heartbeat/index.ts'
+import { nearest } from '../../runtime/index.ts'
+import { discover, type FoundService } from '../../service/index.ts'
 import { type ConnectionFlags, onBus, withConnection } from '../connection.ts'
+import { fleetTable, memberJson } from '../fleet-table.ts'
 import { milliseconds, print, printJson, table } from '../text.ts'
 
 export function addLs(program: Command): void {
   withConnection(program.command('ls'))
-    .description('list running services and their endpoints')
-    .argument('[service]', 'only this one')
-    .option('--wait <duration>', 'how long to wait for answers', '300ms')
-    .addHelpText('after', '\nExamples:\n  myelin ls\n  myelin ls airports --json')
-    .action(async (service: string | undefined, flags: ConnectionFlags & { wait: string }) => {
-      const found = await onBus(flags, (bus) =>
-        discover(bus, { ...(service === undefined ? {} : { service }), waitMs: milliseconds(flags.wait) }),
-      )
-      if (flags.json) return printJson(found)
-      if (found.length === 0) return print(service ? `no instance of "${service}" answers` : 'no service answers')
-      const rows = found.flatMap(({ name, id, version, endpoints }) =>
-        (endpoints.length > 0 ? endpoints : [undefined]).map((endpoint) => [
-          name,
-          id,
-          version,
-          endpoint?.name ?? '-',
-          endpoint?.requests ?? 0,
-          endpoint?.errors ?? 0,
-          endpoint && endpoint.requests > 0 ? `${endpoint.averageMs.toFixed(2)} ms` : '-',
-        ]),
-      )
-      print(table(['SERVICE', 'INSTANCE', 'VERSION', 'ENDPOINT', 'REQUESTS', 'ERRORS', 'MEAN'], rows))
+    .description('list running units; with --services, who answers the NATS service API')
+    .argument('[selector...]', 'key=value of site, unit, instance, kind, version, state, host; a word alone is a unit')
+    .option('--services', 'services and their endpoints, of any program that speaks the NATS service API')
+    .option('--wait <duration>', 'how long services may take to answer', '300ms')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  myelin ls\n  myelin ls site=atl unit=delays --json\n  myelin ls --services airports',
+    )
+    .action(async (words: string[], flags: ConnectionFlags & { services?: boolean; wait: string }) => {
+      if (flags.services) {
+        const [service] = words
+        const found = await onBus(flags, (bus) =>
+          discover(bus, { ...(service === undefined ? {} : { service }), waitMs: milliseconds(flags.wait) }),
+        )
+        if (flags.json) printJson(found)
+        else print(found.length === 0 ? 'no service answers' : servicesTable(found))
+        return
+      }
+      const selector = parseSelector(words)
+      await onBus(flags, async (bus) => {
+        await using watching = await fleet(bus)
+        const members = watching.list(selector)
+        if (flags.json) printJson(members.map(memberJson))
+        else if (members.length === 0) print('no unit beats here; `myelin ls --services` shows who answers')
+        else print(fleetTable(members))
+      })
     })
+
+  withConnection(program.command('describe'))
+    .description('everything known of a unit: instances, health, endpoints, desired state')
+    .argument('<unit>')
+    .action(async (unit: string, flags: ConnectionFlags) => {
+      await onBus(flags, async (bus) => {
+        await using watching = await fleet(bus)
+        const members = watching.list({ unit })
+        if (members.length === 0) {
+          const names = [...new Set(watching.list().map(({ beat }) => beat.unit))]
+          const near = nearest(unit, names)
+          throw failure(
+            'NO_MATCH',
+            `no unit "${unit}" beats${near ? `; did you mean "${near}"?` : `; units: ${names.join(', ') || 'none'}`}`,
+          )
+        }
+        const services = (await discover(bus)).filter(({ metadata }) => metadata.unit === unit)
+        const states = await DesiredStates.open(bus).catch(() => undefined)
+        const desired = (await states?.all())?.filter((entry) => entry.unit === unit) ?? []
+        if (flags.json) return printJson({ unit, desired, instances: members.map(memberJson), services })
+        print(fleetTable(members))
+        const checks = members.flatMap(({ beat }) =>
+          beat.checks.map((check) => [beat.instance, check.name, check.kind, check.status, check.reason ?? '']),
+        )
+        if (checks.length > 0) print(`\n${table(['INSTANCE', 'CHECK', 'KIND', 'STATUS', 'REASON'], checks)}`)
+        if (services.length > 0) print(`\n${servicesTable(services)}`)
+        for (const { site, desired: wanted, revision } of desired) {
+          const { by, at, ...rest } = wanted
+          print(`\ndesired at ${site}, revision ${revision}, by ${by} ${at}\n  ${JSON.stringify(rest)}`)
+        }
+      })
+    })
+}
+
+function servicesTable(found: readonly FoundService[]): string {
+  const rows = found.flatMap(({ name, id, version, endpoints }) =>
+    (endpoints.length > 0 ? endpoints : [undefined]).map((endpoint) => [
+      name,
+      id,
+      version,
+      endpoint?.name ?? '-',
+      endpoint?.requests ?? 0,
+      endpoint?.errors ?? 0,
+      endpoint && endpoint.requests > 0 ? `${endpoint.averageMs.toFixed(2)} ms` : '-',
+    ]),
+  )
+  return table(['SERVICE', 'INSTANCE', 'VERSION', 'ENDPOINT', 'REQUESTS', 'ERRORS', 'MEAN'], rows)
 }

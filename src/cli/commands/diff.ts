@@ -1,0 +1,91 @@
+// myelin diff, apply: what a composition says, and what is.
+import type { Command } from 'commander'
+import { command, DesiredStates } from '../../control/index.ts'
+import { type Fleet, fleet } from '../../heartbeat/index.ts'
+import { type Composition, loadComposition } from '../../runtime/index.ts'
+import { type ConnectionFlags, onBus, withConnection } from '../connection.ts'
+import { print, printJson, table } from '../text.ts'
+
+interface Difference {
+  readonly unit: string
+  readonly what: 'replicas' | 'state' | 'config'
+  readonly wanted: string
+  readonly found: string
+}
+
+export function addDiff(program: Command): void {
+  withConnection(program.command('diff'))
+    .description('compare a composition with what runs; exit code 1 when they differ')
+    .argument('[path]', 'composition file or folder', '.')
+    .action(async (path: string, flags: ConnectionFlags) => {
+      const { composition } = await loadComposition(path)
+      const found = await onBus(flags, async (bus) => {
+        await using watching = await fleet(bus)
+        return differences(composition, watching, await DesiredStates.open(bus))
+      })
+      if (flags.json) printJson(found)
+      else if (found.length === 0) print('what runs is what the composition says')
+      else
+        print(
+          table(
+            ['UNIT', 'WHAT', 'COMPOSITION', 'FOUND'],
+            found.map((d) => [d.unit, d.what, d.wanted, d.found]),
+          ),
+        )
+      if (found.length > 0) process.exitCode = 1
+    })
+
+  withConnection(program.command('apply'))
+    .description('make what runs as the composition says: copies, state and configuration of every unit')
+    .argument('[path]', 'composition file or folder', '.')
+    .option('--by <name>', 'who, for the record', process.env.USER ?? 'unknown')
+    .action(async (path: string, flags: ConnectionFlags & { by: string }) => {
+      const { composition } = await loadComposition(path)
+      const done = await onBus(flags, async (bus) => {
+        await using watching = await fleet(bus)
+        const states = await DesiredStates.open(bus)
+        const outcomes: { unit: string; what: string; ok: boolean }[] = []
+        for (const { unit, what } of await differences(composition, watching, states)) {
+          const { replicas, config } = composition.units[unit]!
+          const base = { selector: { unit }, by: flags.by }
+          const outcome =
+            what === 'replicas'
+              ? await command(bus, watching, { ...base, verb: 'scale', args: { replicas } })
+              : what === 'state'
+                ? await command(bus, watching, { ...base, verb: 'resume' })
+                : await command(bus, watching, { ...base, verb: 'configure', args: { config } })
+          outcomes.push({ unit, what, ok: outcome.ok })
+        }
+        return outcomes
+      })
+      if (flags.json) printJson(done)
+      else if (done.length === 0) print('nothing to do')
+      else
+        print(
+          table(
+            ['UNIT', 'WHAT', 'RESULT'],
+            done.map((d) => [d.unit, d.what, d.ok ? 'ok' : 'failed']),
+          ),
+        )
+      if (done.some(({ ok }) => !ok)) process.exitCode = 1
+    })
+}
+
+async function differences(composition: Composition, watching: Fleet, states: DesiredStates): Promise<Difference[]> {
+  const found: Difference[] = []
+  const desired = await states.all()
+  for (const [unit, spec] of Object.entries(composition.units)) {
+    const present = watching.list({ unit }).filter(({ status }) => status === 'alive' || status === 'suspect')
+    const add = (what: Difference['what'], wanted: string, is: string) => {
+      if (wanted !== is) found.push({ unit, what, wanted, found: is })
+    }
+    add('replicas', String(spec.replicas), String(present.length))
+    const resting = present
+      .filter(({ beat }) => beat.state === 'paused' || beat.state === 'stopped')
+      .map(({ beat }) => beat.state)
+    if (resting.length > 0) add('state', 'running', [...new Set(resting)].join(', '))
+    const override = desired.find((entry) => entry.unit === unit)?.desired.config
+    if (override) add('config', JSON.stringify(spec.config), JSON.stringify({ ...spec.config, ...override }))
+  }
+  return found
+}

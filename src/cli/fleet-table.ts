@@ -1,0 +1,70 @@
+// How instances are shown: one line each.
+import { conditionOf, type Member } from '../heartbeat/index.ts'
+import { table } from './text.ts'
+
+const megabytes = (bytes: number) => `${Math.round(bytes / 1e6)} MB`
+
+export function ago(ms: number): string {
+  const seconds = Math.round(ms / 1_000)
+  if (seconds < 120) return `${seconds}s`
+  if (seconds < 7_200) return `${Math.round(seconds / 60)}m`
+  return seconds < 172_800 ? `${Math.round(seconds / 3_600)}h` : `${Math.round(seconds / 86_400)}d`
+}
+
+const dash = (value: number | undefined, show: (value: number) => string = String) =>
+  value === undefined ? '-' : show(value)
+
+export function fleetTable(members: readonly Member[], now = Date.now()): string {
+  return table(
+    [
+      'UNIT',
+      'INSTANCE',
+      'SITE',
+      'KIND',
+      'VERSION',
+      'CONDITION',
+      'RATE/S',
+      'LAG',
+      'ERRORS',
+      'CPU',
+      'MEMORY',
+      'UP',
+      'REV',
+      'PID',
+    ],
+    members.map((member) => {
+      const { beat } = member
+      const { vitals } = beat
+      return [
+        beat.unit,
+        beat.instance,
+        beat.site,
+        beat.kind,
+        beat.version,
+        told(member),
+        dash(vitals.rate),
+        dash(vitals.lag),
+        dash(vitals.errors),
+        `${Math.round(vitals.cpu * 100)}%`,
+        megabytes(vitals.rssBytes),
+        ago(now - beat.startedAt),
+        beat.revision,
+        beat.pid,
+      ]
+    }),
+  )
+}
+
+/** What is worst about an instance, with how long or why. */
+function told(member: Member): string {
+  const condition = conditionOf(member)
+  if (condition === 'suspect' || condition === 'dead') return `${condition} ${ago(member.silentMs)}`
+  if (condition === 'busy') return `busy ${((member.beat.stallMs ?? 0) / 1_000).toFixed(1)}s`
+  const failing = member.beat.checks.find(({ status }) => status !== 'ok')
+  return failing && member.status === 'alive' ? `${condition}: ${failing.name}` : condition
+}
+
+/** An instance for programs. */
+export function memberJson(member: Member): unknown {
+  return { condition: conditionOf(member), status: member.status, silentMs: member.silentMs, ...member.beat }
+}

@@ -1,0 +1,265 @@
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { codeOf, until, withNats } from '../../test/support/nats.ts'
+import { type Bus, connect, type EmbeddedNats, embeddedNats } from '../bus/index.ts'
+import { type Fleet, fleet } from '../heartbeat/index.ts'
+import { parseComposition, type Running, type UpOptions, up } from '../runtime/index.ts'
+import { createLogger } from '../unit/index.ts'
+import { type Ack, audit, type CommandRequest, command, DesiredStates, permissions } from './index.ts'
+
+const nats = withNats()
+const folder = join(import.meta.dirname, '../../test/fixtures')
+const log = createLogger()
+let watching: Fleet
+let units = 0
+beforeAll(async () => {
+  watching = await fleet(nats.bus)
+})
+afterAll(() => watching.close())
+
+/** A composition with one unit of a name of its own; `start` starts its host (again). */
+function unitOf(more: object = {}) {
+  units += 1
+  const unit = `u${units}`
+  const loaded = {
+    composition: parseComposition(
+      { name: 'test', units: { [unit]: { use: './units/counter.ts', config: { subject: unit }, ...more } } },
+      'test',
+    ),
+    file: 'test',
+    folder,
+  }
+  const start = async (options: UpOptions = {}) => {
+    const running = await up(nats.bus, loaded, { log, beatMs: 100, ...options })
+    const copies = running.status().filter(({ state }) => state !== 'stopped').length
+    await watching.until({ unit }, (members) => members.filter(({ status }) => status === 'alive').length >= copies)
+    return running
+  }
+  const say = (verb: CommandRequest['verb'], more: Partial<CommandRequest> = {}) =>
+    command(nats.bus, watching, { verb, selector: { unit }, by: 'test', timeoutMs: 5_000, ...more })
+  return { unit, start, say }
+}
+
+const states = (running: Running) => running.status().map(({ state }) => state)
+const poke = async (subject: string) => {
+  nats.bus.publish(subject, new Uint8Array(0))
+  await nats.bus.flush()
+}
+const short = ({ acks }: { acks: readonly Ack[] }) =>
+  acks.map(({ from, to, ok }) => `${from} → ${to}${ok ? '' : ' failed'}`)
+
+describe('commands', () => {
+  it('pause and resume, each instance answering with its state before and after', async () => {
+    const { unit, start, say } = unitOf({ replicas: 2 })
+    await using running = await start()
+    const paused = await say('pause')
+    expect(paused.ok).toBe(true)
+    expect(short(paused)).toEqual(['ready → paused', 'ready → paused'])
+    await watching.until({ unit }, (members) => members.every(({ beat }) => beat.state === 'paused'))
+    expect(short(await say('pause'))).toEqual(['paused → paused', 'paused → paused'])
+    expect(short(await say('resume'))).toEqual(['paused → ready', 'paused → ready'])
+    await poke(unit)
+    await until(() => running.status().every(({ stats }) => stats.counted === 1))
+  })
+
+  it('work the same for units in processes of their own', async () => {
+    const { unit, start, say } = unitOf({ isolation: 'process' })
+    await using running = await start()
+    const { pid } = running.status()[0]!
+    expect(short(await say('pause'))).toEqual(['ready → paused'])
+    expect(() => process.kill(pid, 0)).toThrow()
+    const [member] = await watching.until({ unit }, ([one]) => one?.beat.state === 'paused')
+    expect(member!.status).toBe('alive')
+    expect(short(await say('resume'))).toEqual(['paused → ready'])
+    await watching.until({ unit }, ([one]) => one?.beat.state === 'ready' && one.beat.pid !== process.pid)
+  })
+
+  it('stop, start, restart, scale and log level', async () => {
+    const { unit, start, say } = unitOf()
+    await using running = await start()
+    expect(short(await say('stop'))).toEqual(['ready → stopped'])
+    expect(short(await say('pause'))).toEqual(['stopped → stopped failed'])
+    expect(short(await say('start'))).toEqual(['stopped → ready'])
+    expect(short(await say('restart'))).toEqual(['ready → ready'])
+    expect(running.status()[0]!.restarts).toBe(1)
+    const grown = await say('scale', { args: { replicas: 3 } })
+    expect(grown.ok).toBe(true)
+    expect(states(running)).toEqual(['ready', 'ready', 'ready'])
+    await watching.until({ unit }, (members) => members.filter(({ status }) => status === 'alive').length === 3)
+    expect((await say('scale', { args: { replicas: 1 } })).ok).toBe(true)
+    expect(states(running)).toEqual(['ready'])
+    await watching.until({ unit }, (members) => members.filter(({ status }) => status === 'alive').length === 1)
+    expect((await say('loglevel', { args: { level: 'debug' } })).ok).toBe(true)
+  })
+
+  it('configure: everyone runs the new one, and one that does not fit changes nothing anywhere', async () => {
+    const { unit, start, say } = unitOf({ replicas: 2 })
+    await using running = await start()
+    const before = await DesiredStates.open(nats.bus)
+    expect(await codeOf(say('configure', { args: { config: { subject: 7 } } }))).toBe('INVALID_CONFIG')
+    expect(await before.get('local', unit)).toBeUndefined()
+    expect(running.status().every(({ revision }) => revision === 0)).toBe(true)
+    const done = await say('configure', { args: { config: { subject: `${unit}.other` } } })
+    expect(short(done)).toEqual(['ready → ready', 'ready → ready'])
+    await poke(`${unit}.other`)
+    await until(() => running.status().every(({ stats }) => stats.counted === 1))
+    await watching.until({ unit }, (members) => members.every(({ beat }) => beat.revision === done.acks[0]!.revision))
+  })
+
+  it('reach a share of the instances, or one', async () => {
+    const { start, say } = unitOf({ replicas: 4 })
+    await using running = await start()
+    expect((await say('pause', { percent: 50 })).acks.length).toBe(2)
+    expect(states(running).sort()).toEqual(['paused', 'paused', 'ready', 'ready'])
+    const { instance } = running.status().find(({ state }) => state === 'ready')!
+    expect((await say('pause', { selector: { instance } })).acks.map((ack) => ack.instance)).toEqual([instance])
+    expect(states(running).filter((state) => state === 'paused').length).toBe(3)
+    // what single instances were told lasts until the whole unit is told something else
+    expect((await say('resume')).ok).toBe(true)
+    expect(new Set(states(running))).toEqual(new Set(['ready']))
+  })
+
+  it('given twice are carried out once', async () => {
+    const { start, say } = unitOf()
+    await using running = await start()
+    const first = await say('restart', { id: 'same' })
+    const second = await say('restart', { id: 'same' })
+    expect(second.acks).toEqual(first.acks)
+    expect(running.status()[0]!.restarts).toBe(1)
+  })
+
+  it('that make no sense, come too late or from a fenced controller are refused', async () => {
+    const { unit, start, say } = unitOf()
+    await using running = await start()
+    await expect(say('pause', { selector: { unit: 'nobody' } })).rejects.toThrow(
+      'no instance fits unit=nobody; units that beat:',
+    )
+    expect(await codeOf(say('pause', { percent: 0 }))).toBe('INVALID_OPTION')
+    expect((await say('resume', { token: 7 })).ok).toBe(true)
+    expect(await codeOf(say('pause', { token: 6 }))).toBe('FENCED')
+    const { instance } = running.status()[0]!
+    const raw = async (body: unknown) => {
+      const reply = await nats.bus.request(`ctl.local.${unit}.${instance}.pause`, Buffer.from(JSON.stringify(body)))
+      return (reply.json() as Ack).error?.code
+    }
+    expect(await raw({ id: 'replayed', by: 'x', at: Date.now() - 120_000 })).toBe('STALE_COMMAND')
+    expect(await raw({ by: 'x' })).toBe('INVALID_INPUT')
+    expect(await raw({ id: 'late', by: 'x', at: Date.now(), token: 6 })).toBe('FENCED')
+    expect(states(running)).toEqual(['ready'])
+  })
+
+  it('tell who did not obey', async () => {
+    const { start, say } = unitOf({ isolation: 'process', config: { subject: 'x', hangInDrain: true } })
+    await using _ = await start({ drainMs: 200 })
+    const outcome = await say('pause')
+    expect(outcome.ok).toBe(false)
+    expect(outcome.acks[0]!.error!.message).toContain('had not drained after 0.2 s and was killed')
+  })
+})
+
+describe('desired state', () => {
+  it('is found by those who were away', async () => {
+    const { unit, start, say } = unitOf()
+    {
+      await using _ = await start()
+      await say('configure', { args: { config: { subject: `${unit}.new` } } })
+      await say('scale', { args: { replicas: 2 } })
+      await say('pause')
+    }
+    await using running = await start()
+    expect(states(running)).toEqual(['paused', 'paused'])
+    expect((await say('resume')).ok).toBe(true)
+    await poke(`${unit}.new`)
+    await until(() => running.status().every(({ stats }) => stats.counted === 1))
+  })
+
+  it('is followed without a command, and changed only by who knows what it was', async () => {
+    const { unit, start, say } = unitOf()
+    await using running = await start()
+    const desired = await DesiredStates.open(nats.bus)
+    const { revision } = await desired.patch('local', unit, { state: 'paused' }, 'somebody')
+    await until(() => states(running)[0] === 'paused')
+    expect(await codeOf(say('resume', { expectedRevision: revision - 1 }))).toBe('STALE_REVISION')
+    expect((await say('resume', { expectedRevision: revision })).ok).toBe(true)
+    // of many who change at once, nobody's change is lost
+    const writers = Array.from({ length: 5 }, (_, i) =>
+      desired.patch('local', unit, i === 0 ? { replicas: 2 } : { config: { subject: `s${i}` } }, `w${i}`),
+    )
+    await Promise.all(writers)
+    expect((await desired.get('local', unit))!.desired).toMatchObject({
+      replicas: 2,
+      config: { subject: expect.any(String) },
+    })
+    await until(() => running.status().length === 2)
+  })
+})
+
+describe('the record', () => {
+  it('holds who commanded what and what came of it, without secrets', async () => {
+    const { unit, start, say } = unitOf()
+    await using _ = await start()
+    await say('configure', { by: 'ada', args: { config: { subject: unit, apiToken: 'hunter2' } } })
+    const entries = (await audit(nats.bus)).filter(({ selector }) => selector.unit === unit)
+    expect(entries.map(({ outcome, by, verb }) => [outcome, by, verb])).toEqual([
+      ['issued', 'ada', 'configure'],
+      ['done', 'ada', 'configure'],
+    ])
+    expect(entries[1]!.results).toMatchObject([{ unit, ok: true, from: 'ready', to: 'ready' }])
+    expect(JSON.stringify(entries)).not.toContain('hunter2')
+    expect((await audit(nats.bus, { limit: 1 })).length).toBe(1)
+  })
+})
+
+describe('permissions', () => {
+  let guarded: EmbeddedNats
+  let ops: Bus
+  let app: Bus
+  beforeAll(async () => {
+    const user = (name: string, role: 'controller' | 'unit' | 'watcher') =>
+      `{ user: ${name}, password: ${name}, permissions: ${JSON.stringify(permissions(role))} }`
+    guarded = await embeddedNats({
+      extraConfig: `authorization { users: [ ${user('ops', 'controller')}, ${user('app', 'unit')}, ${user('eye', 'watcher')} ] }`,
+    })
+    ops = await connect({ servers: guarded.url, user: 'ops', password: 'ops' })
+    app = await connect({ servers: guarded.url, user: 'app', password: 'app' })
+  })
+  afterAll(async () => {
+    await ops.close()
+    await app.close()
+    await guarded.stop()
+  })
+
+  it('let only controllers command: the server refuses everybody else', async () => {
+    const loaded = {
+      composition: parseComposition(
+        { name: 't', units: { guarded: { use: './units/counter.ts', config: { subject: 'g' } } } },
+        't',
+      ),
+      file: 't',
+      folder,
+    }
+    await using running = await up(app, loaded, {
+      log,
+      beatMs: 100,
+      connect: { servers: guarded.url, user: 'app', password: 'app' },
+    })
+    await using seen = await fleet(ops)
+    await seen.until({ unit: 'guarded' }, ([one]) => one !== undefined)
+    const { instance } = running.status()[0]!
+    const forged = Buffer.from(JSON.stringify({ id: 'forged', by: 'ops', at: Date.now() }))
+    expect(
+      await codeOf(app.request(`ctl.local.guarded.${instance}.stop`, forged, { deadline: Date.now() + 2_000 })),
+    ).toBe('PERMISSION_DENIED')
+    expect(states(running)).toEqual(['ready'])
+    const obeyed = await command(ops, seen, { verb: 'pause', selector: { unit: 'guarded' }, by: 'ops' })
+    expect(short(obeyed)).toEqual(['ready → paused'])
+  })
+
+  it('let a watcher see the fleet and nothing else', async () => {
+    const eye = await connect({ servers: guarded.url, user: 'eye', password: 'eye' })
+    await using seen = await fleet(eye)
+    expect(seen.list).toBeDefined()
+    expect(await codeOf(eye.request('svc.any.thing', new Uint8Array(0)))).toBe('PERMISSION_DENIED')
+    await eye.close()
+  })
+})
