@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { Command } from 'commander'
+import { Command, InvalidArgumentError } from 'commander'
 import { type Options, type Result, show } from './result.ts'
 
 const suites: Record<
@@ -22,11 +22,19 @@ const suites: Record<
   },
 }
 
+function atLeast(least: number): (typed: string) => number {
+  return (typed) => {
+    const value = Number(typed)
+    if (!(value >= least)) throw new InvalidArgumentError(`expected a number from ${least}`)
+    return value
+  }
+}
+
 const program = new Command('npm run bench --')
   .argument('[name]', `one of ${Object.keys(suites).join(', ')}`)
   .option('--json', 'one JSON object as the last line')
-  .option('--rounds <count>', 'rounds of each subject; the median counts', '5')
-  .option('--seconds <seconds>', 'length of a round', '2')
+  .option('--rounds <count>', 'rounds of each subject; the median counts', atLeast(1), 5)
+  .option('--seconds <seconds>', 'length of a round', atLeast(0.1), 2)
   .addHelpText(
     'after',
     `\n${Object.entries(suites)
@@ -39,9 +47,9 @@ const [name] = program.args
 const suite = name === undefined ? undefined : suites[name]
 if (!suite) {
   program.outputHelp()
-  process.exit(name === undefined ? 0 : 2)
+  process.exit(name === undefined || name === 'list' ? 0 : 2)
 }
-const { json, rounds, seconds } = program.opts<{ json?: boolean; rounds: string; seconds: string }>()
+const { json, rounds, seconds } = program.opts<{ json?: boolean; rounds: number; seconds: number }>()
 if (suite.peers && !existsSync(join(import.meta.dirname, 'node_modules'))) {
   process.stderr.write('installing what is compared with (once)…\n')
   const { status } = spawnSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], {
@@ -51,8 +59,8 @@ if (suite.peers && !existsSync(join(import.meta.dirname, 'node_modules'))) {
   if (status !== 0) process.exit(1)
 }
 const result = await (await suite.load()).run({
-  rounds: Number(rounds),
-  seconds: Number(seconds),
+  rounds,
+  seconds,
   say: (line) => {
     if (!json) process.stderr.write(`${line}\n`)
   },

@@ -22,15 +22,17 @@ export class Child implements AsyncDisposable {
     return new Child(child)
   }
 
-  async ask<Answer>(params: unknown): Promise<Answer> {
-    const answer = once(this.#process, 'message')
-    const failed = once(this.#process, 'exit').then(() => {
-      throw new Error('a process of the benchmark died')
+  ask<Answer>(params: unknown): Promise<Answer> {
+    const child = this.#process
+    return new Promise((resolve, reject) => {
+      const died = () => reject(new Error('a process of the benchmark died'))
+      child.once('exit', died)
+      child.once('message', (answer) => {
+        child.off('exit', died)
+        resolve(answer as Answer)
+      })
+      child.send(params as object)
     })
-    failed.catch(() => undefined)
-    this.#process.send(params as object)
-    const [value] = await Promise.race([answer, failed])
-    return value as Answer
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -12,6 +12,7 @@ export async function run({ say }: Options): Promise<Result> {
   try {
     const main = join(import.meta.dirname, '../../examples/airline/main.ts')
     const args = [
+      '--max-semi-space-size=4',
       '--conditions=myelin-source',
       main,
       '--speed',
@@ -24,11 +25,12 @@ export async function run({ say }: Options): Promise<Result> {
       store,
     ]
     const { stdout } = await promisify(execFile)(process.execPath, args, { env: { ...process.env, NATS_URL: '' } })
-    const { peakMb, ...numbers } = JSON.parse(stdout)
+    const { peakMb, flightsPerSecond, ...numbers } = JSON.parse(stdout)
     return {
       bench: 'airline',
       figures: {
         ...numbers,
+        flights_per_second: flightsPerSecond,
         ...Object.fromEntries(
           Object.entries(peakMb as Record<string, number>).map(([name, mb]) => [`${name}_peak_mb`, mb]),
         ),

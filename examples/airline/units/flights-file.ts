@@ -12,7 +12,7 @@ export interface FlightsFile extends AsyncDisposable {
 
 export async function openFlights(file: string, limit = Number.POSITIVE_INFINITY): Promise<FlightsFile> {
   // one thread and little memory: reading is not what limits, and the order must stay
-  const instance = await DuckDBInstance.create(':memory:', { threads: '1', memory_limit: '96MB' })
+  const instance = await DuckDBInstance.create(':memory:', { threads: '1', memory_limit: '32MB' })
   const connection = await instance.connect()
   const quoted = `'${file.replaceAll("'", "''")}'`
   const counted = await connection.runAndReadAll(`select count(*)::integer from read_parquet(${quoted})`)
