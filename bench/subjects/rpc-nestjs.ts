@@ -1,5 +1,4 @@
 // NestJS microservices over NATS. Decorators are called by hand: they are not part of the language yet.
-import 'reflect-metadata'
 import { loadOf } from './load.ts'
 import { request } from './payload.ts'
 
@@ -7,6 +6,7 @@ import { request } from './payload.ts'
 const load = (name: string): Promise<any> => import(name)
 
 export async function serve(url: string) {
+  await load('reflect-metadata')
   const { Controller, Module } = await load('@nestjs/common')
   const { NestFactory } = await load('@nestjs/core')
   const { MessagePattern, Transport } = await load('@nestjs/microservices')
