@@ -225,10 +225,9 @@ export class Agent {
   }
 
   async #bring(instance: Controlled, desired: Desired, revision: number): Promise<void> {
-    if (instance.revision > revision) return
+    // once per revision: what one instance was told by itself since then stays, as during a rollout
+    if (instance.revision >= revision) return
     if (desired.config) await instance.configure(desired.config)
-    // a state is set once per revision: what one instance was told by itself since then stays
-    if (instance.revision === revision) return
     if (desired.state === 'paused') await instance.pause()
     else if (desired.state === 'stopped') await instance.stop()
     else await instance.resume()

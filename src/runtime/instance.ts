@@ -179,7 +179,7 @@ export class Instance {
     return this.#inTurn(async () => {
       if (this.#state === 'ready' || this.#state === 'starting') return
       this.#deaths = []
-      await this.#begin()
+      await this.#beginOrFail()
     })
   }
 
@@ -187,7 +187,7 @@ export class Instance {
     return this.#inTurn(async () => {
       await this.#end(false)
       this.#deaths = []
-      await this.#begin()
+      await this.#beginOrFail()
       this.#restarts += 1
     })
   }
@@ -199,10 +199,17 @@ export class Instance {
       if (JSON.stringify(merged) === JSON.stringify(this.#config)) return
       await this.#options.checkConfig(merged)
       this.#config = merged
-      if (!this.#life) return // it will start with it
+      if (this.#wanted !== 'running') return // it will start with it
       await this.#end(false)
-      await this.#begin()
+      await this.#beginOrFail()
     })
+  }
+
+  /** The configuration to start with, when it was told before its host started. @throws MyelinError INVALID_CONFIG */
+  async preset(config: Readonly<Record<string, unknown>>): Promise<void> {
+    const merged = { ...this.#options.config, ...config }
+    await this.#options.checkConfig(merged)
+    this.#config = merged
   }
 
   /** Whether a configuration would fit. @throws MyelinError INVALID_CONFIG */
@@ -244,6 +251,16 @@ export class Instance {
         'ILLEGAL_TRANSITION',
         `${this.unit}.${this.instance} is ${state} and cannot be ${verb}; start it first`,
       )
+    }
+  }
+
+  /** What does not start is told as failed, and tried again when it is told to. */
+  async #beginOrFail(): Promise<void> {
+    try {
+      await this.#begin()
+    } catch (error) {
+      this.#change('failed', error)
+      throw error
     }
   }
 

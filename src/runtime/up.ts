@@ -203,7 +203,7 @@ class Host implements Running {
     })
     if (desired) {
       instance.told(desired.revision, desired.desired.logLevel)
-      if (desired.desired.config) await instance.configure(desired.desired.config)
+      if (desired.desired.config) await instance.preset(desired.desired.config)
     }
     this.#instances.push(instance)
     void instance.gaveUp.then((error) => this.#failed.resolve(error))

@@ -52,6 +52,14 @@ export class SseClient {
     return this.#congested
   }
 
+  /** What a client that came back has missed: all of it, at the client's own pace. The caller bounds how much waits. */
+  pushMissed(frame: Frame): void {
+    const { key } = this.#options
+    if (this.#closed || (key !== undefined && key !== frame.key)) return
+    if (this.#congested) this.#waiting.push(frame)
+    else this.#write(frame)
+  }
+
   /** Hot path: for a client that keeps up this is one write. */
   push(frame: Frame): void {
     const { policy, key, everyMs, maxBuffered } = this.#options
@@ -111,13 +119,13 @@ export class SseClient {
   #flush(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
-    if (this.#latest.size > 0 && !this.#congested) {
-      const frames = [...this.#latest.values()]
-      this.#latest.clear()
-      this.sent += frames.length
-      this.#congested = !this.#response.write(Buffer.concat(frames.map(({ bytes }) => bytes)))
-    }
+    // what waits is older than the latest of each key: the order of ids is what a resume relies on
     while (this.#waiting.length > 0 && !this.#congested) this.#write(this.#waiting.shift()!)
+    if (this.#latest.size === 0 || this.#congested) return
+    const frames = [...this.#latest.values()]
+    this.#latest.clear()
+    this.sent += frames.length
+    this.#congested = !this.#response.write(Buffer.concat(frames.map(({ bytes }) => bytes)))
   }
 
   #gone(): void {

@@ -105,7 +105,7 @@ export class Topic {
     }
     // from the stream until what is here joins on; the last step is taken without a pause, so that nothing slips between
     while (!client.closed && !this.#joins(from)) from = await this.#readSome(client, from)
-    for (const frame of this.#ring) if (frame.sequence >= from) client.push(frame)
+    for (const frame of this.#ring) if (frame.sequence >= from) client.pushMissed(frame)
   }
 
   #joins(from: number): boolean {
@@ -129,7 +129,7 @@ export class Topic {
         }
         next = message.sequence + 1
         if (message.data.length > 0) {
-          client.push(encodeFrame(this.name, message.sequence, keyOf(message.subject), message.data))
+          client.pushMissed(encodeFrame(this.name, message.sequence, keyOf(message.subject), message.data))
         }
         if (client.closed || message.sequence >= until || message.pending === 0) done.resolve()
         else if (client.congested) void client.room().then(() => reader.release())

@@ -1,0 +1,176 @@
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { codeOf, until, withNats } from '../../test/support/nats.ts'
+import { type Fleet, fleet, fleetEvents } from '../heartbeat/index.ts'
+import { parseComposition, type Running, up } from '../runtime/index.ts'
+import { client } from '../service/index.ts'
+import { createLogger } from '../unit/index.ts'
+import { audit, DesiredStates, Lease, type Rollout, Rollouts, stand } from './index.ts'
+
+const nats = withNats()
+const log = createLogger()
+let watching: Fleet
+let rollouts: Rollouts
+let units = 0
+beforeAll(async () => {
+  watching = await fleet(nats.bus)
+  rollouts = await Rollouts.open(nats.bus)
+})
+afterAll(() => watching.close())
+
+async function started(replicas: number): Promise<{ unit: string; running: Running }> {
+  units += 1
+  const unit = `r${units}`
+  const config = { subject: unit }
+  const composition = parseComposition(
+    { name: 't', units: { [unit]: { use: './units/counter.ts', config, replicas } } },
+    't',
+  )
+  const folder = join(import.meta.dirname, '../../test/fixtures')
+  const running = await up(nats.bus, { composition, file: 't', folder }, { log, beatMs: 100 })
+  await watching.until({ unit }, (members) => members.length === replicas)
+  return { unit, running }
+}
+const ended = async (id: string): Promise<Rollout> => {
+  await until(async () => !['running', 'paused'].includes((await rollouts.get(id))!.phase), 30_000)
+  return (await rollouts.get(id))!
+}
+
+describe('leases', () => {
+  const leading = async (holder: string, name: string, told: string[]) =>
+    Lease.stand(await nats.connect(), {
+      name,
+      holder,
+      termMs: 300,
+      onLead: (token, signal) => {
+        told.push(`${holder} ${token}`)
+        signal.addEventListener('abort', () => told.push(`${holder} lost`))
+      },
+    })
+
+  it('have one holder, are passed on at once when given back, and tokens only grow', async () => {
+    const told: string[] = []
+    const first = await leading('a', 'one', told)
+    const second = await leading('b', 'one', told)
+    await new Promise((resolve) => setTimeout(resolve, 900)) // three terms
+    expect([first.token === undefined, second.token === undefined]).toEqual([false, true])
+    await first.stop()
+    await until(() => second.token !== undefined)
+    const tokens = told.filter((line) => /\d$/.test(line)).map((line) => Number(line.split(' ')[1]))
+    expect(tokens[1]).toBeGreaterThan(tokens[0]!)
+    await second.stop()
+  })
+
+  it('are lost before somebody else can take over, when the holder is cut off', async () => {
+    const told: string[] = []
+    const bus = await nats.connect()
+    const first = await Lease.stand(bus, {
+      name: 'two',
+      holder: 'a',
+      termMs: 300,
+      onLead: (_token, signal) => signal.addEventListener('abort', () => told.push('a lost')),
+    })
+    await bus.nats.close()
+    const second = await leading('b', 'two', told)
+    await until(() => second.token !== undefined)
+    expect(told[0]).toBe('a lost')
+    await first.stop()
+    await second.stop()
+  })
+})
+
+describe('rollouts', () => {
+  it('go through in batches and hold for those who come later', async () => {
+    const { unit, running } = await started(4)
+    const controller = await stand(nats.bus, 'c', log)
+    const notes = new Set<string>()
+    const stop = await rollouts.watch((rollout) => void (rollout.spec.unit === unit && notes.add(rollout.note)))
+    const { id } = await rollouts.start(watching, {
+      unit,
+      config: { subject: `${unit}.new` },
+      batchPercent: 50,
+      bakeMs: 300,
+    })
+    expect(await codeOf(rollouts.start(watching, { unit, config: {} }))).toBe('ILLEGAL_TRANSITION')
+    expect(await ended(id)).toMatchObject({ phase: 'done', total: 4, note: 'all 4 instances' })
+    expect([...notes].filter((note) => note.startsWith('configuring')).length).toBe(2)
+    expect((await (await DesiredStates.open(nats.bus)).get('local', unit))!.desired.config).toEqual({
+      subject: `${unit}.new`,
+    })
+    nats.bus.publish(`${unit}.new`, new Uint8Array(0))
+    await until(() => running.status().every(({ stats }) => stats.counted === 1))
+    expect((await audit(nats.bus)).at(-1)).toMatchObject({ verb: 'rollout', outcome: 'done' })
+    stop()
+    await controller.stop()
+    await running.drain()
+  })
+
+  it.each([
+    ['that does not start', { failAtStart: true }, 'no'],
+    ['that makes a check fail', { unhealthy: true }, 'check fine failed: told to be unwell'],
+    ['that makes it fail more often', { erring: true }, 'the new ones fail at'],
+    ['that does not fit', { subject: 7 }, 'config.subject'],
+  ])('go back from a configuration %s', async (_what, config, why) => {
+    const { unit, running } = await started(2)
+    const controller = await stand(nats.bus, 'c', log)
+    const { id } = await rollouts.start(watching, { unit, config, batchPercent: 50, bakeMs: 3_000 })
+    const over = await ended(id)
+    expect(over.phase).toBe('rolled-back')
+    expect(over.note).toContain(why)
+    await until(() => running.status().every(({ state }) => state === 'ready'))
+    await watching.until({ unit }, (members) =>
+      members.every(({ beat }) => beat.checks.every(({ status }) => status === 'ok')),
+    )
+    expect(await (await DesiredStates.open(nats.bus)).get('local', unit)).toBeUndefined()
+    await controller.stop()
+    await running.drain()
+  })
+
+  it('wait when paused, go on when resumed, and go back when aborted', async () => {
+    const { unit, running } = await started(3)
+    const controller = await stand(nats.bus, 'c', log)
+    const { id } = await rollouts.start(watching, { unit, config: { subject: 'x' }, batchPercent: 34, bakeMs: 200 })
+    await until(async () => (await rollouts.get(id))!.updated.length === 1)
+    await rollouts.steer(id, 'paused')
+    await until(async () => (await rollouts.get(id))!.phase === 'paused')
+    await rollouts.steer(id, 'aborted')
+    expect(await ended(id)).toMatchObject({ phase: 'rolled-back', note: 'aborted by command' })
+    expect(await codeOf(rollouts.steer(id, 'paused'))).toBe('ILLEGAL_TRANSITION')
+    expect(await codeOf(rollouts.steer('nothing', 'paused'))).toBe('NO_MATCH')
+    await controller.stop()
+    await running.drain()
+  })
+
+  it('are gone on with by another controller when the leader is killed -9', async () => {
+    const { unit, running } = await started(4)
+    const leader = fork(join(import.meta.dirname, '../../test/fixtures/leading.ts'), [nats.server.url], {
+      execArgv: ['--conditions=myelin-source'],
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    })
+    await once(leader, 'message')
+    const standby = await stand(nats.bus, 'standby', log)
+    expect(standby.leads).toBe(false)
+    const { id } = await rollouts.start(watching, { unit, config: { subject: 'x' }, batchPercent: 25, bakeMs: 300 })
+    await until(async () => (await rollouts.get(id))!.updated.length === 2, 20_000)
+    leader.kill('SIGKILL')
+    const killedAt = performance.now()
+    await until(() => standby.leads)
+    // reported, never decisive: the goal is 3 s
+    console.info(`a killed controller was replaced after ${Math.round(performance.now() - killedAt)} ms`)
+    expect(await ended(id)).toMatchObject({ phase: 'done', total: 4 })
+    await standby.stop()
+    await running.drain()
+  })
+
+  it('tell what happens in the fleet as events', async () => {
+    const controller = await stand(nats.bus, 'c', log)
+    const listening = client(nats.bus, fleetEvents).left.subscribe()
+    await listening.ready()
+    const { unit, running } = await started(1)
+    await running.drain()
+    for await (const { payload } of listening) if (payload.unit === unit) break
+    await controller.stop()
+  })
+})

@@ -1,0 +1,315 @@
+// A rollout gives a unit's instances a new configuration in batches. After each batch the new ones are watched; when they
+// are worse than the old ones were, everything goes back. Its state is in a bucket, so that another controller goes on
+// with it where one was killed.
+import { type KV, type KvEntry, Kvm } from '@nats-io/kv'
+import { z } from 'zod'
+import { type Bus, failure, messageOf } from '../bus/index.ts'
+import type { Fleet, Member } from '../heartbeat/index.ts'
+import { record } from './audit.ts'
+import { command } from './controller.ts'
+import { DesiredStates } from './desired.ts'
+
+const bucket = 'MYELIN_ROLLOUTS'
+
+export const RolloutSpec = z.object({
+  unit: z.string().min(1),
+  site: z.string().optional(),
+  /** Keys to replace. */
+  config: z.record(z.string(), z.unknown()),
+  /** Share of the instances in one batch, in percent; at least one. */
+  batchPercent: z.number().min(1).max(100).default(25),
+  /** How long each batch is watched. */
+  bakeMs: z.number().min(0).max(86_400_000).default(10_000),
+  /** The new ones may fail so much more often than the old ones, as a share of their work. */
+  maxErrorShare: z.number().min(0).max(1).default(0.02),
+  by: z.string().default(''),
+})
+export type RolloutSpec = z.infer<typeof RolloutSpec>
+export type RolloutInput = z.input<typeof RolloutSpec>
+
+export type RolloutPhase = 'running' | 'paused' | 'done' | 'rolled-back' | 'failed'
+
+/** A rollout as it stands. */
+export interface Rollout {
+  readonly id: string
+  readonly spec: RolloutSpec
+  readonly phase: RolloutPhase
+  /** Instances that have the new configuration. */
+  readonly updated: readonly string[]
+  readonly total: number
+  /** What is being done, or why it ended. */
+  readonly note: string
+  /** Desired configuration before; what a rollback returns to. */
+  readonly before: Readonly<Record<string, unknown>>
+  readonly startedAt: string
+  readonly at: string
+}
+
+const over = (phase: RolloutPhase) => phase !== 'running' && phase !== 'paused'
+
+export class Rollouts {
+  readonly #kv: KV
+  readonly #bus: Bus
+  private constructor(bus: Bus, kv: KV) {
+    this.#bus = bus
+    this.#kv = kv
+  }
+
+  static async open(bus: Bus): Promise<Rollouts> {
+    await bus.whenConnected()
+    return new Rollouts(bus, await new Kvm(bus.nats).create(bucket, { history: 1, ttl: 30 * 86_400_000 }))
+  }
+
+  /** Puts a rollout up; the controller that leads carries it out. @throws MyelinError NO_MATCH, INVALID_OPTION, ILLEGAL_TRANSITION */
+  async start(fleet: Fleet, input: RolloutInput): Promise<Rollout> {
+    const parsed = RolloutSpec.safeParse(input)
+    if (!parsed.success) {
+      const told = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; ')
+      throw failure('INVALID_OPTION', `rollout: ${told}`)
+    }
+    const spec = parsed.data
+    const members = able(fleet, spec)
+    if (members.length === 0) throw failure('NO_MATCH', `no instance of unit "${spec.unit}" is at work`)
+    const other = (await this.list()).find(({ spec: { unit }, phase }) => unit === spec.unit && !over(phase))
+    if (other)
+      throw failure(
+        'ILLEGAL_TRANSITION',
+        `unit "${spec.unit}" is in rollout ${other.id} (${other.phase}); end it first`,
+      )
+    const site = members[0]!.beat.site
+    const desired = await (await DesiredStates.open(this.#bus)).get(site, spec.unit)
+    const now = new Date().toISOString()
+    const rollout: Rollout = {
+      id: crypto.randomUUID().slice(0, 8),
+      spec,
+      phase: 'running',
+      updated: [],
+      total: members.length,
+      note: 'waiting for a controller',
+      before: desired?.desired.config ?? {},
+      startedAt: now,
+      at: now,
+    }
+    await this.#kv.create(rollout.id, JSON.stringify(rollout))
+    return rollout
+  }
+
+  async get(id: string): Promise<Rollout | undefined> {
+    const entry = await this.#kv.get(id)
+    return entry ? read(entry) : undefined
+  }
+
+  async list(): Promise<Rollout[]> {
+    const found: Rollout[] = []
+    for await (const key of await this.#kv.keys()) {
+      const rollout = key.startsWith(wishes) ? undefined : await this.get(key)
+      if (rollout) found.push(rollout)
+    }
+    return found.sort((a, b) => a.startedAt.localeCompare(b.startedAt))
+  }
+
+  /**
+   * Asks to pause, resume or end a rollout; `aborted` goes back. The controller follows between two batches: only it
+   * writes the rollout itself, so that neither overwrites the other.
+   * @throws MyelinError NO_MATCH, ILLEGAL_TRANSITION
+   */
+  async steer(id: string, to: 'running' | 'paused' | 'aborted'): Promise<Rollout> {
+    const rollout = await this.get(id)
+    if (!rollout) throw failure('NO_MATCH', `there is no rollout "${id}"`)
+    if (over(rollout.phase)) throw failure('ILLEGAL_TRANSITION', `rollout ${id} is over (${rollout.phase})`)
+    await this.#kv.put(wishes + id, to)
+    return rollout
+  }
+
+  /** @internal what was asked for last */
+  async wish(id: string): Promise<'running' | 'paused' | 'aborted'> {
+    const entry = await this.#kv.get(wishes + id)
+    const wish = entry?.operation === 'PUT' ? entry.string() : 'running'
+    return wish === 'paused' || wish === 'aborted' ? wish : 'running'
+  }
+
+  /** @internal */
+  async save(rollout: Rollout): Promise<Rollout> {
+    const saved = { ...rollout, at: new Date().toISOString() }
+    await this.#kv.put(rollout.id, JSON.stringify(saved))
+    return saved
+  }
+
+  /** Calls for every change. Call the result to stop. */
+  async watch(onChange: (rollout: Rollout) => void): Promise<() => void> {
+    const watching = await this.#kv.watch()
+    void (async () => {
+      for await (const entry of watching) {
+        if (entry.operation !== 'PUT') continue
+        const rollout = entry.key.startsWith(wishes) ? await this.get(entry.key.slice(wishes.length)) : read(entry)
+        if (rollout) onChange(rollout)
+      }
+    })()
+    return () => watching.stop()
+  }
+}
+
+/** Keys of what was asked for, beside the rollouts themselves. */
+const wishes = 'wish.'
+const aborted = 'aborted by command'
+const lookMs = 250
+
+/** Carries out a rollout until it is over, paused, or this controller does not lead any more. */
+export async function carryOut(
+  bus: Bus,
+  fleet: Fleet,
+  rollouts: Rollouts,
+  id: string,
+  { token, signal }: { token: number; signal: AbortSignal },
+): Promise<void> {
+  let rollout = await rollouts.get(id)
+  const configure = (instances: readonly string[], config: Readonly<Record<string, unknown>>) =>
+    Promise.all(
+      instances.map((instance) =>
+        command(bus, fleet, {
+          verb: 'configure',
+          selector: { unit: rollout!.spec.unit, instance },
+          args: { config },
+          by: `rollout ${id}`,
+          token,
+        }),
+      ),
+    )
+  const back = async (why: string) => {
+    const { updated, before, spec } = rollout!
+    rollout = await rollouts.save({ ...rollout!, note: `going back: ${why}` })
+    const present = new Set(fleet.list({ unit: spec.unit }).map(({ beat }) => beat.instance))
+    await configure(
+      updated.filter((instance) => present.has(instance)),
+      before,
+    )
+    rollout = await rollouts.save({ ...rollout, phase: 'rolled-back', updated: [], note: why })
+  }
+
+  try {
+    while (rollout && !over(rollout.phase) && !signal.aborted) {
+      const { spec } = rollout
+      const wish = await rollouts.wish(id)
+      if (wish === 'aborted') {
+        await back(aborted)
+        break
+      }
+      if (wish === 'paused') {
+        if (rollout.phase !== 'paused') await rollouts.save({ ...rollout, phase: 'paused', note: 'paused by command' })
+        return
+      }
+      if (rollout.phase === 'paused') rollout = await rollouts.save({ ...rollout, phase: 'running', note: 'resumed' })
+      const members = able(fleet, spec)
+      const updated = new Set(rollout.updated)
+      const waiting = members.filter(({ beat }) => !updated.has(beat.instance))
+      if (waiting.length === 0) {
+        // from now on also for those who come later
+        const states = await DesiredStates.open(bus)
+        for (const site of new Set(members.map(({ beat }) => beat.site))) {
+          await states.patch(site, spec.unit, { config: { ...rollout.before, ...spec.config } }, `rollout ${id}`, {
+            token,
+          })
+        }
+        rollout = await rollouts.save({ ...rollout, phase: 'done', note: `all ${members.length} instances` })
+        break
+      }
+      const batch = waiting.slice(0, Math.max(1, Math.round((members.length * spec.batchPercent) / 100)))
+      const names = batch.map(({ beat }) => beat.instance)
+      // written down before it is done: whoever takes over knows what may have to go back
+      rollout = await rollouts.save({
+        ...rollout,
+        total: members.length,
+        updated: [...rollout.updated, ...names],
+        note: `configuring ${names.join(', ')}`,
+      })
+      const outcomes = await configure(names, { ...rollout.before, ...spec.config })
+      const refused = outcomes.flatMap(({ acks, missing }) => [
+        ...acks.filter(({ ok }) => !ok).map(({ instance, error }) => `${instance}: ${error?.message}`),
+        ...missing.map(({ instance }) => `${instance} did not answer`),
+      ])
+      if (refused.length > 0) {
+        await back(refused.join('; '))
+        break
+      }
+      const worse = await bake(fleet, rollouts, rollout, signal)
+      if (worse) {
+        await back(worse)
+        break
+      }
+    }
+  } catch (error) {
+    if (signal.aborted || !rollout) return
+    if (rollout.updated.length > 0) await back(messageOf(error)).catch(() => undefined)
+    else rollout = await rollouts.save({ ...rollout, phase: 'failed', note: messageOf(error) })
+  }
+  if (!rollout || !over(rollout.phase)) return
+  await record(bus, {
+    id,
+    at: new Date().toISOString(),
+    by: rollout.spec.by,
+    verb: 'rollout',
+    selector: { unit: rollout.spec.unit },
+    args: { config: rollout.spec.config },
+    outcome: rollout.phase === 'done' ? 'done' : 'failed',
+    note: `${rollout.phase}: ${rollout.note}`,
+    results: [],
+  })
+}
+
+/** Instances of a unit that can be given something. */
+function able(fleet: Fleet, { unit, site }: RolloutSpec): Member[] {
+  return fleet
+    .list({ unit, ...(site === undefined ? {} : { site }) })
+    .filter(({ status }) => status === 'alive' || status === 'suspect')
+}
+
+/** Watches the new ones for a while. Resolves with what is wrong with them, if anything. */
+async function bake(
+  fleet: Fleet,
+  rollouts: Rollouts,
+  rollout: Rollout,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const { spec, id } = rollout
+  const updated = new Set(rollout.updated)
+  const counts = () => {
+    const sums = { newHandled: 0, newErrors: 0, oldHandled: 0, oldErrors: 0 }
+    for (const { beat } of able(fleet, spec)) {
+      const isNew = updated.has(beat.instance)
+      sums[isNew ? 'newHandled' : 'oldHandled'] += beat.vitals.handled ?? 0
+      sums[isNew ? 'newErrors' : 'oldErrors'] += beat.vitals.errors ?? 0
+    }
+    return sums
+  }
+  // beats with the new configuration first: what they count begins anew with it
+  await new Promise((resolve) => setTimeout(resolve, Math.min(1_500, spec.bakeMs)))
+  const from = counts()
+  await rollouts.save({ ...rollout, note: `watching ${updated.size} of ${rollout.total}` })
+  for (const end = Date.now() + spec.bakeMs; Date.now() < end && !signal.aborted; ) {
+    await new Promise((resolve) => setTimeout(resolve, lookMs))
+    for (const { beat, status } of fleet.list({ unit: spec.unit })) {
+      if (!updated.has(beat.instance)) continue
+      if (status === 'dead') return `${beat.instance} is dead`
+      if (beat.state === 'failed') return `${beat.instance} failed`
+      const failed = beat.checks.find((check) => check.status === 'failed')
+      if (failed) return `${beat.instance}: check ${failed.name} failed: ${failed.reason}`
+    }
+    const now = counts()
+    const share = (errors: number, handled: number) => (handled + errors > 0 ? errors / Math.max(handled, errors) : 0)
+    const newShare = share(now.newErrors - from.newErrors, now.newHandled - from.newHandled)
+    const oldShare = share(now.oldErrors - from.oldErrors, now.oldHandled - from.oldHandled)
+    if (newShare > oldShare + spec.maxErrorShare) {
+      return `the new ones fail at ${(newShare * 100).toFixed(1)} % of their work, the old ones at ${(oldShare * 100).toFixed(1)} %`
+    }
+    if ((await rollouts.wish(id)) === 'aborted') return aborted
+  }
+  return undefined
+}
+
+function read(entry: KvEntry): Rollout | undefined {
+  try {
+    return JSON.parse(entry.string()) as Rollout
+  } catch {
+    return undefined
+  }
+}
