@@ -126,9 +126,15 @@ function told(summary: Summary): string {
 function introduce(running: Running, servers: string, say: (line: string) => void): void {
   const status = running.status()
   say(`\nairline on ${servers}\n`)
-  say(table([['unit', 'kind', 'instance', 'pid'], ...status.map((s) => [s.unit, s.kind, s.instance, String(s.pid)])]))
+  say(
+    table([
+      ['unit', 'kind', 'state', 'instance', 'pid'],
+      ...status.map((s) => [s.unit, s.kind, s.state, s.instance, String(s.pid)]),
+    ]),
+  )
   const port = status.find(({ unit }) => unit === 'board')?.stats.port
   if (port) say(`\n  page   http://127.0.0.1:${port}`)
+  say('  steer  npx myelin ls, top, ctl pause delays, audit')
   say(`  stop   Ctrl-C\n`)
 }
 

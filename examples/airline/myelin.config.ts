@@ -6,6 +6,7 @@ export default defineComposition({
   sites: { local: {} },
   units: {
     board: { use: './units/board.ts', config: { port: 4280 } },
+    controller: { use: './units/controller.ts' },
     airports: { use: './units/airports.ts', replicas: 2 },
     rebooking: { use: './units/rebooking.ts' },
     delays: { use: './units/delays.ts', isolation: 'process' },

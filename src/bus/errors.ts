@@ -173,6 +173,10 @@ export const errorCatalogue = {
     what: 'Not every instance carried out the command.',
     fix: 'The table names them with their reasons; give the command again for those.',
   },
+  ROLLED_BACK: {
+    what: 'The rollout was taken back: the new configuration was worse than the old one.',
+    fix: 'The message says how; mend the configuration and roll it out again.',
+  },
   ILLEGAL_TRANSITION: {
     what: 'The instance is in a state from which this is not possible.',
     fix: 'Look at its state with `npx myelin ls`; start it first, or wait.',

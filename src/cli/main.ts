@@ -11,6 +11,7 @@ import { addDiff } from './commands/diff.ts'
 import { addEmit, addEnqueue } from './commands/emit.ts'
 import { addErrors } from './commands/errors.ts'
 import { addLs } from './commands/ls.ts'
+import { addRollout } from './commands/rollout.ts'
 import { addServer } from './commands/server.ts'
 import { addTail } from './commands/tail.ts'
 import { addTop } from './commands/top.ts'
@@ -34,6 +35,7 @@ for (const add of [
   addLs,
   addTop,
   addCtl,
+  addRollout,
   addDiff,
   addCall,
   addEmit,

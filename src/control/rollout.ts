@@ -163,6 +163,7 @@ export async function carryOut(
   { token, signal }: { token: number; signal: AbortSignal },
 ): Promise<void> {
   let rollout = await rollouts.get(id)
+  if (!rollout || over(rollout.phase)) return // another controller has ended it
   const configure = (instances: readonly string[], config: Readonly<Record<string, unknown>>) =>
     Promise.all(
       instances.map((instance) =>

@@ -185,6 +185,30 @@ describe('up', () => {
     expect(await starting({ bad: { use: './units/not-a-unit.ts' } })).toBe('INVALID_COMPOSITION')
   })
 
+  it('serves health and metrics over HTTP, of itself and of the fleet', async () => {
+    await using running = await up(
+      nats.bus,
+      composed({ counter: counter('seen'), unwell: counter('seen', { config: { subject: 'seen', unhealthy: true } }) }),
+      { log, httpPort: 0, beatMs: 100 },
+    )
+    const get = async (path: string) => {
+      const response = await fetch(`http://127.0.0.1:${running.httpPort}${path}`)
+      return { status: response.status, text: await response.text() }
+    }
+    expect((await get('/healthz')).status).toBe(200)
+    await until(async () => (await get('/readyz')).status === 503)
+    expect(JSON.parse((await get('/readyz')).text).problems).toMatchObject([
+      { unit: 'unwell', check: 'fine', reason: 'told to be unwell' },
+    ])
+    const { text } = await get('/metrics')
+    expect(text).toMatch(/myelin_instance_ready\{site="local",unit="counter",instance="\w+"\} 1/)
+    expect(text).toMatch(/myelin_check_ok\{[^}]*unit="unwell"[^}]*check="fine"\} 0/)
+    expect(text).toContain('process_cpu_seconds_total')
+    await until(async () => /myelin_instance_up\{[^}]*unit="unwell"[^}]*\} 1/.test((await get('/metrics/fleet')).text))
+    const taken = up(nats.bus, composed({ counter: counter('x') }), { log, httpPort: running.httpPort! })
+    expect(await codeOf(taken)).toBe('PORT_TAKEN')
+  })
+
   it('knows only the units there are', async () => {
     const running = up(nats.bus, composed({ counter: counter('x') }), { only: ['countr'], log })
     await expect(running).rejects.toThrow('there is no unit "countr"; did you mean "counter"?')

@@ -1,7 +1,7 @@
 // up(): from a composition to running units, one lifecycle for all of them.
 import { type Bus, type ConnectOptions, failure, MyelinError } from '../bus/index.ts'
 import { Agent } from '../control/index.ts'
-import { Pulse } from '../heartbeat/index.ts'
+import { type HealthServer, type Observed, Pulse, serveHealth } from '../heartbeat/index.ts'
 import { createLogger, type Logger, parseConfig } from '../unit/index.ts'
 import { type Composition, nearest, type UnitSpec } from './composition.ts'
 import { startHere } from './in-process.ts'
@@ -24,6 +24,9 @@ export interface UpOptions {
   beatMs?: number
   /** Obey the control plane. Default true where JetStream is on. */
   control?: boolean
+  /** Serve /healthz, /readyz and /metrics on this port; 0: a free one. */
+  httpPort?: number
+  httpHost?: string
   log?: Logger
   onChange?: (status: InstanceStatus) => void
 }
@@ -31,6 +34,8 @@ export interface UpOptions {
 /** A running composition. */
 export interface Running extends AsyncDisposable {
   readonly name: string
+  /** Port of /healthz, /readyz and /metrics, where they are served. */
+  readonly httpPort: number | undefined
   status(): InstanceStatus[]
   /** Resolves when every instance of a unit came to its own end; rejects when one was given up. */
   finished(unit: string): Promise<void>
@@ -96,6 +101,7 @@ class Host implements Running {
   readonly #instances: Instance[] = []
   #pulse: Pulse | undefined
   #agent: Agent | undefined
+  #health: HealthServer | undefined
 
   constructor(bus: Bus, loaded: LoadedComposition, options: UpOptions) {
     const { composition } = loaded
@@ -113,7 +119,16 @@ class Host implements Running {
     return this.#failed.promise
   }
 
+  get httpPort(): number | undefined {
+    return this.#health?.port
+  }
+
   async start(): Promise<void> {
+    const { httpPort, httpHost } = this.#options
+    if (httpPort !== undefined) {
+      const options = { port: httpPort, ...(httpHost === undefined ? {} : { host: httpHost }) }
+      this.#health = await serveHealth(this.#bus, () => this.#observed(), options)
+    }
     if (this.#beatMs > 0) {
       this.#pulse = await Pulse.start({ connect: this.#connect, site: this.#site, intervalMs: this.#beatMs })
     }
@@ -148,6 +163,18 @@ class Host implements Running {
       this.#log.warn('JetStream is off: the control plane does not work, heartbeats have no snapshot')
       return undefined
     }
+  }
+
+  #observed(): Observed[] {
+    return this.#instances.map((instance) => ({
+      site: this.#site,
+      unit: instance.unit,
+      instance: instance.instance,
+      state: instance.state,
+      checks: instance.life?.checks() ?? [],
+      vitals: instance.life?.vitals() ?? {},
+      restarts: instance.status().restarts,
+    }))
   }
 
   /** Starts or stops copies until there are so many; the youngest go first. */
@@ -255,6 +282,7 @@ class Host implements Running {
     await this.#agent?.stop()
     // last unit first: what is fed stops after what feeds it is a matter of the composition's order
     for (const name of Object.keys(this.#loaded.composition.units).reverse()) await this.stop(name)
+    await this.#health?.close()
     await this.#pulse?.stop(true)
     this.#pulse = undefined
   }

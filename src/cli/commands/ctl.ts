@@ -1,9 +1,7 @@
 // myelin ctl, scale, audit: steering the fleet, and who did.
 
-import { readFile } from 'node:fs/promises'
 import { hostname, userInfo } from 'node:os'
 import { type Command, Option } from 'commander'
-import { parse as parseYaml } from 'yaml'
 import { failure } from '../../bus/index.ts'
 import {
   audit,
@@ -16,6 +14,7 @@ import {
 } from '../../control/index.ts'
 import { fleet, parseSelector } from '../../heartbeat/index.ts'
 import { nearest } from '../../runtime/index.ts'
+import { readConfig } from '../config.ts'
 import { type ConnectionFlags, onBus, withConnection } from '../connection.ts'
 import { milliseconds, print, printJson, table } from '../text.ts'
 
@@ -110,7 +109,12 @@ Examples:
         }),
       )
       if (flags.json) return printJson(entries)
-      const rows = entries.map((entry) => [
+      // a command that has its result need not be shown as issued as well
+      const ended = new Set(
+        entries.filter(({ outcome }) => outcome !== 'issued').map(({ id, verb }) => `${id} ${verb}`),
+      )
+      const shown = entries.filter(({ id, verb, outcome }) => outcome !== 'issued' || !ended.has(`${id} ${verb}`))
+      const rows = shown.map((entry) => [
         entry.at,
         entry.by,
         entry.verb,
@@ -118,7 +122,7 @@ Examples:
           .map(([key, value]) => `${key}=${value}`)
           .join(' '),
         entry.outcome,
-        entry.outcome === 'issued' ? '' : `${entry.results.filter(({ ok }) => ok).length} of ${entry.results.length}`,
+        entry.note ?? `${entry.results.filter(({ ok }) => ok).length} of ${entry.results.length}`,
         entry.tookMs === undefined ? '' : `${entry.tookMs} ms`,
       ])
       print(table(['AT', 'BY', 'COMMAND', 'SELECTOR', 'OUTCOME', 'OBEYED', 'TOOK'], rows))
@@ -152,21 +156,4 @@ function outcomeTable({ acks, missing, tookMs }: CommandOutcome): string {
     ...missing.map(({ unit, instance, site }) => [unit, instance, site, '', '', '', 'no answer']),
   ]
   return `${table(['UNIT', 'INSTANCE', 'SITE', 'FROM', 'TO', 'REV', 'RESULT'], rows)}\n${acks.filter(({ ok }) => ok).length} of ${rows.length} in ${tookMs} ms`
-}
-
-async function readConfig(typed: string): Promise<Record<string, unknown>> {
-  const text = typed.startsWith('@')
-    ? await readFile(typed.slice(1), 'utf8').catch((cause) => {
-        throw failure('FILE_NOT_FOUND', `${typed.slice(1)} cannot be read`, { cause })
-      })
-    : typed
-  let value: unknown
-  try {
-    value = parseYaml(text) // JSON is YAML
-  } catch (cause) {
-    throw failure('INVALID_INPUT', '--config is neither JSON nor YAML', { cause })
-  }
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw failure('INVALID_INPUT', `--config: expected keys and values, like '{"speed":60}'`)
-  return value as Record<string, unknown>
 }

@@ -7,6 +7,8 @@ import { print, printJson, table } from '../text.ts'
 
 interface Flags extends ConnectionFlags {
   only?: string
+  site?: string
+  http?: number
   dryRun?: boolean
   schema?: boolean
 }
@@ -16,6 +18,8 @@ export function addUp(program: Command): void {
     .description('run a composition until Ctrl-C; without a server, on an embedded one')
     .argument('[path]', 'myelin.config.ts, myelin.yaml, or a folder with one of them', '.')
     .option('--only <units>', 'only these, separated by commas')
+    .option('--site <site>', 'only what runs at this site')
+    .option('--http <port>', 'serve /healthz, /readyz and /metrics there', Number)
     .option('--dry-run', 'check the file and say what would run')
     .option('--schema', 'print the JSON Schema of composition files')
     .addHelpText(
@@ -55,8 +59,13 @@ export function addUp(program: Command): void {
         connect: { ...connectOptions(flags), servers: bus.url },
         onChange: tell,
         ...(only ? { only } : {}),
+        ...(flags.site ? { site: flags.site } : {}),
+        ...(flags.http === undefined ? {} : { httpPort: flags.http }),
       })
-      if (!flags.json) print(`${running.name} runs on ${bus.url}; Ctrl-C drains it`)
+      if (!flags.json) {
+        if (running.httpPort) print(`health and metrics: http://127.0.0.1:${running.httpPort}/metrics`)
+        print(`${running.name} runs on ${bus.url}; Ctrl-C drains it`)
+      }
       const asked = new Promise<undefined>((resolve) => signal.addEventListener('abort', () => resolve(undefined)))
       const failed = await Promise.race([asked, running.failed])
       if (failed) throw failed
