@@ -16,6 +16,12 @@ const suites: Record<
   },
   events: { about: 'publish/subscribe against the client library', load: () => import('./suites/events.ts') },
   jobs: { about: 'a work queue against a bare explicit-ack consumer', load: () => import('./suites/jobs.ts') },
+  heartbeat: {
+    about: '5,000 instances and a watcher: cost, detection, false alarms; and Moleculer',
+    load: () => import('./suites/heartbeat.ts'),
+    peers: true,
+  },
+  control: { about: 'pausing 1,000 instances against a bare gather', load: () => import('./suites/control.ts') },
   airline: {
     about: 'the whole main job at full speed: seconds and peak memory',
     load: () => import('./suites/airline.ts'),

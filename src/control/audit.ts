@@ -19,8 +19,13 @@ export interface AuditEntry {
   readonly note?: string
 }
 
-export const ensureAudit = (bus: Bus): Promise<void> =>
-  ensureStream(bus, {
+const ready = new WeakMap<Bus, Promise<void>>()
+
+/** Makes sure, once per connection, that the record can be written. */
+async function ensureAudit(bus: Bus): Promise<void> {
+  const known = ready.get(bus)
+  if (known) return known
+  const made = ensureStream(bus, {
     name: auditStream,
     subjects: ['audit.>'],
     description: 'who commanded what, and what came of it',
@@ -28,6 +33,10 @@ export const ensureAudit = (bus: Bus): Promise<void> =>
     maxBytes: 1024 ** 3,
     discard: 'old',
   })
+  ready.set(bus, made)
+  made.catch(() => ready.delete(bus))
+  return made
+}
 
 const secret = /token|password|secret|seed|creds|key$/i
 

@@ -5,6 +5,7 @@ import { z } from 'zod'
 import { type Bus, failure, messageOf } from '../bus/index.ts'
 import { logLevels } from './command.ts'
 
+const opened = new WeakMap<Bus, DesiredStates>()
 const bucket = 'MYELIN_DESIRED'
 const tries = 10
 
@@ -36,11 +37,15 @@ export class DesiredStates {
     this.#kv = kv
   }
 
-  /** @throws MyelinError JETSTREAM_DISABLED */
+  /** Opened once per connection. @throws MyelinError JETSTREAM_DISABLED */
   static async open(bus: Bus): Promise<DesiredStates> {
+    const known = opened.get(bus)
+    if (known) return known
     await bus.whenConnected()
     try {
-      return new DesiredStates(await new Kvm(bus.nats).create(bucket, { history: 10 }))
+      const states = new DesiredStates(await new Kvm(bus.nats).create(bucket, { history: 10 }))
+      opened.set(bus, states)
+      return states
     } catch (cause) {
       throw failure('JETSTREAM_DISABLED', `the control plane keeps its state in a bucket: ${messageOf(cause)}`, {
         cause,
