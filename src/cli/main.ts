@@ -10,6 +10,8 @@ import { addDead } from './commands/dead.ts'
 import { addDiff } from './commands/diff.ts'
 import { addEmit, addEnqueue } from './commands/emit.ts'
 import { addErrors } from './commands/errors.ts'
+import { addList } from './commands/list.ts'
+import { addLogs } from './commands/logs.ts'
 import { addLs } from './commands/ls.ts'
 import { addRollout } from './commands/rollout.ts'
 import { addServer } from './commands/server.ts'
@@ -31,9 +33,11 @@ const program = new Command('myelin')
 
 for (const add of [
   addUp,
+  addList,
   addServer,
   addLs,
   addTop,
+  addLogs,
   addCtl,
   addRollout,
   addDiff,

@@ -15,7 +15,6 @@ const statsEveryMs = 500
 process.once('message', async (message: ToChild) => {
   if (message.type !== 'start') return
   const { unit: name, instance, site, use, folder, config, beatMs } = message
-  const log = createLogger({ unit: name, instance })
   const tell = (error: unknown) =>
     send({
       type: 'failed',
@@ -28,6 +27,7 @@ process.once('message', async (message: ToChild) => {
     const beating = beatMs > 0 ? Pulse.start({ connect: message.connect, site, intervalMs: beatMs }) : undefined
     beating?.catch(() => undefined)
     const bus = await connect({ ...message.connect, name: `${name}.${instance}` })
+    const log = createLogger({ unit: name, instance }, { bus, site })
     const life = await startHere(unit, { bus, config, unit: name, instance, site, log })
     const pulse = await beating
     let state: UnitState = 'ready'

@@ -76,6 +76,11 @@ export async function loadUnit(use: string | Unit, folder: string, where: string
   return unit
 }
 
+/** The unit of a name in a composition. @throws MyelinError FILE_NOT_FOUND, INVALID_COMPOSITION */
+export function loadUnitOf({ composition, folder }: LoadedComposition, name: string): Promise<Unit> {
+  return loadUnit(composition.units[name]!.use, folder, `units.${name}`)
+}
+
 async function importDefault(file: string, where: string, code: 'INVALID_COMPOSITION'): Promise<unknown> {
   try {
     return ((await import(pathToFileURL(file).href)) as { default?: unknown }).default

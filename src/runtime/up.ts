@@ -109,8 +109,8 @@ class Host implements Running {
     this.#bus = bus
     this.#loaded = loaded
     this.#options = options
-    this.#log = options.log ?? createLogger({ composition: composition.name })
     this.#site = options.site ?? Object.keys(composition.sites)[0] ?? 'local'
+    this.#log = options.log ?? createLogger({ composition: composition.name }, { bus, site: this.#site })
     this.#connect = options.connect ?? { servers: bus.url }
     this.#beatMs = options.beatMs ?? 1_000
   }

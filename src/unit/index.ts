@@ -1,5 +1,5 @@
 // What a host runs, and what it gives to what it runs.
-export { createLogger, type Logger } from './log.ts'
+export { createLogger, type Logger, type LogTarget, logSubject } from './log.ts'
 export { parseConfig, type ServeOptions, serve } from './serve.ts'
 export {
   defineUnit,

@@ -1,21 +1,50 @@
-// Logging as units see it: pino's calls, one line of JSON per event on stderr, secrets redacted.
-import { destination, type Logger as Pino, pino } from 'pino'
+// Logging as units see it: pino's calls, one line of JSON per event on stderr, secrets redacted; and the same lines on
+// NATS for whoever listens.
+import { destination, multistream, type Logger as Pino, pino } from 'pino'
+import type { Bus } from '../bus/index.ts'
 
 export type Logger = Pick<Pino, 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal'> & {
   child(bindings: object): Logger
 }
 
-/** A logger for a process; the level comes from `MYELIN_LOG` (default `info`). */
-export function createLogger(bindings: Record<string, string> = {}): Logger {
+export const logSubject = (site: string, unit: string, instance: string) => `log.${site}.${unit}.${instance}`
+
+/** Where lines go besides stderr. */
+export interface LogTarget {
+  readonly bus: Bus
+  readonly site: string
+}
+
+const secrets = ['token', 'password', 'nkeySeed', 'creds']
+
+/**
+ * A logger for a process. The level on stderr comes from `MYELIN_LOG` (default `info`); on NATS everything from `info`
+ * on is published, or from the level a unit was told by the control plane.
+ */
+export function createLogger(bindings: Record<string, string> = {}, target?: LogTarget): Logger {
+  const level = process.env.MYELIN_LOG ?? 'info'
+  const stderr = destination({ dest: 2, sync: true })
+  const options = {
+    level,
+    base: bindings,
+    redact: { paths: secrets.flatMap((key) => [key, `*.${key}`]), censor: '[secret]' },
+  }
+  if (!target || level === 'silent') return pino(options, stderr)
+  const lower = pino.levels.values[level]! < pino.levels.values.info! ? level : 'info'
   return pino(
-    {
-      level: process.env.MYELIN_LOG ?? 'info',
-      base: bindings,
-      redact: {
-        paths: ['token', 'password', 'nkeySeed', 'creds', '*.token', '*.password', '*.nkeySeed', '*.creds'],
-        censor: '[secret]',
-      },
-    },
-    destination({ dest: 2, sync: true }),
+    { ...options, level: lower },
+    multistream([
+      { stream: stderr, level: level as 'info' },
+      { stream: { write: (line) => publish(target, line) }, level: 'trace' },
+    ]),
   )
+}
+
+function publish({ bus, site }: LogTarget, line: string): void {
+  const { unit, instance } = JSON.parse(line) as { unit?: string; instance?: string }
+  try {
+    if (bus.connected) bus.post(logSubject(site, unit ?? '_host', instance ?? '_'), Buffer.from(line.trimEnd()))
+  } catch {
+    // a log line must never be what fails; it is on stderr
+  }
 }

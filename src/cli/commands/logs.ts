@@ -1,0 +1,64 @@
+// myelin logs: what units log, as it happens.
+import { type Command, Option } from 'commander'
+import { logLevels } from '../../control/index.ts'
+import { parseSelector } from '../../heartbeat/index.ts'
+import { logSubject } from '../../unit/index.ts'
+import { type ConnectionFlags, interrupted, onBus, withConnection } from '../connection.ts'
+import { print } from '../text.ts'
+
+interface Flags extends ConnectionFlags {
+  level: (typeof logLevels)[number]
+}
+
+interface Line {
+  readonly level: number
+  readonly time: number
+  readonly unit?: string
+  readonly instance?: string
+  readonly msg?: string
+  readonly err?: { readonly stack?: string }
+  readonly [key: string]: unknown
+}
+
+const numbers: Record<string, number> = { trace: 10, debug: 20, info: 30, warn: 40, error: 50, fatal: 60, silent: 100 }
+const names = new Map(Object.entries(numbers).map(([name, number]) => [number, name]))
+const own = new Set(['level', 'time', 'unit', 'instance', 'msg', 'err', 'composition'])
+
+export function addLogs(program: Command): void {
+  withConnection(program.command('logs'))
+    .description('follow what units log; `myelin ctl loglevel <unit> --level debug` makes them say more')
+    .argument('[selector...]', 'site=…, unit=…, instance=…; a word alone is a unit')
+    .addOption(new Option('--level <level>', 'only from this level on').choices([...logLevels]).default('info'))
+    .addHelpText(
+      'after',
+      '\nExamples:\n  myelin logs\n  myelin logs delays --level warn\n  myelin logs --json | jq .msg',
+    )
+    .action(async (words: string[], flags: Flags) => {
+      const { site = '*', unit = '*', instance = '*' } = parseSelector(words)
+      const least = numbers[flags.level]!
+      const signal = interrupted()
+      await onBus(flags, async (bus) => {
+        const subscription = bus.subscribe(logSubject(site, unit, instance), (message) => {
+          const line = message.json<Line>()
+          if (line.level < least) return
+          print(flags.json ? JSON.stringify(line) : readable(line))
+        })
+        await bus.flush()
+        await new Promise((resolve) => signal.addEventListener('abort', resolve))
+        subscription.unsubscribe()
+      })
+    })
+}
+
+function readable(line: Line): string {
+  const at = new Date(line.time).toLocaleTimeString('en-GB')
+  const who = line.unit ? `${line.unit}.${line.instance ?? ''}` : 'host'
+  const rest = Object.entries(line)
+    .filter(([key]) => !own.has(key))
+    .map(([key, value]) => `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
+  const stack = line.err?.stack ? `\n${line.err.stack}` : ''
+  return (
+    `${at} ${(names.get(line.level) ?? String(line.level)).padEnd(5)} ${who}  ${line.msg ?? ''}  ${rest.join(' ')}`.trimEnd() +
+    stack
+  )
+}
