@@ -205,6 +205,60 @@ describe('myelin', () => {
     expect([code, out.match(/stopped/g)?.length]).toEqual([0, 2])
   })
 
+  it('steers a running composition: ls, describe, ctl, scale, rollout, diff, apply, audit, logs, top', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'myelin-cli-'))
+    const use = join(root, 'test/fixtures/units/counter.ts')
+    await writeFile(
+      join(dir, 'myelin.yaml'),
+      `name: steered\nunits:\n  one: { use: "${use}", replicas: 2, config: { subject: steered } }\n`,
+    )
+    const { child, ran, ended } = start(['up', dir])
+    await until(() => ran.out.includes('Ctrl-C drains it'))
+    const json = async (...args: string[]) => {
+      const { out, err } = await myelin(...args, '--json')
+      expect(err).toBe('')
+      return JSON.parse(out)
+    }
+    expect((await json('ls', 'unit=one')).map((m: { condition: string }) => m.condition)).toEqual(['ready', 'ready'])
+    expect((await myelin('top', '--once')).out).toMatch(/UNIT[\s\S]*one .* ready/)
+    expect(await json('list', '-p', dir)).toMatchObject([{ unit: 'one', kind: 'counter' }])
+    expect((await myelin('list', 'one', '-p', dir)).out).toMatch(/subject +string +required +"steered"/)
+    const logs = start(['logs', 'one'])
+    const paused = await json('ctl', 'pause', 'unit=one', '--by', 'ada')
+    expect(paused.acks.map((a: { from: string; to: string }) => `${a.from} ${a.to}`)).toEqual([
+      'ready paused',
+      'ready paused',
+    ])
+    expect(await json('describe', 'one')).toMatchObject({ desired: [{ desired: { state: 'paused', by: 'ada' } }] })
+    const different = await myelin('diff', dir, '--json')
+    expect([different.code, JSON.parse(different.out)[0].what]).toEqual([1, 'state'])
+    expect((await myelin('apply', dir)).out).toMatch(/one +state +ok/)
+    expect((await myelin('diff', dir)).out).toBe('what runs is what the composition says\n')
+    expect((await json('scale', 'one', '3')).ok).toBe(true)
+    const rolled = await myelin('rollout', 'one', '--config', '{"unhealthy":true}', '--batch', '34%', '--bake', '2s')
+    expect([rolled.code, rolled.err]).toEqual([1, expect.stringMatching(/^ROLLED_BACK: .*check fine failed/)])
+    expect((await json('rollouts'))[0]).toMatchObject({ phase: 'rolled-back', spec: { unit: 'one' } })
+    expect((await json('audit')).map((entry: { verb: string }) => entry.verb)).toContain('rollout')
+    await until(() => logs.ran.out.includes('command: pause one'))
+    logs.child.kill('SIGINT')
+    for (const [args, told] of [
+      [['ctl', 'puase', 'one'], 'did you mean "pause"'],
+      [['ctl', 'pause', 'unt=one'], 'selector "unt=one"'],
+      [['ctl', 'pause', 'two'], 'NO_MATCH'],
+      [['ctl', 'configure', 'one', '--config', '{"subject":7}'], 'INVALID_CONFIG'],
+      [['ctl', 'configure', 'one', '--config', '7'], '--config: expected keys and values'],
+      [['scale', 'one', 'many'], 'copies: expected a whole number'],
+      [['describe', 'on'], 'did you mean "one"'],
+      [['rollouts', 'abort', 'nothing'], 'NO_MATCH'],
+    ] as const) {
+      const { code, err } = await myelin(...args)
+      expect([code, err]).toEqual([1, expect.stringContaining(told)])
+    }
+    child.kill('SIGTERM')
+    expect((await ended).code).toBe(0)
+    await rm(dir, { recursive: true })
+  })
+
   it('errors and completion come from what there is', async () => {
     expect((await myelin('errors', 'STREAM_FULL')).out).toContain(errorCatalogue.STREAM_FULL.fix)
     expect((await myelin('errors', 'STREAM_FUL')).err).toContain('did you mean STREAM_FULL?')

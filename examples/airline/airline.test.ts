@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DuckDBInstance } from '@duckdb/node-api'
 import { type Bus, connect, type EmbeddedNats, embeddedNats, readStream, streamInfo } from 'myelin/bus'
+import { command } from 'myelin/control'
+import { fleet } from 'myelin/heartbeat'
 import { loadComposition, type Running, up } from 'myelin/runtime'
 import { createLogger } from 'myelin/unit'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -124,6 +126,26 @@ describe('the airline', () => {
     await expectSameAsDuckDB(limit)
     expect((await streamInfo(bus, 'EVT_flights_departed'))!.state.last_seq).toBe(limit + 1)
     expect(running.status().find(({ unit }) => unit === 'delays')!.restarts).toBe(3)
+  })
+
+  it('gives the same when the windows are paused and resumed by command', { timeout: 120_000 }, async () => {
+    const limit = 150_000
+    await using running = await start(limit)
+    await using people = await fleet(bus)
+    const say = (verb: 'pause' | 'resume') => command(bus, people, { verb, selector: { unit: 'delays' }, by: 'test' })
+    for (const share of [0.2, 0.5]) {
+      await until(() => statOf(running, 'delays', 'position') >= limit * share, 60_000)
+      expect((await say('pause')).acks.map(({ to }) => to)).toEqual(['paused'])
+      const before = (await streamInfo(bus, 'EVT_flights_departed'))!.state.last_seq
+      // the feed goes on without them, and keeps what they have to read
+      await until(async () => {
+        const { last_seq } = (await streamInfo(bus, 'EVT_flights_departed'))!.state
+        return last_seq > before || last_seq > limit
+      })
+      expect((await say('resume')).ok).toBe(true)
+    }
+    await until(() => statOf(running, 'delays', 'ended') === 1, 60_000)
+    await expectSameAsDuckDB(limit)
   })
 
   it('gives the same when the server is killed -9 in the middle', { timeout: 120_000 }, async () => {

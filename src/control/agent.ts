@@ -22,7 +22,8 @@ export interface Controlled {
 /** The host that an agent works for. */
 export interface ControlledHost {
   readonly site: string
-  readonly units: readonly string[]
+  /** What it runs now. */
+  units(): readonly string[]
   instances(unit: string): readonly Controlled[]
   /** Starts or stops copies until there are so many. */
   scale(unit: string, replicas: number): Promise<void>
@@ -68,7 +69,7 @@ export class Agent {
   /** Reads what should be. @throws MyelinError JETSTREAM_DISABLED */
   static async open(bus: Bus, host: ControlledHost, log: Logger): Promise<Agent> {
     const agent = new Agent(bus, host, await DesiredStates.open(bus), log)
-    for (const unit of host.units) {
+    for (const unit of host.units()) {
       const entry = await agent.#states.get(host.site, unit)
       if (entry) agent.#wanted.set(unit, entry)
     }
@@ -82,27 +83,29 @@ export class Agent {
 
   /** Listens, and keeps the units as they should be. */
   async start(): Promise<void> {
-    const { site, units } = this.#host
-    for (const unit of units) {
-      this.#subscriptions.push(
-        this.#bus.subscribe(commandSubject(site, unit, '*', '*' as Verb), (message) => {
-          void this.#obey(unit, message.subject, message.data).then((acks) => {
-            if (!message.reply || !this.#bus.connected) return
-            for (const ack of acks) this.#bus.publish(message.reply, Buffer.from(JSON.stringify(ack)))
-          })
-        }),
-      )
-    }
+    for (const unit of this.#host.units()) this.listenFor(unit)
     await this.#bus.flush()
     this.#stopWatching = await this.#states.watch((entry) => {
-      if (entry.site !== site || !units.includes(entry.unit)) return
+      if (entry.site !== this.#host.site || !this.#host.units().includes(entry.unit)) return
       this.#wanted.set(entry.unit, entry)
       void this.#converge(entry.unit).catch((error) => this.#complain(entry.unit, error))
     })
     this.#timer = setInterval(() => {
-      for (const unit of units) void this.#converge(unit).catch((error) => this.#complain(unit, error))
+      for (const unit of this.#host.units()) void this.#converge(unit).catch((error) => this.#complain(unit, error))
     }, reconcileMs)
     this.#timer.unref()
+  }
+
+  /** Hears commands for a unit; for one that its host took on later. */
+  listenFor(unit: string): void {
+    this.#subscriptions.push(
+      this.#bus.subscribe(commandSubject(this.#host.site, unit, '*', '*' as Verb), (message) => {
+        void this.#obey(unit, message.subject, message.data).then((acks) => {
+          if (!message.reply || !this.#bus.connected) return
+          for (const ack of acks) this.#bus.publish(message.reply, Buffer.from(JSON.stringify(ack)))
+        })
+      }),
+    )
   }
 
   async stop(): Promise<void> {

@@ -230,8 +230,21 @@ export class Fleet implements AsyncDisposable {
     }
   }
 
-  /** The server says that a connection is gone: whoever beat through it is suspect, and dead when it stays silent. */
-  connectionLost(connection: string): void {
+  /**
+   * Listens to the server's own word about lost connections, on a connection with system-account credentials: death is
+   * then known at once. A process that comes back by itself is told as `back` with its next beat.
+   * Source: nats-server's `$SYS.ACCOUNT.<account>.DISCONNECT` advisories.
+   */
+  async believeServer(system: Bus): Promise<void> {
+    const subscription = system.subscribe('$SYS.ACCOUNT.*.DISCONNECT', (message) => {
+      const { client } = message.json<{ client?: { name?: string } }>()
+      if (client?.name) this.#connectionLost(client.name)
+    })
+    this.#stops.push(() => subscription.unsubscribe())
+    await system.flush()
+  }
+
+  #connectionLost(connection: string): void {
     for (const entry of this.#entries.values()) {
       if (entry.beat.connection === connection && entry.status === 'alive') this.#change(entry, 'dead', 'dead')
     }

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
+import { connect, embeddedNats } from '../bus/index.ts'
 import { client } from '../service/index.ts'
 import {
   announceFleet,
@@ -26,10 +27,10 @@ import {
 const nats = withNats()
 
 /** A process that beats and can be killed; it tells its pid. */
-async function beating(unit: string, intervalMs: number, mode = 'quiet') {
+async function beating(unit: string, intervalMs: number, mode = 'quiet', url = nats.server.url) {
   const child = fork(
     join(import.meta.dirname, '../../test/fixtures/beating.ts'),
-    [nats.server.url, unit, String(intervalMs), mode],
+    [url, unit, String(intervalMs), mode],
     {
       execArgv: ['--conditions=myelin-source'],
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
@@ -214,6 +215,25 @@ describe('fleet', () => {
     await until(() => watching.list()[0]!.beat.seq > seq + 3)
     expect(changes).toEqual(['lasting joined'])
     child.kill('SIGKILL')
+  })
+
+  it("knows of a death at once with the server's own word for it", async () => {
+    await using server = await embeddedNats({
+      extraConfig: `accounts { SYS { users: [ { user: sys, password: sys } ] }, APP { jetstream: enabled, users: [ { user: app, password: app } ] } }
+system_account: SYS`,
+    })
+    await using app = await connect({ servers: server.url, user: 'app', password: 'app' })
+    await using system = await connect({ servers: server.url, user: 'sys', password: 'sys' })
+    await using watching = await fleet(app)
+    await watching.believeServer(system)
+    const changes = changesOf(watching)
+    // by silence alone a death would take minutes
+    const url = new URL(server.url)
+    const child = await beating('advised', 60_000, 'quiet', `nats://app:app@${url.host}`)
+    await until(() => statusOf(watching, 'advised') === 'alive')
+    child.kill('SIGKILL')
+    await until(() => changes.includes('advised dead'))
+    expect(changes).toEqual(['advised joined', 'advised dead'])
   })
 
   it('counts malformed beats and ignores them', async () => {

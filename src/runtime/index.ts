@@ -9,5 +9,6 @@ export {
   type UnitSpec,
 } from './composition.ts'
 export type { InstanceState, InstanceStatus } from './instance.ts'
-export { compositionFiles, type LoadedComposition, loadComposition, loadUnitOf } from './load.ts'
+export { compositionFiles, inOwnProcesses, type LoadedComposition, loadComposition, loadUnitOf } from './load.ts'
 export { type Running, type UpOptions, up } from './up.ts'
+export { touchedUnits, watchFiles } from './watch.ts'

@@ -21,12 +21,15 @@ export interface LoadedComposition {
  * Loads `myelin.config.ts` (default export) or `myelin.yaml`; of a folder, the one it holds.
  * @throws MyelinError FILE_NOT_FOUND, INVALID_COMPOSITION
  */
-export async function loadComposition(path = '.'): Promise<LoadedComposition> {
+export async function loadComposition(
+  path = '.',
+  options: { /** not what an earlier import of the file gave */ fresh?: boolean } = {},
+): Promise<LoadedComposition> {
   const file = await findFile(resolve(path))
   const shown = relative('.', file) || file
   const value = /\.ya?ml$/.test(file)
     ? await readYaml(file, shown)
-    : await importDefault(file, shown, 'INVALID_COMPOSITION')
+    : await importDefault(file, shown, 'INVALID_COMPOSITION', options.fresh)
   return { composition: parseComposition(value, shown), file, folder: dirname(file) }
 }
 
@@ -59,6 +62,17 @@ async function readYaml(file: string, shown: string): Promise<unknown> {
   }
 }
 
+/** The same with every unit that has a module in a process of its own: a restart then loads its code anew. */
+export function inOwnProcesses(loaded: LoadedComposition): LoadedComposition {
+  const units = Object.fromEntries(
+    Object.entries(loaded.composition.units).map(([name, spec]) => [
+      name,
+      typeof spec.use === 'string' ? { ...spec, isolation: 'process' as const } : spec,
+    ]),
+  )
+  return { ...loaded, composition: { ...loaded.composition, units } }
+}
+
 /** Loads the unit that a composition names. @throws MyelinError FILE_NOT_FOUND, INVALID_COMPOSITION */
 export async function loadUnit(use: string | Unit, folder: string, where: string): Promise<Unit> {
   if (typeof use !== 'string') return use
@@ -81,9 +95,15 @@ export function loadUnitOf({ composition, folder }: LoadedComposition, name: str
   return loadUnit(composition.units[name]!.use, folder, `units.${name}`)
 }
 
-async function importDefault(file: string, where: string, code: 'INVALID_COMPOSITION'): Promise<unknown> {
+async function importDefault(
+  file: string,
+  where: string,
+  code: 'INVALID_COMPOSITION',
+  fresh = false,
+): Promise<unknown> {
   try {
-    return ((await import(pathToFileURL(file).href)) as { default?: unknown }).default
+    return ((await import(pathToFileURL(file).href + (fresh ? `?v=${Date.now()}` : ''))) as { default?: unknown })
+      .default
   } catch (cause) {
     if (cause instanceof MyelinError) throw cause
     throw failure(code, `${where}: ${messageOf(cause)}`, { cause })

@@ -10,6 +10,7 @@ import {
   loadComposition,
   parseComposition,
   type Running,
+  touchedUnits,
   up,
 } from './index.ts'
 
@@ -207,6 +208,39 @@ describe('up', () => {
     await until(async () => /myelin_instance_up\{[^}]*unit="unwell"[^}]*\} 1/.test((await get('/metrics/fleet')).text))
     const taken = up(nats.bus, composed({ counter: counter('x') }), { log, httpPort: running.httpPort! })
     expect(await codeOf(taken)).toBe('PORT_TAKEN')
+  })
+
+  it('goes on with a changed composition: only what the change touches starts anew', async () => {
+    const before = composed({ a: counter('ra'), b: counter('rb'), gone: counter('rg') })
+    await using running = await up(nats.bus, before, { log })
+    const instanceOf = (unit: string) => running.status().find((s) => s.unit === unit)?.instance
+    const [a, b] = [instanceOf('a'), instanceOf('b')]
+    const after = composed({ a: counter('ra'), b: counter('rb2', { replicas: 2 }), fresh: counter('rf') })
+    expect(await running.reload(after)).toEqual([
+      { unit: 'b', did: 'restarted' },
+      { unit: 'gone', did: 'stopped' },
+      { unit: 'fresh', did: 'started' },
+    ])
+    expect(instanceOf('a')).toBe(a)
+    expect(instanceOf('b')).not.toBe(b)
+    expect(
+      running
+        .status()
+        .map(({ unit }) => unit)
+        .sort(),
+    ).toEqual(['a', 'b', 'b', 'fresh'])
+    expect(await running.reload(after, ['a'])).toEqual([{ unit: 'a', did: 'restarted' }])
+    await tell('rb2')
+    await until(() => running.status().filter(({ unit, stats }) => unit === 'b' && stats.counted === 1).length === 2)
+  })
+
+  it('knows which units a changed file touches', async () => {
+    const airline = await loadComposition(join(import.meta.dirname, '../../examples/airline'))
+    const touched = (...files: string[]) =>
+      touchedUnits(airline, new Set(files.map((file) => join(airline.folder, file))))
+    expect(await touched('units/delays.ts')).toEqual(['delays'])
+    expect(await touched('contracts/airports.ts')).toEqual(['board', 'airports', 'rebooking'])
+    expect(await touched('README.md')).toEqual([])
   })
 
   it('knows only the units there are', async () => {

@@ -43,6 +43,14 @@ export interface Running extends AsyncDisposable {
   readonly failed: Promise<MyelinError>
   /** Drains one unit. */
   stop(unit: string): Promise<void>
+  /**
+   * Goes on with a changed composition: units that are new, changed or `touched` start anew, those that are gone are
+   * drained, the others do not notice. Resolves with what was done.
+   */
+  reload(
+    loaded: LoadedComposition,
+    touched?: readonly string[],
+  ): Promise<{ readonly unit: string; readonly did: 'started' | 'restarted' | 'stopped' }[]>
   /** Drains everything, last unit first, each within its bound. */
   drain(): Promise<void>
 }
@@ -85,13 +93,18 @@ function checkNames(composition: Composition, { only = [], config = {}, site }: 
   }
 }
 
+/** Whether nothing changed; a unit given itself is the same only when it is. */
+function sameSpec(a: UnitSpec, b: UnitSpec): boolean {
+  return a.use === b.use && JSON.stringify({ ...a, use: '' }) === JSON.stringify({ ...b, use: '' })
+}
+
 /** States in which a copy of another process has no process. */
 const resting = new Set(['paused', 'stopped'])
 
 class Host implements Running {
   readonly name: string
   readonly #bus: Bus
-  readonly #loaded: LoadedComposition
+  #loaded: LoadedComposition
   readonly #options: UpOptions
   readonly #log: Logger
   readonly #site: string
@@ -132,12 +145,8 @@ class Host implements Running {
     if (this.#beatMs > 0) {
       this.#pulse = await Pulse.start({ connect: this.#connect, site: this.#site, intervalMs: this.#beatMs })
     }
-    const wanted = Object.entries(this.#loaded.composition.units).filter(
-      ([name, { site }]) =>
-        (this.#options.only?.includes(name) ?? true) &&
-        (this.#options.site === undefined || site === undefined || site === this.#options.site),
-    )
-    if (this.#options.control !== false) this.#agent = await this.#listen(wanted.map(([name]) => name))
+    const wanted = Object.entries(this.#loaded.composition.units).filter(([name]) => this.#here(name))
+    if (this.#options.control !== false) this.#agent = await this.#listen()
     const started = await Promise.allSettled(
       wanted.flatMap(([name, { replicas }]) =>
         Array.from({ length: this.#agent?.wanted(name)?.desired.replicas ?? replicas }, () => this.#add(name)),
@@ -148,11 +157,32 @@ class Host implements Running {
     await this.#agent?.start()
   }
 
+  async reload(loaded: LoadedComposition, touched: readonly string[] = []) {
+    const before = this.#loaded.composition.units
+    const { units } = loaded.composition
+    this.#loaded = loaded
+    const did: { unit: string; did: 'started' | 'restarted' | 'stopped' }[] = []
+    for (const name of new Set([...Object.keys(before), ...Object.keys(units)])) {
+      if (!this.#here(name) && before[name] === undefined) continue
+      const [old, now] = [before[name], units[name]]
+      if (!now) {
+        await Promise.all(this.#of(name).map((instance) => this.#remove(instance)))
+        did.push({ unit: name, did: 'stopped' })
+      } else if (!old || touched.includes(name) || !sameSpec(old, now)) {
+        await Promise.all(this.#of(name).map((instance) => this.#remove(instance)))
+        if (!old) this.#agent?.listenFor(name)
+        await Promise.all(Array.from({ length: now.replicas }, () => this.#add(name)))
+        did.push({ unit: name, did: old ? 'restarted' : 'started' })
+      }
+    }
+    return did
+  }
+
   /** The ear for commands; without JetStream there is no control plane. */
-  async #listen(units: readonly string[]): Promise<Agent | undefined> {
+  async #listen(): Promise<Agent | undefined> {
     const host = {
       site: this.#site,
-      units,
+      units: () => Object.keys(this.#loaded.composition.units).filter((name) => this.#here(name)),
       instances: (unit: string) => this.#of(unit),
       scale: (unit: string, replicas: number) => this.#scale(unit, replicas),
     }
@@ -163,6 +193,13 @@ class Host implements Running {
       this.#log.warn('JetStream is off: the control plane does not work, heartbeats have no snapshot')
       return undefined
     }
+  }
+
+  /** Whether this host runs a unit. */
+  #here(name: string): boolean {
+    const { only, site } = this.#options
+    const own = this.#loaded.composition.units[name]?.site
+    return (only?.includes(name) ?? true) && (site === undefined || own === undefined || own === site)
   }
 
   #observed(): Observed[] {

@@ -1,14 +1,24 @@
 // myelin up: the composition of this folder.
 import type { Command } from 'commander'
 import { connect } from '../../bus/index.ts'
-import { compositionJsonSchema, type InstanceStatus, loadComposition, up } from '../../runtime/index.ts'
-import { type ConnectionFlags, connectOptions, interrupted, withConnection } from '../connection.ts'
+import {
+  compositionJsonSchema,
+  type InstanceStatus,
+  inOwnProcesses,
+  loadComposition,
+  type Running,
+  touchedUnits,
+  up,
+  watchFiles,
+} from '../../runtime/index.ts'
+import { type ConnectionFlags, connectOptions, interrupted, tellFailure, withConnection } from '../connection.ts'
 import { print, printJson, table } from '../text.ts'
 
 interface Flags extends ConnectionFlags {
   only?: string
   site?: string
   http?: number
+  watch?: boolean
   dryRun?: boolean
   schema?: boolean
 }
@@ -20,6 +30,7 @@ export function addUp(program: Command): void {
     .option('--only <units>', 'only these, separated by commas')
     .option('--site <site>', 'only what runs at this site')
     .option('--http <port>', 'serve /healthz, /readyz and /metrics there', Number)
+    .option('--watch', 'start anew what a changed file touches; every unit runs in a process of its own')
     .option('--dry-run', 'check the file and say what would run')
     .option('--schema', 'print the JSON Schema of composition files')
     .addHelpText(
@@ -28,7 +39,8 @@ export function addUp(program: Command): void {
     )
     .action(async (path: string, flags: Flags) => {
       if (flags.schema) return printJson(compositionJsonSchema())
-      const loaded = await loadComposition(path)
+      const read = await loadComposition(path)
+      const loaded = flags.watch ? inOwnProcesses(read) : read
       const only = flags.only?.split(',').map((name) => name.trim())
       if (flags.dryRun) {
         const planned = Object.entries(loaded.composition.units)
@@ -66,8 +78,29 @@ export function addUp(program: Command): void {
         if (running.httpPort) print(`health and metrics: http://127.0.0.1:${running.httpPort}/metrics`)
         print(`${running.name} runs on ${bus.url}; Ctrl-C drains it`)
       }
+      const stopWatching = flags.watch ? follow(running, path, loaded.folder, flags.json) : () => undefined
       const asked = new Promise<undefined>((resolve) => signal.addEventListener('abort', () => resolve(undefined)))
       const failed = await Promise.race([asked, running.failed])
+      stopWatching()
       if (failed) throw failed
     })
+}
+
+/** Goes on with what changed; a change that cannot be used changes nothing and is told. */
+function follow(running: Running, path: string, folder: string, json: boolean | undefined): () => void {
+  let busy: Promise<unknown> = Promise.resolve()
+  return watchFiles(folder, (files) => {
+    busy = busy.then(async () => {
+      try {
+        const loaded = inOwnProcesses(await loadComposition(path, { fresh: true }))
+        for (const change of await running.reload(loaded, await touchedUnits(loaded, files))) {
+          if (json) printJson(change)
+          else print(`${change.unit} ${change.did}`)
+        }
+      } catch (error) {
+        tellFailure(error, json ?? false)
+        process.exitCode = 0 // what ran before still runs
+      }
+    })
+  })
 }
