@@ -1,5 +1,6 @@
-// What runs in a unit's own process: one connection, one unit, told by its parent what to start. It drains on SIGTERM,
+// What runs in a unit's own process or worker thread: one connection, one unit, told by its parent what to start. It drains on SIGTERM,
 // when asked, and when its parent is gone; it beats by itself.
+import { parentPort } from 'node:worker_threads'
 import { connect, MyelinError, messageOf } from '../bus/index.ts'
 import { Pulse, type UnitState } from '../heartbeat/index.ts'
 import { createLogger } from '../unit/index.ts'
@@ -8,11 +9,15 @@ import type { FromChild, ToChild } from './isolated.ts'
 import { loadUnit } from './load.ts'
 
 const send = (message: FromChild) => {
+  if (parentPort) return parentPort.postMessage(message)
   if (process.connected) process.send?.(message, () => undefined) // a parent that is gone has no use for it
 }
 const statsEveryMs = 500
 
-process.once('message', async (message: ToChild) => {
+/** The channel to whoever started this: a process has one, a thread another. */
+const channel = parentPort ?? process
+
+channel.once('message', async (message: ToChild) => {
   if (message.type !== 'start') return
   const { unit: name, instance, site, use, folder, config, beatMs } = message
   const tell = (error: unknown) =>
@@ -63,7 +68,7 @@ process.once('message', async (message: ToChild) => {
         process.exit(1)
       }
     }
-    process.on('message', (next: ToChild) => {
+    channel.on('message', (next: ToChild) => {
       if (next.type === 'drain') void leave(next.goodbye)
       else if (next.type === 'told') {
         revision = next.revision

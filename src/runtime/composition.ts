@@ -13,9 +13,9 @@ const unitSchema = z.strictObject({
   config: z.record(z.string(), z.unknown()).default({}).describe("the unit's configuration, checked by its own schema"),
   replicas: z.number().int().min(0).max(1_000).default(1).describe('running copies'),
   isolation: z
-    .enum(['none', 'process'])
+    .enum(['none', 'process', 'worker'])
     .default('none')
-    .describe("'process': each copy in a process of its own, restarted when it dies"),
+    .describe("'process' or 'worker': each copy in a process or a thread of its own, restarted when it dies"),
   site: name.optional().describe('where it runs; absent: everywhere'),
 })
 
@@ -74,10 +74,10 @@ export function parseComposition(value: unknown, file: string): Composition {
         `${file}\n  units.${unit}.site: "${site}" is not one of the sites (${Object.keys(composition.sites).join(', ') || 'there are none'})`,
       )
     }
-    if (isolation === 'process' && typeof use !== 'string') {
+    if (isolation !== 'none' && typeof use !== 'string') {
       throw failure(
         'INVALID_COMPOSITION',
-        `${file}\n  units.${unit}.use: a unit in a process of its own is named by its module's path, not given itself`,
+        `${file}\n  units.${unit}.use: a unit in a process or thread of its own is named by its module's path, not given itself`,
       )
     }
   }

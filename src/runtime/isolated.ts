@@ -1,6 +1,7 @@
-// An instance in a process of its own: started, listened to, drained within a bound, killed after it.
+// An instance in a process or a worker thread of its own: started, listened to, drained within a bound, killed after it.
 import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { Worker } from 'node:worker_threads'
 import { type ConnectOptions, failure, isErrorCode, MyelinError } from '../bus/index.ts'
 import type { Life } from './instance.ts'
 
@@ -30,21 +31,58 @@ export type FromChild =
 
 const startMs = 30_000
 
-export async function startIsolated(
-  start: Omit<Extract<ToChild, { type: 'start' }>, 'type'>,
-  options: { drainMs: number },
-): Promise<Life> {
-  const fromSource = import.meta.filename.endsWith('.ts')
-  const child = fork(fileURLToPath(new URL(fromSource ? './child.ts' : './child.js', import.meta.url)), [], {
+/** What runs the child's code. */
+interface Carrier {
+  readonly pid: number
+  send(message: ToChild): void
+  kill(): void
+}
+
+interface CarrierEvents {
+  message(message: FromChild): void
+  error(error: Error): void
+  exit(how: string): void
+}
+
+const fromSource = import.meta.filename.endsWith('.ts')
+const script = fileURLToPath(new URL(fromSource ? './child.ts' : './child.js', import.meta.url))
+// run from source, it must take the same sources
+const conditions = fromSource ? ['--conditions=myelin-source'] : []
+
+function inProcess(events: CarrierEvents): Carrier {
+  const child = fork(script, [], {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     // Node's young generation grows to 32 MB a half by itself and is hardly ever all garbage-free: with 4 MB a feed of
     // 110,000 events per second needs 254 MB instead of 370, and no more time
-    execArgv: ['--max-semi-space-size=4', ...(fromSource ? ['--conditions=myelin-source'] : [])],
+    execArgv: ['--max-semi-space-size=4', ...conditions],
     serialization: 'advanced',
   })
-  const send = (message: ToChild) => {
-    if (child.connected) child.send(message, () => undefined) // a child that is gone tells so by its exit
+  child.on('message', events.message)
+  child.on('error', events.error)
+  child.on('exit', (code, signal) =>
+    events.exit(`its process (pid ${child.pid}) ended with ${signal ?? `exit code ${code}`}`),
+  )
+  return {
+    pid: child.pid ?? 0,
+    send: (message) => {
+      if (child.connected) child.send(message, () => undefined) // a child that is gone tells so by its exit
+    },
+    kill: () => child.kill('SIGKILL'),
   }
+}
+
+function inWorker(events: CarrierEvents): Carrier {
+  const worker = new Worker(script, { execArgv: conditions })
+  worker.on('message', events.message)
+  worker.on('error', events.error)
+  worker.on('exit', (code) => events.exit(`its thread ended with exit code ${code}`))
+  return { pid: process.pid, send: (message) => worker.postMessage(message), kill: () => void worker.terminate() }
+}
+
+export async function startIsolated(
+  start: Omit<Extract<ToChild, { type: 'start' }>, 'type'>,
+  options: { as: 'process' | 'worker'; drainMs: number },
+): Promise<Life> {
   const ready = Promise.withResolvers<{ kind: string; version: string }>()
   const failed = Promise.withResolvers<MyelinError>()
   const finished = Promise.withResolvers<void>()
@@ -54,70 +92,68 @@ export async function startIsolated(
   let told: MyelinError | undefined
   let draining = false
 
-  child.on('message', (message: FromChild) => {
-    if (message.type === 'ready') ready.resolve(message)
-    else if (message.type === 'stats') ({ stats, maxRssBytes } = message)
-    else if (message.type === 'finished') finished.resolve()
-    else {
-      const { code } = message
-      told = isErrorCode(code) ? failure(code, message.message) : new MyelinError(code, message.message)
-    }
-  })
-  child.on('error', (error) => {
-    told ??= failure('UNIT_FAILED', `unit '${start.unit}': its process cannot be started`, { cause: error })
-    ready.reject(told)
-  })
-  child.on('exit', (code, signal) => {
-    const error =
-      told ??
-      failure(
-        'UNIT_FAILED',
-        `unit '${start.unit}': its process (pid ${child.pid}) ended with ${signal ?? `exit code ${code}`}`,
-      )
-    ready.reject(error)
-    if (!draining) failed.resolve(error)
-    exited.resolve()
+  const carrier = (options.as === 'worker' ? inWorker : inProcess)({
+    message: (message) => {
+      if (message.type === 'ready') ready.resolve(message)
+      else if (message.type === 'stats') ({ stats, maxRssBytes } = message)
+      else if (message.type === 'finished') finished.resolve()
+      else {
+        const { code } = message
+        told = isErrorCode(code) ? failure(code, message.message) : new MyelinError(code, message.message)
+      }
+    },
+    error: (cause) => {
+      told ??= failure('UNIT_FAILED', `unit '${start.unit}': ${cause.message}`, { cause })
+      ready.reject(told)
+    },
+    exit: (how) => {
+      const error = told ?? failure('UNIT_FAILED', `unit '${start.unit}': ${how}`)
+      ready.reject(error)
+      if (!draining) failed.resolve(error)
+      exited.resolve()
+    },
   })
   const tooLate = setTimeout(() => {
     ready.reject(failure('UNIT_FAILED', `unit '${start.unit}' was not ready after ${startMs / 1_000} s`))
   }, startMs)
 
-  send({ type: 'start', ...start })
+  carrier.send({ type: 'start', ...start })
   try {
     const { kind, version } = await ready.promise
     return {
       kind,
       version,
-      pid: child.pid!,
+      pid: carrier.pid,
       beats: start.beatMs > 0,
       stats: () => stats,
       vitals: () => ({}),
       checks: () => [],
-      maxRssBytes: () => maxRssBytes,
-      told: (revision, logLevel) => send({ type: 'told', revision, logLevel }),
+      // a thread's memory is its process's
+      ...(options.as === 'process' ? { maxRssBytes: () => maxRssBytes } : {}),
+      told: (revision, logLevel) => carrier.send({ type: 'told', revision, logLevel }),
       finished: finished.promise,
       failed: failed.promise,
       async drain(goodbye) {
         draining = true
-        send({ type: 'drain', goodbye })
+        carrier.send({ type: 'drain', goodbye })
         let killed = false
         const timer = setTimeout(() => {
           killed = true
-          child.kill('SIGKILL')
+          carrier.kill()
         }, options.drainMs)
         await exited.promise
         clearTimeout(timer)
         if (killed) {
           throw failure(
             'UNIT_FAILED',
-            `unit '${start.unit}' (pid ${child.pid}) had not drained after ${options.drainMs / 1_000} s and was killed`,
+            `unit '${start.unit}' (pid ${carrier.pid}) had not drained after ${options.drainMs / 1_000} s and was killed`,
           )
         }
       },
     }
   } catch (error) {
     draining = true
-    child.kill('SIGKILL')
+    carrier.kill()
     throw error
   } finally {
     clearTimeout(tooLate)

@@ -140,6 +140,24 @@ describe('up', () => {
     await until(() => status(running).restarts === 1 && status(running).state === 'ready')
   })
 
+  it('runs units in threads of their own, restarts and drains them, and their blocked loop is theirs alone', async () => {
+    await using running = await up(nats.bus, composed({ counter: counter('thread', { isolation: 'worker' }) }), { log })
+    expect(status(running)).toMatchObject({ state: 'ready', pid: process.pid })
+    await tell('thread')
+    await until(() => status(running).stats.counted === 1)
+    await tell('thread', 'fail')
+    await until(() => status(running).restarts === 1 && status(running).state === 'ready')
+    await running.drain()
+    expect(status(running).state).toBe('stopped')
+    const stuck = await up(
+      nats.bus,
+      composed({ counter: counter('stuck', { isolation: 'worker', config: { subject: 'stuck', hangInDrain: true } }) }),
+      { log, drainMs: 200 },
+    )
+    await stuck.drain()
+    expect(status(stuck).error).toContain('had not drained after 0.2 s and was killed')
+  })
+
   it('gives up what fails again and again, and says so', async () => {
     await using running = await up(nats.bus, composed({ counter: counter('hopeless') }), { log })
     const end = running.failed

@@ -245,7 +245,7 @@ class Host implements Running {
       },
       start: async (config, revision) => {
         const site = spec.site ?? this.#site
-        if (spec.isolation === 'process') {
+        if (spec.isolation !== 'none') {
           return startIsolated(
             {
               unit: name,
@@ -258,7 +258,7 @@ class Host implements Running {
               revision,
               beatMs: this.#beatMs,
             },
-            { drainMs: this.#options.drainMs ?? 15_000 },
+            { as: spec.isolation, drainMs: this.#options.drainMs ?? 15_000 },
           )
         }
         const unit = await loadUnit(spec.use, folder, `units.${name}`)
