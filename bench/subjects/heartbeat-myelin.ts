@@ -15,6 +15,7 @@ export async function swarm(url: string) {
     instance: `i${i}`,
     kind: 'service',
     version: '1.0.0',
+    tags: [],
     state: 'ready',
     revision: 0,
     host: 'host',

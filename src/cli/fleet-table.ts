@@ -14,7 +14,9 @@ export function ago(ms: number): string {
 const dash = (value: number | undefined, show: (value: number) => string = String) =>
   value === undefined ? '-' : show(value)
 
-export function fleetTable(members: readonly Member[], now = Date.now()): string {
+export function fleetTable(members: readonly Member[], options: { sparkOf?: (member: Member) => string } = {}): string {
+  const now = Date.now()
+  const { sparkOf } = options
   return table(
     [
       'UNIT',
@@ -24,6 +26,7 @@ export function fleetTable(members: readonly Member[], now = Date.now()): string
       'VERSION',
       'CONDITION',
       'RATE/S',
+      ...(sparkOf ? [''] : []),
       'LAG',
       'ERRORS',
       'CPU',
@@ -43,6 +46,7 @@ export function fleetTable(members: readonly Member[], now = Date.now()): string
         beat.version,
         told(member),
         dash(vitals.rate),
+        ...(sparkOf ? [sparkOf(member)] : []),
         dash(vitals.lag),
         dash(vitals.errors),
         `${Math.round(vitals.cpu * 100)}%`,

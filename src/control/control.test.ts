@@ -2,10 +2,22 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
 import { type Bus, connect, type EmbeddedNats, embeddedNats } from '../bus/index.ts'
-import { type Fleet, fleet } from '../heartbeat/index.ts'
+import { type Fleet, fleet, type Member, Pulse } from '../heartbeat/index.ts'
 import { parseComposition, type Running, type UpOptions, up } from '../runtime/index.ts'
+import { client } from '../service/index.ts'
 import { createLogger } from '../unit/index.ts'
-import { type Ack, audit, type CommandRequest, command, DesiredStates, permissions } from './index.ts'
+import {
+  type Ack,
+  audit,
+  type CommandRequest,
+  command,
+  controlEvents,
+  type DesiredEntry,
+  DesiredStates,
+  driftOf,
+  permissions,
+  stand,
+} from './index.ts'
 
 const nats = withNats()
 const folder = join(import.meta.dirname, '../../test/fixtures')
@@ -191,6 +203,70 @@ describe('desired state', () => {
       config: { subject: expect.any(String) },
     })
     await until(() => running.status().length === 2)
+  })
+})
+
+describe('drift', () => {
+  const beat = (state: string, revision: number, instance = 'i'): Member => ({
+    status: 'alive',
+    phi: 0,
+    silentMs: 0,
+    beat: { site: 's', unit: 'u', instance, state, revision } as Member['beat'],
+  })
+  const wanted = (desired: object): DesiredEntry[] => [
+    { site: 's', unit: 'u', revision: 5, desired: { state: 'running', by: '', at: '', ...desired } },
+  ]
+
+  it('is what instances say against what should be', () => {
+    expect(driftOf(wanted({}), [beat('ready', 5), beat('busy', 5)])).toEqual([])
+    expect(driftOf(wanted({ replicas: 2 }), [])).toEqual([]) // nobody is there to be anything
+    const drift = driftOf(wanted({ state: 'paused', replicas: 3 }), [beat('ready', 4, 'a'), beat('paused', 5, 'b')])
+    expect(drift.map(({ what, wanted: want, found, instances }) => [what, want, found, instances.join()])).toEqual([
+      ['replicas', '3', '2', 'a,b'],
+      ['state', 'paused', 'ready', 'a'],
+      ['revision', '5', '4', 'a'],
+    ])
+  })
+
+  it('that lasts is told by the controller, and so is its end', async () => {
+    // an instance that beats and never obeys
+    const unit = 'deaf'
+    const pulse = await Pulse.start({ connect: { servers: nats.server.url }, site: 'local', intervalMs: 200 })
+    let revision = 0
+    pulse.add({
+      unit,
+      instance: 'd1',
+      kind: () => 'test',
+      version: '1.0.0',
+      tags: [],
+      startedAt: Date.now(),
+      state: () => (revision > 0 ? 'paused' : 'ready'),
+      revision: () => revision,
+      checks: () => [],
+      vitals: () => ({}),
+    })
+    const leader = await stand(nats.bus, 'c', log)
+    await until(() => leader.leads)
+    const told: string[] = []
+    const api = client(nats.bus, controlEvents)
+    const stops = (['drifted', 'converged'] as const).map((event) => {
+      const listening = api[event].subscribe({ key: unit })
+      void (async () => {
+        for await (const { payload } of listening) told.push(`${event} ${payload.what}`)
+      })()
+      return listening
+    })
+    await Promise.all(stops.map((listening) => listening.ready()))
+    const states = await DesiredStates.open(nats.bus)
+    const wanted = await states.patch('local', unit, { state: 'paused' }, 'test')
+    await until(() => told.length === 2, 15_000)
+    revision = wanted.revision
+    await until(() => told.length === 4, 15_000)
+    expect(told.sort()).toEqual(['converged revision', 'converged state', 'drifted revision', 'drifted state'])
+    await Promise.all(stops.map((listening) => listening.close()))
+    await leader.stop()
+    await pulse.stop()
+    await states.remove('local', unit)
   })
 })
 

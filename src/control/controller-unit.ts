@@ -2,6 +2,8 @@
 import { type Bus, messageOf } from '../bus/index.ts'
 import { announceFleet, fleet } from '../heartbeat/index.ts'
 import { defineUnit, type Logger, type Unit } from '../unit/index.ts'
+import { DesiredStates } from './desired.ts'
+import { announceDrift } from './drift.ts'
 import { Lease } from './lease.ts'
 import { carryOut, Rollouts } from './rollout.ts'
 
@@ -30,8 +32,9 @@ export async function stand(
   holder: string,
   log: Logger,
 ): Promise<{ readonly leads: boolean; stop(): Promise<void> }> {
-  const watching = await fleet(bus)
+  const watching = await fleet(bus, { log })
   const rollouts = await Rollouts.open(bus)
+  const states = await DesiredStates.open(bus)
   const lease = await Lease.stand(bus, {
     name: 'controller',
     holder,
@@ -40,6 +43,7 @@ export async function stand(
       const stopTelling = announceFleet(bus, watching, (error) =>
         log.warn({ err: error }, 'a fleet event was not published'),
       )
+      const stopLooking = announceDrift(bus, watching, states, log)
       const underWay = new Set<string>()
       const again = new Set<string>()
       const carry = async (id: string) => {
@@ -61,6 +65,7 @@ export async function stand(
       signal.addEventListener('abort', () => {
         log.info({ token }, 'leads no more')
         stopTelling()
+        stopLooking()
         void stopWatching.then((stop) => stop())
       })
     },

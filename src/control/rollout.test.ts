@@ -111,6 +111,7 @@ describe('rollouts', () => {
     ['that does not start', { failAtStart: true }, 'no'],
     ['that makes a check fail', { unhealthy: true }, 'check fine failed: told to be unwell'],
     ['that makes it fail more often', { erring: true }, 'the new ones fail at'],
+    ['that makes it slower', { slow: true }, 'the new ones take 90.0 ms for a piece of work, the old ones 10.0 ms'],
     ['that does not fit', { subject: 7 }, 'config.subject'],
   ])('go back from a configuration %s', async (_what, config, why) => {
     const { unit, running } = await started(2)

@@ -22,6 +22,8 @@ export const RolloutSpec = z.object({
   bakeMs: z.number().min(0).max(86_400_000).default(10_000),
   /** The new ones may fail so much more often than the old ones, as a share of their work. */
   maxErrorShare: z.number().min(0).max(1).default(0.02),
+  /** The new ones may take so many times as long for a piece of work as the old ones, in the mean. */
+  maxLatencyRatio: z.number().min(1).max(1_000).default(3),
   by: z.string().default(''),
 })
 export type RolloutSpec = z.infer<typeof RolloutSpec>
@@ -153,6 +155,9 @@ export class Rollouts {
 const wishes = 'wish.'
 const aborted = 'aborted by command'
 const lookMs = 250
+/** Work that both sides must have done before their latencies are compared, and the difference that is never worse. */
+const latencySample = 20
+const latencyFloorMs = 5
 
 /** Carries out a rollout until it is over, paused, or this controller does not lead any more. */
 export async function carryOut(
@@ -274,11 +279,13 @@ async function bake(
   const { spec, id } = rollout
   const updated = new Set(rollout.updated)
   const counts = () => {
-    const sums = { newHandled: 0, newErrors: 0, oldHandled: 0, oldErrors: 0 }
+    const of = () => ({ handled: 0, errors: 0, workMs: 0 })
+    const sums = { new: of(), old: of() }
     for (const { beat } of able(fleet, spec)) {
-      const isNew = updated.has(beat.instance)
-      sums[isNew ? 'newHandled' : 'oldHandled'] += beat.vitals.handled ?? 0
-      sums[isNew ? 'newErrors' : 'oldErrors'] += beat.vitals.errors ?? 0
+      const side = sums[updated.has(beat.instance) ? 'new' : 'old']
+      side.handled += beat.vitals.handled ?? 0
+      side.errors += beat.vitals.errors ?? 0
+      side.workMs += beat.vitals.workMs ?? 0
     }
     return sums
   }
@@ -296,15 +303,34 @@ async function bake(
       if (failed) return `${beat.instance}: check ${failed.name} failed: ${failed.reason}`
     }
     const now = counts()
-    const share = (errors: number, handled: number) => (handled + errors > 0 ? errors / Math.max(handled, errors) : 0)
-    const newShare = share(now.newErrors - from.newErrors, now.newHandled - from.newHandled)
-    const oldShare = share(now.oldErrors - from.oldErrors, now.oldHandled - from.oldHandled)
-    if (newShare > oldShare + spec.maxErrorShare) {
-      return `the new ones fail at ${(newShare * 100).toFixed(1)} % of their work, the old ones at ${(oldShare * 100).toFixed(1)} %`
+    const [fresh, old] = [since(now.new, from.new), since(now.old, from.old)]
+    if (fresh.errorShare > old.errorShare + spec.maxErrorShare) {
+      return `the new ones fail at ${(fresh.errorShare * 100).toFixed(1)} % of their work, the old ones at ${(old.errorShare * 100).toFixed(1)} %`
+    }
+    const comparable = fresh.handled >= latencySample && old.handled >= latencySample
+    if (comparable && fresh.latencyMs > old.latencyMs * spec.maxLatencyRatio + latencyFloorMs) {
+      return `the new ones take ${fresh.latencyMs.toFixed(1)} ms for a piece of work, the old ones ${old.latencyMs.toFixed(1)} ms`
     }
     if ((await rollouts.wish(id)) === 'aborted') return aborted
   }
   return undefined
+}
+
+interface Counts {
+  readonly handled: number
+  readonly errors: number
+  readonly workMs: number
+}
+
+/** What happened between two counts. */
+function since(now: Counts, before: Counts) {
+  const handled = now.handled - before.handled
+  const errors = now.errors - before.errors
+  return {
+    handled,
+    errorShare: handled + errors > 0 ? errors / Math.max(handled, errors) : 0,
+    latencyMs: handled > 0 ? (now.workMs - before.workMs) / handled : 0,
+  }
 }
 
 function read(entry: KvEntry): Rollout | undefined {

@@ -37,6 +37,8 @@ export interface Beat {
   readonly instance: string
   readonly kind: string
   readonly version: string
+  /** Words that the composition gave it. */
+  readonly tags?: readonly string[]
   readonly state: UnitState
   /** Revision of the desired state it runs; 0: none was ever set. */
   readonly revision: number

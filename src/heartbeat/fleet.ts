@@ -1,6 +1,7 @@
 // The live registry: who is there, how they are, and what changes; in any process, without a central one.
 import { type Bus, type BusSubscription, failure, readStream, streamInfo } from '../bus/index.ts'
-import { type Beat, readBeat, type UnitState } from './beat.ts'
+import type { Logger } from '../unit/index.ts'
+import { type Beat, beatSubject, readBeat, type UnitState } from './beat.ts'
 import { beatsStream } from './beats-stream.ts'
 import { PhiDetector } from './detector.ts'
 import { matches, type Selector } from './selector.ts'
@@ -34,6 +35,8 @@ export interface FleetOptions {
   readonly maxMembers?: number
   /** How long the dead and those who left are remembered. Default 5 minutes. */
   readonly rememberMs?: number
+  /** Where beats that cannot be read are named, each subject once. */
+  readonly log?: Pick<Logger, 'warn'>
 }
 
 interface Entry {
@@ -47,6 +50,8 @@ interface Entry {
 const checkMs = 100
 /** A step of the clock that is longer was the watcher's own pause. */
 const longestStepMs = 250
+/** Subjects of malformed beats that are remembered, so that each is named once. */
+const maxNamed = 1_000
 
 /**
  * Starts watching. Resolves with what the server remembers of the last minutes already in.
@@ -75,6 +80,7 @@ export class Fleet implements AsyncDisposable {
   #clockMs = 0
   #tickedAt = performance.now()
   #malformed = 0
+  readonly #named = new Set<string>()
 
   /** Use {@link fleet}. */
   constructor(bus: Bus, options: FleetOptions) {
@@ -86,7 +92,7 @@ export class Fleet implements AsyncDisposable {
   get blind(): boolean {
     return !this.#bus.connected
   }
-  /** Beats that could not be read. */
+  /** Beats that could not be read, or that spoke for another instance than their subject names. */
   get malformed(): number {
     return this.#malformed
   }
@@ -95,7 +101,7 @@ export class Fleet implements AsyncDisposable {
   async start(): Promise<void> {
     const { site = '*', unit = '*' } = this.#options
     const subject = `beat.${site}.${unit}.*`
-    this.#subscription = this.#bus.subscribe(subject, (message) => this.#heard(message.data))
+    this.#subscription = this.#bus.subscribe(subject, (message) => this.#heard(message.subject, message.data))
     await this.#bus.flush()
     await this.#remember(subject)
     const timer = setInterval(() => this.#check(), checkMs)
@@ -173,7 +179,7 @@ export class Fleet implements AsyncDisposable {
       from: 'last-per-subject',
       onMessage: (message) => {
         reader.release()
-        this.#heard(message.data, Date.now() - message.timestampMs)
+        this.#heard(message.subject, message.data, Date.now() - message.timestampMs)
         if (message.sequence >= end || message.pending === 0) done.resolve()
       },
       onError: () => done.resolve(),
@@ -183,10 +189,11 @@ export class Fleet implements AsyncDisposable {
     await reader.stop()
   }
 
-  #heard(data: Uint8Array, ageMs = 0): void {
+  #heard(subject: string, data: Uint8Array, ageMs = 0): void {
     const beat = readBeat(data)
-    if (!beat) {
-      this.#malformed += 1
+    // who may publish where is the server's to enforce; what a beat says of itself must agree with it
+    if (!beat || subject !== beatSubject(beat.site, beat.unit, beat.instance)) {
+      this.#refuse(subject, data)
       return
     }
     const now = this.#now() - ageMs
@@ -213,6 +220,16 @@ export class Fleet implements AsyncDisposable {
     if (beat.state === 'left') {
       if (before !== 'left') this.#change(entry, 'left', 'left')
     } else if (before !== 'alive') this.#change(entry, 'alive', before === 'left' ? 'joined' : 'back')
+  }
+
+  #refuse(subject: string, data: Uint8Array): void {
+    this.#malformed += 1
+    if (this.#named.has(subject) || this.#named.size >= maxNamed) return
+    this.#named.add(subject)
+    this.#options.log?.warn(
+      { subject, bytes: data.length, malformed: this.#malformed },
+      `a beat on ${subject} cannot be read and is ignored; it is not named again`,
+    )
   }
 
   #check(): void {

@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
 import { connect, embeddedNats } from '../bus/index.ts'
 import { client } from '../service/index.ts'
+import type { Logger } from '../unit/index.ts'
 import {
   announceFleet,
   type Beat,
@@ -45,6 +46,7 @@ const source = (unit: string, instance: string, state: () => Beat['state'] = () 
   instance,
   kind: () => 'test',
   version: '1.0.0',
+  tags: ['canary'],
   startedAt: Date.now(),
   state,
   revision: () => 0,
@@ -123,7 +125,8 @@ describe('fleet', () => {
     expect(conditionOf(watching.list()[0]!)).toBe('paused')
     expect(watching.choose({ unit: 'coming' })).toBeUndefined()
     state = 'ready'
-    await until(() => watching.choose({ unit: 'coming' })?.beat.instance === 'one')
+    await until(() => watching.choose({ unit: 'coming', tag: 'can*' })?.beat.instance === 'one')
+    expect(watching.list({ tag: 'blue' })).toEqual([])
     pulse.add(source('other', 'two'))
     pulse.remove('one')
     await until(() => changes.includes('coming left'))
@@ -236,12 +239,20 @@ system_account: SYS`,
     expect(changes).toEqual(['advised joined', 'advised dead'])
   })
 
-  it('counts malformed beats and ignores them', async () => {
-    await using watching = await fleet(nats.bus, { unit: 'odd' })
+  it('counts malformed beats, names their subject once, and ignores them', async () => {
+    const named: string[] = []
+    const log = { warn: (_fields: object, message: string) => named.push(message) } as unknown as Logger
+    await using watching = await fleet(nats.bus, { unit: 'odd', log })
     for (const text of ['not json', '{}', '[]', 'null', '{"site":"x","unit":"odd","instance":"i","nextMs":-1}'])
       nats.bus.publish(beatSubject('x', 'odd', 'i'), Buffer.from(text))
     await until(() => watching.malformed === 5)
+    const other = { site: 'x', unit: 'odd', instance: 'somebody-else', state: 'ready', seq: 1, nextMs: 100 }
+    nats.bus.publish(beatSubject('x', 'odd', 'j'), Buffer.from(JSON.stringify({ ...other, checks: [], vitals: {} })))
+    await until(() => watching.malformed === 6)
     expect(watching.list()).toEqual([])
+    expect(named).toEqual(
+      ['i', 'j'].map((i) => `a beat on beat.x.odd.${i} cannot be read and is ignored; it is not named again`),
+    )
   })
 
   it('keeps its memory bounded', async () => {

@@ -14,6 +14,7 @@ export interface PulseSource {
   readonly instance: string
   readonly kind: () => string
   readonly version: string
+  readonly tags: readonly string[]
   readonly startedAt: number
   state(): UnitState
   /** Somebody else beats for it at present. */
@@ -37,6 +38,7 @@ export interface Snapshot {
   readonly instance: string
   readonly kind: string
   readonly version: string
+  readonly tags: readonly string[]
   readonly startedAt: number
   readonly state: UnitState
   readonly revision: number
@@ -154,6 +156,7 @@ export class Pulse {
       instance: source.instance,
       kind: source.kind(),
       version: source.version,
+      tags: source.tags,
       startedAt: source.startedAt,
       state: source.state(),
       revision: source.revision(),

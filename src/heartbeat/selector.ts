@@ -2,7 +2,7 @@
 import { failure } from '../bus/index.ts'
 import type { Beat } from './beat.ts'
 
-const keys = ['site', 'unit', 'instance', 'kind', 'version', 'state', 'host'] as const
+const keys = ['site', 'unit', 'instance', 'kind', 'version', 'state', 'host', 'tag'] as const
 
 /** All parts must fit; `*` stands for any text. */
 export type Selector = { readonly [Key in (typeof keys)[number]]?: string }
@@ -10,7 +10,9 @@ export type Selector = { readonly [Key in (typeof keys)[number]]?: string }
 export function matches(beat: Beat, selector: Selector): boolean {
   for (const key of keys) {
     const wanted = selector[key]
-    if (wanted !== undefined && !fits(String(beat[key] ?? ''), wanted)) return false
+    if (wanted === undefined) continue
+    if (key === 'tag' ? !beat.tags?.some((tag) => fits(tag, wanted)) : !fits(String(beat[key] ?? ''), wanted))
+      return false
   }
   return true
 }

@@ -19,7 +19,7 @@ const channel = parentPort ?? process
 
 channel.once('message', async (message: ToChild) => {
   if (message.type !== 'start') return
-  const { unit: name, instance, site, use, folder, config, beatMs } = message
+  const { unit: name, instance, site, use, folder, config, beatMs, tags } = message
   const tell = (error: unknown) =>
     send({
       type: 'failed',
@@ -42,6 +42,7 @@ channel.once('message', async (message: ToChild) => {
       instance,
       kind: () => life.kind,
       version: life.version,
+      tags,
       startedAt: Date.now(),
       state: () => state,
       revision: () => revision,

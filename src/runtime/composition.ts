@@ -17,6 +17,7 @@ const unitSchema = z.strictObject({
     .default('none')
     .describe("'process' or 'worker': each copy in a process or a thread of its own, restarted when it dies"),
   site: name.optional().describe('where it runs; absent: everywhere'),
+  tags: z.array(name).max(20).default([]).describe('words to pick its instances by: `tag=canary`'),
 })
 
 const schema = z.strictObject({

@@ -19,6 +19,7 @@ export type ToChild =
       readonly revision: number
       /** Time between beats; 0: none. */
       readonly beatMs: number
+      readonly tags: readonly string[]
     }
   | { readonly type: 'told'; readonly revision: number; readonly logLevel: string | undefined }
   | { readonly type: 'drain'; readonly goodbye: boolean }

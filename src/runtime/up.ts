@@ -257,6 +257,7 @@ class Host implements Running {
               connect: this.#connect,
               revision,
               beatMs: this.#beatMs,
+              tags: spec.tags,
             },
             { as: spec.isolation, drainMs: this.#options.drainMs ?? 15_000 },
           )
@@ -285,6 +286,7 @@ class Host implements Running {
       instance: instance.instance,
       kind: () => instance.identity.kind,
       version: identity.version,
+      tags: this.#loaded.composition.units[instance.unit]?.tags ?? [],
       startedAt: identity.since,
       state: () => instance.state,
       silent: () => instance.life?.beats === true || (instance.elsewhere && !resting.has(instance.state)),

@@ -231,10 +231,12 @@ async function start<State, Config>(
       let handled = 0
       let errors = 0
       let inFlight = 0
+      let workNs = 0
       for (const { stats, running } of endpoints) {
         handled += stats.requests
         errors += stats.errors
         inFlight += running
+        workNs += stats.processingNs
       }
       for (const [, { stats, running }] of workers) {
         handled += stats.done
@@ -246,7 +248,7 @@ async function start<State, Config>(
         handled += done
         errors += failed
       }
-      return { inFlight, handled, errors }
+      return { inFlight, handled, errors, ...(endpoints.length > 0 ? { workMs: Math.round(workNs / 1e6) } : {}) }
     },
     checks: Object.fromEntries(
       Object.entries(parts.health ?? {}).map(([name, check]) => [

@@ -25,6 +25,8 @@ export interface Vitals {
   readonly handled?: number
   /** Failures since start. */
   readonly errors?: number
+  /** Time spent on the work of `handled` since start, in ms; its mean over a while is the latency there. */
+  readonly workMs?: number
   /** Input stored and not yet read. */
   readonly lag?: number
 }

@@ -14,6 +14,7 @@ interface Flags extends ConnectionFlags {
   batch: string
   bake: string
   maxErrors: string
+  maxLatency: string
   site?: string
   by: string
 }
@@ -26,6 +27,7 @@ export function addRollout(program: Command): void {
     .option('--batch <share>', 'share of the instances in one batch', '25%')
     .option('--bake <duration>', 'how long each batch is watched', '10s')
     .option('--max-errors <share>', 'the new ones may fail so much more often than the old ones', '2%')
+    .option('--max-latency <times>', 'the new ones may take so many times as long as the old ones', '3')
     .option('--site <site>', 'only there')
     .option('--by <name>', 'who, for the record', `${userInfo().username}@${hostname()}`)
     .addHelpText(
@@ -64,6 +66,7 @@ Examples:
             batchPercent: percent(flags.batch, '--batch'),
             bakeMs: milliseconds(flags.bake),
             maxErrorShare: percent(flags.maxErrors, '--max-errors') / 100,
+            maxLatencyRatio: times(flags.maxLatency, '--max-latency'),
             by: flags.by,
             ...(flags.site ? { site: flags.site } : {}),
           })
@@ -116,6 +119,13 @@ function progress({ updated, total }: Rollout): string {
   const width = 20
   const filled = Math.round((updated.length / Math.max(1, total)) * width)
   return `[${'#'.repeat(filled)}${'.'.repeat(width - filled)}] ${updated.length}/${total}`
+}
+
+function times(typed: string, option: string): number {
+  const value = Number(typed)
+  if (!(value >= 1) || typed === '')
+    throw failure('INVALID_INPUT', `${option}: expected a number from 1 on, got "${typed}"`)
+  return value
 }
 
 function percent(typed: string, option: string): number {
