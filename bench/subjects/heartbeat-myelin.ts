@@ -1,6 +1,8 @@
 // A swarm of simulated instances that beat once a second, and a watcher of them all.
 import { connect } from '../../src/bus/index.ts'
-import { type Beat, beatSubject, fleet } from '../../src/heartbeat/index.ts'
+import { type Beat, beatSubject, fleet, Pulse, type Transition } from '../../src/heartbeat/index.ts'
+
+import { stalling } from './stalls.ts'
 
 const intervalMs = 1_000
 
@@ -54,25 +56,52 @@ export async function swarm(url: string) {
   }
 }
 
+/** One real process that beats. */
+export async function node(url: string) {
+  const pulse = await Pulse.start({ connect: { servers: url }, site: 'bench', intervalMs })
+  pulse.add({
+    unit: 'real',
+    instance: `pid${process.pid}`,
+    kind: () => 'service',
+    version: '1.0.0',
+    tags: [],
+    startedAt: Date.now(),
+    state: () => 'ready',
+    revision: () => 0,
+    checks: () => [],
+    vitals: () => ({}),
+  })
+  return async ({ stall, stop }: { stall?: boolean; stop?: boolean }) => {
+    stalling(stall)
+    if (stop) await pulse.stop()
+    return process.pid
+  }
+}
+
 /** Watches; each question gives what was seen since the last one. */
 export async function watch(url: string) {
   const bus = await connect({ servers: url })
   const watching = await fleet(bus)
   let deaths: [instance: string, at: number][] = []
+  let changes: [instance: string, transition: Transition][] = []
   let cpu = process.cpuUsage()
   let since = performance.now()
   watching.on(({ transition, member }) => {
+    changes.push([member.beat.instance, transition])
     if (transition === 'dead') deaths.push([member.beat.instance, Date.now()])
   })
-  return async () => {
+  return async ({ stall }: { stall?: boolean }) => {
+    stalling(stall)
     const used = process.cpuUsage(cpu)
     const seen = {
       members: watching.list().length,
       deaths,
+      changes,
       cpu: (used.user + used.system) / 1_000 / (performance.now() - since),
       rssMb: process.memoryUsage().rss / 1e6,
     }
     deaths = []
+    changes = []
     cpu = process.cpuUsage()
     since = performance.now()
     return seen

@@ -27,6 +27,7 @@ export const fleetEvents = contract('fleet', {
     suspect: event('An instance is later than it usually is.'),
     dead: event('An instance is silent for so long that it must be gone.'),
     back: event('An instance that was suspect or dead beats again.'),
+    restarted: event('An instance began anew before anybody could miss it.'),
     left: event('An instance said goodbye.'),
   },
 })

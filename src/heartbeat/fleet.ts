@@ -19,8 +19,11 @@ export interface Member {
   readonly silentMs: number
 }
 
-/** Something happened to an instance. `back`: alive again after suspicion or death; `blind`: the watcher lost its connection. */
-export type Transition = 'joined' | 'suspect' | 'dead' | 'back' | 'left'
+/**
+ * Something happened to an instance. `back`: alive again after suspicion or death; `restarted`: it began anew, sooner
+ * than anybody could have missed it.
+ */
+export type Transition = 'joined' | 'suspect' | 'dead' | 'back' | 'restarted' | 'left'
 
 export interface FleetChange {
   readonly transition: Transition
@@ -214,12 +217,14 @@ export class Fleet implements AsyncDisposable {
     )
       return
     const before = entry.status
+    const again = beat.startedAt > entry.beat.startedAt
     entry.beat = beat
     if (ageMs > 0) return
     entry.detector.beat(now, beat.nextMs)
     if (beat.state === 'left') {
       if (before !== 'left') this.#change(entry, 'left', 'left')
     } else if (before !== 'alive') this.#change(entry, 'alive', before === 'left' ? 'joined' : 'back')
+    else if (again) this.#tell('restarted', entry)
   }
 
   #refuse(subject: string, data: Uint8Array): void {

@@ -161,6 +161,21 @@ describe('fleet', () => {
     await until(() => changes.at(-1) === 'killed left')
   })
 
+  it('tells a process that began anew before anybody missed it', async () => {
+    await using watching = await fleet(nats.bus, { unit: 'quick' })
+    const changes = changesOf(watching)
+    const said = { site: 's', unit: 'quick', instance: 'q', state: 'ready', nextMs: 1_000, checks: [], vitals: {} }
+    for (const [startedAt, seq] of [
+      [1, 1],
+      [1, 2],
+      [2, 1],
+      [2, 2],
+    ])
+      nats.bus.publish(beatSubject('s', 'quick', 'q'), Buffer.from(JSON.stringify({ ...said, startedAt, seq })))
+    await until(() => watching.list()[0]?.beat.seq === 2 && watching.list()[0]?.beat.startedAt === 2)
+    expect(changes).toEqual(['quick joined', 'quick restarted'])
+  })
+
   it('tells a stopped process for dead, and back when it goes on', async () => {
     await using watching = await fleet(nats.bus, { unit: 'stopped' })
     const changes = changesOf(watching)
