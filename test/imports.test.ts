@@ -14,7 +14,7 @@ const allowed: Record<string, readonly string[]> = {
   stream: ['bus', 'contract', 'unit', 'service'],
   sse: ['bus', 'contract', 'unit', 'service', 'stream'],
   heartbeat: ['bus', 'contract', 'unit', 'service'],
-  control: ['bus', 'unit', 'heartbeat'],
+  control: ['bus', 'contract', 'unit', 'service', 'heartbeat'],
   runtime: ['bus', 'unit', 'heartbeat', 'control'],
   cli: ['bus', 'contract', 'service', 'stream', 'heartbeat', 'control', 'runtime', 'unit'],
 }

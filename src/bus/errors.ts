@@ -133,6 +133,14 @@ export const errorCatalogue = {
     retriable: true,
   },
   STREAM_NOT_FOUND: { what: 'The stream does not exist.', fix: 'Start the service that owns it, or check the name.' },
+  TOO_MANY_KEYS: {
+    what: 'A step of a processor remembers as many keys as it may; an event with one more goes to the error output.',
+    fix: 'Look whether the key is what it should be (an id that never repeats?), raise maxKeys, or give the processor more partitions.',
+  },
+  WRONG_PARTITION: {
+    what: 'A processor of several partitions is keyed by something else than its input is.',
+    fix: 'Key it by what the event is keyed by, or let another processor publish an event under the new key first.',
+  },
   STREAM_MISMATCH: {
     what: 'A stream of that name exists with settings that cannot be changed to the ones wanted.',
     fix: 'Compare the settings the message names; remove the stream if its content may go.',

@@ -1,76 +1,251 @@
-// What a program is while it runs: event time, the operators that hold state, and what has come out. Everything here is
-// a pure function of the messages read so far, in their order; that is what makes a replay give the same output.
+// What a program is while it runs: its clocks, the operators that remember something, and what has come out. Everything
+// here is a pure function of the messages read so far, in their order; that is what makes a replay give the same output.
 import { failure } from '../bus/index.ts'
 
-/** Takes a value with its event time (unix ms; the stream's own time of storage until `.time()` sets another). */
+/** Takes a value with its time (unix ms; when the server stored it, until `.time()` says when it happened). */
 export type Push<T> = (value: T, timeMs: number) => void
 
+/** One thing that an operator remembers, plain JSON; what it means is the operator's own. */
+export type StateRecord = readonly unknown[]
+
 /** An operator whose memory belongs into checkpoints. */
-export interface Stateful {
+export interface Operator {
   /** The watermark from which on `advance` must be called. */
   readonly nextMs: number
   /** Events it holds that no row tells of yet. */
   readonly open: number
+  /** Keys it remembers something about. */
+  readonly keys: number
   /** No event before the watermark is expected any more. */
   advance(watermarkMs: number): void
-  /** Plain JSON. */
-  save(): unknown
-  restore(saved: unknown): void
+  /** Everything it remembers, or only what changed since it was last asked; a later record replaces an earlier one. */
+  save(everything: boolean): Iterable<StateRecord>
+  restore(record: StateRecord): void
+  /** All records are in. */
+  restored(): void
 }
 
-/** A row on its way to the view. */
+/** A row on its way out. */
 export interface Row {
+  /** Which of the program's outputs it goes to. */
+  readonly output: number
   readonly key: string
   readonly value: Readonly<Record<string, unknown>>
 }
 
-interface SavedCircuit {
-  readonly watermarkMs: number | 'end' | null
-  readonly late: number
-  readonly operators: readonly unknown[]
+/** What a program's steps need of whoever runs it. */
+export interface CircuitHost {
+  /** Something must be done outside for this value. */
+  startEffect(effect: number, value: unknown): void
+  /** A value in the middle of the program cannot be used; it is left out. */
+  poison(error: unknown): void
+  /** Whether a key is this circuit's to keep; throws when it belongs to another partition. */
+  ownKey?(key: string): void
+  /** Only what happened in this span counts; unix ms. */
+  readonly span?: { readonly fromMs: number; readonly untilMs: number }
+  /** Keys that one operator may remember. */
+  readonly maxKeys?: number
 }
 
+interface Clock {
+  ms: number
+  readonly idleMs: number
+  readonly sources: ReadonlySet<number>
+  /** Sources that have not ended. */
+  readonly running: Set<number>
+  /** By the server's clock, when it last ticked. */
+  tickedMs: number
+  idle: boolean
+}
+
+/** The circuit's own record in a checkpoint. */
+interface SavedCircuit {
+  readonly watermark: number | 'end' | null
+  readonly clocks: readonly (readonly [
+    ms: number | 'end' | null,
+    tickedMs: number | null,
+    idle: boolean,
+    running: number[],
+  ])[]
+  readonly late: number
+}
+
+const defaultMaxKeys = 10_000_000
+
 export class Circuit {
-  readonly #operators: Stateful[] = []
-  readonly #shape: string[] = []
-  readonly #startEffect: (effect: number, value: unknown) => void
+  readonly host: CircuitHost
+  readonly maxKeys: number
+  readonly #nodes = new Map<object, Push<never>[]>()
+  readonly #inputs = new Map<number | object, Push<unknown>[]>()
+  readonly #shared = new Map<object, unknown>()
+  readonly #operators: { readonly order: number; readonly operator: Operator }[] = []
+  readonly #steps: { readonly order: number; readonly text: string }[] = []
+  readonly #clocks: Clock[] = []
   #watermarkMs = Number.NEGATIVE_INFINITY
+  /** The watermark before the one that operators are being told of. */
+  #beforeMs = Number.NEGATIVE_INFINITY
+  /** While operators are told: those from this order on still live in the time before. */
+  #told = Number.POSITIVE_INFINITY
   #nextMs = Number.POSITIVE_INFINITY
+  /** When the server stored the present message, unix ms. */
+  storedMs = 0
   /** Rows that came out since they were last taken. */
   rows: Row[] = []
   /** Events that came after their window had closed for good. */
   late = 0
 
-  constructor(startEffect: (effect: number, value: unknown) => void) {
-    this.#startEffect = startEffect
+  constructor(host: CircuitHost) {
+    this.host = host
+    this.maxKeys = host.maxKeys ?? defaultMaxKeys
   }
 
   /** No event before this time is expected any more, unix ms; Infinity after the end of the input. */
   get watermarkMs(): number {
     return this.#watermarkMs
   }
-
-  /** Events in memory that no row tells of yet. */
   get open(): number {
-    return this.#operators.reduce((sum, operator) => sum + operator.open, 0)
+    return this.#operators.reduce((sum, { operator }) => sum + operator.open, 0)
   }
-
-  /** What the program does, as text: a checkpoint of another program must not be loaded. */
+  get keys(): number {
+    return this.#operators.reduce((sum, { operator }) => sum + operator.keys, 0)
+  }
+  /** The program's steps in order: a checkpoint of another program must not be loaded. */
   get shape(): string {
-    return this.#shape.join(' → ')
+    return this.#steps.map(({ text }) => text).join(' → ')
+  }
+  get steps(): readonly string[] {
+    return this.#steps.map(({ text }) => text)
   }
 
-  describe(step: string): void {
-    this.#shape.push(step)
+  // --- putting it together -------------------------------------------------------------------------------------------
+
+  /** Connects `next` to what a node gives out; the first to come builds the node. `fan`: how many will come at most. */
+  connect<T>(node: object, fan: number, next: Push<T>, build: (out: Push<T>) => void): void {
+    if (fan <= 1) {
+      build(next)
+      return
+    }
+    const known = this.#nodes.get(node) as Push<T>[] | undefined
+    if (known) {
+      known.push(next)
+      return
+    }
+    const outs = [next]
+    this.#nodes.set(node, outs as Push<never>[])
+    build((value, timeMs) => {
+      for (const out of outs) out(value, timeMs)
+    })
   }
 
-  add(operator: Stateful): void {
-    this.#operators.push(operator)
+  /** Those who get what a source (by its number) or the root of a side line delivers. */
+  inputs(root: number | object): Push<unknown>[] {
+    let pushes = this.#inputs.get(root)
+    if (!pushes) {
+      pushes = []
+      this.#inputs.set(root, pushes)
+    }
+    return pushes
   }
 
-  /** Something must be done outside for this value; see effects.ts. */
-  startEffect(effect: number, value: unknown): void {
-    this.#startEffect(effect, value)
+  /** What several steps use together; the first to come builds it. */
+  shared<Part>(node: object, build: () => Part): Part {
+    if (!this.#shared.has(node)) this.#shared.set(node, build())
+    return this.#shared.get(node) as Part
+  }
+
+  /** Steps are told from upstream to downstream whatever the order in which they were connected. */
+  describe(order: number, text: string): void {
+    insert(this.#steps, { order, text })
+  }
+
+  add(order: number, operator: Operator): void {
+    insert(this.#operators, { order, operator })
+  }
+
+  /** Event time of one line. The watermark is the least of all clocks that are not idle. */
+  clock(sources: ReadonlySet<number>, idleMs: number): number {
+    this.#clocks.push({
+      ms: Number.NEGATIVE_INFINITY,
+      idleMs,
+      sources,
+      running: new Set(sources),
+      tickedMs: Number.NaN,
+      idle: false,
+    })
+    return this.#clocks.length - 1
+  }
+
+  // --- running -------------------------------------------------------------------------------------------------------
+
+  feed(source: number, value: unknown, storedMs: number): void {
+    this.storedMs = storedMs
+    const pushes = this.#inputs.get(source)
+    if (pushes?.length === 1) pushes[0]!(value, storedMs)
+    else if (pushes) for (const push of pushes) push(value, storedMs)
+    if (this.#clocks.length > 1) this.#lookForIdle()
+  }
+
+  /** A source said that nothing follows. */
+  end(source: number): void {
+    for (const clock of this.#clocks) {
+      if (clock.running.delete(source) && clock.running.size === 0) clock.ms = Number.POSITIVE_INFINITY
+    }
+    this.#settle()
+  }
+
+  /** A clock has reached a time. Hot path: for most events of one clock this is three comparisons. */
+  tick(number: number, ms: number): void {
+    const clock = this.#clocks[number]!
+    if (this.#clocks.length > 1) {
+      clock.tickedMs = this.storedMs
+      clock.idle = false
+    }
+    if (ms <= clock.ms) return
+    clock.ms = ms
+    if (this.#clocks.length === 1) this.#moveTo(ms)
+    else this.#settle()
+  }
+
+  /** By the server's own times, so that a replay finds the same clocks idle at the same messages. */
+  #lookForIdle(): void {
+    let changed = false
+    for (const clock of this.#clocks) {
+      if (Number.isNaN(clock.tickedMs)) clock.tickedMs = this.storedMs
+      if (!clock.idle && this.storedMs - clock.tickedMs > clock.idleMs) {
+        clock.idle = true
+        changed = true
+      }
+    }
+    if (changed) this.#settle()
+  }
+
+  #settle(): void {
+    const clocks = this.#clocks.filter(({ idle, ms }) => !idle || ms === Number.POSITIVE_INFINITY)
+    if (clocks.length > 0) this.#moveTo(Math.min(...clocks.map(({ ms }) => ms)))
+  }
+
+  #moveTo(watermarkMs: number): void {
+    if (watermarkMs <= this.#watermarkMs) return
+    this.#beforeMs = this.#watermarkMs
+    this.#watermarkMs = watermarkMs
+    if (watermarkMs < this.#nextMs) return
+    // upstream first: what it lets out reaches downstream operators before the new watermark does
+    for (const { order, operator } of this.#operators) {
+      this.#told = order
+      if (operator.nextMs <= watermarkMs) operator.advance(watermarkMs)
+    }
+    this.#told = Number.POSITIVE_INFINITY
+    this.#plan()
+  }
+
+  #plan(): void {
+    this.#nextMs = Number.POSITIVE_INFINITY
+    for (const { operator } of this.#operators) this.#nextMs = Math.min(this.#nextMs, operator.nextMs)
+  }
+
+  /** The watermark as an operator has been told of it. */
+  watermarkOf(order: number): number {
+    return order > this.#told ? this.#beforeMs : this.#watermarkMs
   }
 
   /** An operator has something to do at this watermark. */
@@ -78,42 +253,61 @@ export class Circuit {
     if (watermarkMs < this.#nextMs) this.#nextMs = watermarkMs
   }
 
-  /** Moves the watermark on, never back. Hot path: for most events this is two comparisons. */
-  advance(watermarkMs: number): void {
-    if (watermarkMs <= this.#watermarkMs) return
-    this.#watermarkMs = watermarkMs
-    if (watermarkMs < this.#nextMs) return
-    for (const operator of this.#operators) if (operator.nextMs <= watermarkMs) operator.advance(watermarkMs)
-    this.#nextMs = Math.min(...this.#operators.map((operator) => operator.nextMs))
-  }
+  // --- checkpoints ---------------------------------------------------------------------------------------------------
 
-  save(): unknown {
+  /** Records of all operators, each after its operator's number; the circuit's own have the number -1. */
+  *save(everything: boolean): Generator<readonly [operator: number, ...StateRecord]> {
     const saved: SavedCircuit = {
-      watermarkMs:
-        this.#watermarkMs === Number.POSITIVE_INFINITY
-          ? 'end'
-          : Number.isFinite(this.#watermarkMs)
-            ? this.#watermarkMs
-            : null,
+      watermark: jsonTime(this.#watermarkMs),
+      clocks: this.#clocks.map(({ ms, tickedMs, idle, running }) => [
+        jsonTime(ms),
+        Number.isNaN(tickedMs) ? null : tickedMs,
+        idle,
+        [...running],
+      ]),
       late: this.late,
-      operators: this.#operators.map((operator) => operator.save()),
     }
-    return saved
+    yield [-1, saved]
+    for (let i = 0; i < this.#operators.length; i++) {
+      for (const record of this.#operators[i]!.operator.save(everything)) yield [i, ...record]
+    }
   }
 
-  restore(state: unknown): void {
-    const { watermarkMs, late, operators } = state as SavedCircuit
-    if (operators.length !== this.#operators.length) {
-      throw failure(
-        'STREAM_MISMATCH',
-        `the checkpoint holds ${operators.length} operators, the program ${this.#operators.length}`,
-      )
+  restore([number, ...record]: readonly [operator: number, ...StateRecord]): void {
+    if (number >= 0) {
+      const operator = this.#operators[number]?.operator
+      if (!operator) {
+        throw failure('STREAM_MISMATCH', `the checkpoint has an operator ${number}, the program has not`)
+      }
+      operator.restore(record)
+      return
     }
-    this.#watermarkMs = watermarkMs === 'end' ? Number.POSITIVE_INFINITY : (watermarkMs ?? Number.NEGATIVE_INFINITY)
-    this.late = late
-    this.#operators.forEach((operator, i) => {
-      operator.restore(operators[i])
+    const saved = record[0] as SavedCircuit
+    this.#watermarkMs = timeOf(saved.watermark)
+    this.late = saved.late
+    saved.clocks.forEach(([ms, tickedMs, idle, running], i) => {
+      const clock = this.#clocks[i]!
+      clock.ms = timeOf(ms)
+      clock.tickedMs = tickedMs ?? Number.NaN
+      clock.idle = idle
+      clock.running.clear()
+      for (const source of running) clock.running.add(source)
     })
-    this.#nextMs = Math.min(...this.#operators.map((operator) => operator.nextMs))
+  }
+
+  /** Call after the last record. */
+  restored(): void {
+    for (const { operator } of this.#operators) operator.restored()
+    this.#plan()
   }
 }
+
+function insert<Item extends { readonly order: number }>(list: Item[], item: Item): void {
+  const at = list.findIndex(({ order }) => order > item.order)
+  list.splice(at < 0 ? list.length : at, 0, item)
+}
+
+const jsonTime = (ms: number): number | 'end' | null =>
+  ms === Number.POSITIVE_INFINITY ? 'end' : Number.isFinite(ms) ? ms : null
+const timeOf = (saved: number | 'end' | null): number =>
+  saved === 'end' ? Number.POSITIVE_INFINITY : (saved ?? Number.NEGATIVE_INFINITY)

@@ -12,8 +12,11 @@ export interface EffectOutcome {
 /** Something to be done outside for every value of a side line. */
 export interface Effect<T> {
   readonly name: string
-  /** Called once at start; gives back what to do for each value. */
-  open(host: { bus: Bus; log: Logger }): (value: T) => Promise<EffectOutcome | undefined>
+  /**
+   * Called once at start; gives back what to do for each value. `id` is the same whenever the same value comes from the
+   * same place of the input: a message id by which the other end can tell what it has already.
+   */
+  open(host: { bus: Bus; log: Logger }): (value: T, id: string) => Promise<EffectOutcome | undefined>
 }
 
 /** An effect of a program; its values' type was checked where it was attached. */
@@ -25,7 +28,7 @@ const maxInFlight = 256
 
 /** The effects under way: bounded, repeated until they succeed. */
 export class Effects {
-  readonly #run: readonly ((value: never) => Promise<EffectOutcome | undefined>)[]
+  readonly #run: readonly ((value: never, id: string) => Promise<EffectOutcome | undefined>)[]
   readonly #names: readonly string[]
   readonly #log: Logger
   readonly #underWay = new Set<Promise<void>>()
@@ -42,8 +45,8 @@ export class Effects {
     this.#onPoison = onPoison
   }
 
-  start(effect: number, value: unknown): void {
-    const promise = this.#try(effect, value as never).finally(() => this.#underWay.delete(promise))
+  start(effect: number, value: unknown, id: string): void {
+    const promise = this.#try(effect, value as never, id).finally(() => this.#underWay.delete(promise))
     this.#underWay.add(promise)
   }
 
@@ -62,10 +65,10 @@ export class Effects {
     this.#stopped = true
   }
 
-  async #try(effect: number, value: never): Promise<void> {
+  async #try(effect: number, value: never, id: string): Promise<void> {
     for (let waitMs = 100; ; waitMs = Math.min(waitMs * 2, 5_000)) {
       try {
-        const outcome = await this.#run[effect]!(value)
+        const outcome = await this.#run[effect]!(value, id)
         this.done += 1
         if (outcome?.duplicate) this.duplicates += 1
         this.#told = false

@@ -1,4 +1,4 @@
-// Real-time stream processing: durable events in, keyed windows in event time, rows of a view out.
+// Real-time stream processing: streams in, windows, joins and tables in event time, rows of views out.
 export {
   type Aggregate,
   type AnyAggregate,
@@ -7,12 +7,29 @@ export {
   quantile,
   share,
   sum,
-} from './aggregates.ts'
-export { End, KeyedStream, Rows, Stream, TimedStream, WindowedStream } from './builder.ts'
+} from './aggregates/index.ts'
 export { checkpointStream } from './checkpoint.ts'
-export { event, job, type Source } from './contracts.ts'
 export type { Effect, EffectOutcome } from './effects.ts'
 export { endOfInput, isEndOfInput } from './end-of-input.ts'
+export { type EnrichOptions, enrich } from './enrich.ts'
+export { inputStream, partitionOf } from './input.ts'
+export { type Inspection, inspectProcessor, inspectSubject } from './inspect.ts'
 export { type ProcessorOptions, processor } from './processor.ts'
+export {
+  type Change,
+  End,
+  type KeyedRow,
+  KeyedStream,
+  Rows,
+  Stream,
+  Table,
+  type TimeOptions,
+  type Timing,
+  WindowedStream,
+} from './program/index.ts'
+export { refusedStream, refusedSubject } from './refused.ts'
+export { bucket, job, objects, publish } from './sinks.ts'
+export { event, messages, rowsOf, type Source, type TableSource, table } from './sources.ts'
+export type { TaskStatus } from './task.ts'
 export { ensureView, type View, view, viewStream, viewSubject } from './view.ts'
-export { tumbling, type WindowShape } from './windows.ts'
+export { calendar, counted, hopping, session, sliding, tumbling, type WindowShape } from './windows/index.ts'

@@ -1,7 +1,8 @@
+import { Kvm } from '@nats-io/kv'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
-import { type Bus, ensureStream, readStream, store, streamInfo, streamWriter } from '../bus/index.ts'
+import { type Bus, ensureStream, lastMessage, readStream, store, streamInfo, streamWriter } from '../bus/index.ts'
 import { contract } from '../contract/index.ts'
 import { client, deadLetters, serve, service } from '../service/index.ts'
 import type { RunningUnit } from '../unit/index.ts'
@@ -145,24 +146,48 @@ describe('processor', () => {
     )
   })
 
-  it('of two instances the one that came first stops, and the view stays right', async () => {
+  it('of two instances one works and the other takes over when it leaves, or dies', async () => {
+    const { readings, name, rooms } = sensor()
+    const api = client(nats.bus, readings)
+    const dying = await nats.connect()
+    const first = await serve(dying, rooms())
+    const second = await serve(await nats.connect(), rooms())
+    const third = await serve(await nats.connect(), rooms())
+    for (let i = 0; i < 50; i++) await api.read.publish({ at: i * 500, room: 'a', value: 1 })
+    await until(() => statOf(first, 'out') === 24)
+    expect([first, second, third].map((unit) => statOf(unit, 'partitions'))).toEqual([1, 0, 0])
+    await dying.nats.close() // without a word
+    await until(() => statOf(second, 'partitions') + statOf(third, 'partitions') === 1)
+    const [works, waits] = statOf(second, 'partitions') === 1 ? [second, third] : [third, second]
+    for (let i = 50; i < 100; i++) await api.read.publish({ at: i * 500, room: 'a', value: 1 })
+    await until(() => statOf(works, 'out') === 49)
+    const left = performance.now()
+    await works.drain()
+    await until(() => statOf(waits, 'partitions') === 1)
+    expect(performance.now() - left).toBeLessThan(1_500) // one that says goodbye need not be missed first
+    for (let i = 100; i < 200; i++) await api.read.publish({ at: i * 500, room: 'a', value: 1 })
+    await until(async () => (await stored(name)) === 99)
+    await waits.drain()
+    const rows = await rowsOf(nats.bus, name)
+    expect(rows.length).toBe(99)
+    expect(new Set(rows).size).toBe(99)
+  })
+
+  it('an instance that was taken for dead and is not is refused by the streams, and the view stays right', async () => {
     const { readings, name, rooms } = sensor()
     const api = client(nats.bus, readings)
     const first = await serve(await nats.connect(), rooms())
-    const ended = first.done!.then(
-      () => 'done',
-      (error) => error.code,
-    )
     for (let i = 0; i < 50; i++) await api.read.publish({ at: i * 500, room: 'a', value: 1 })
     await until(() => statOf(first, 'out') === 24)
+    // somebody else gets its partition while it still works
+    const kv = await new Kvm(nats.bus.nats).open('MYELIN_PARTITIONS')
+    await kv.purge(`${name}.p.0`)
     const second = await serve(await nats.connect(), rooms())
     for (let i = 50; i < 200; i++) await api.read.publish({ at: i * 500, room: 'a', value: 1 })
-    const loser = await Promise.race([ended, second.done!.catch((error) => error.code)])
-    expect(loser).toBe('WRONG_SEQUENCE')
+    await until(async () => (await stored(name)) === 99)
+    await until(() => statOf(first, 'partitions') + statOf(second, 'partitions') === 1)
     await first.drain()
     await second.drain()
-    await using third = await serve(nats.bus, rooms())
-    await until(async () => statOf(third, 'position') === 200 && (await stored(name)) === 99)
     const rows = await rowsOf(nats.bus, name)
     expect(rows.length).toBe(99)
     expect(new Set(rows).size).toBe(99)
@@ -179,21 +204,30 @@ describe('processor', () => {
     await expect(refused).rejects.toThrow(`CKPT_${name}`)
   })
 
-  it('passes over a damaged checkpoint to the one before it', async () => {
+  it.each(['part', 'commit'])('passes over a checkpoint with a damaged %s to the one before it', async (what) => {
     const { readings, name, rooms } = sensor()
     const api = client(nats.bus, readings)
     const unit = await serve(nats.bus, rooms())
     for (let i = 0; i < 30; i++) await api.read.publish({ at: i * 500, room: 'a', value: 1 })
     await until(() => statOf(unit, 'in') === 30)
     await unit.drain()
-    const writer = await streamWriter(nats.bus, `CKPT_${name}`)
-    writer.add(`ckpt.${name}.0`, Buffer.from('{"half a check'), 'Myelin-Checkpoint:999999 1/1 12345\r\n')
+    const stream = `CKPT_${name}`
+    const last = (await lastMessage(nats.bus, stream, `ckpt.${name}.0.commit`))!
+    const writer = await streamWriter(nats.bus, stream)
+    if (what === 'part') {
+      writer.add(`ckpt.${name}.0.part`, Buffer.from('[[0,"half a check'), 'Myelin-Checkpoint:9.x 12345\r\n')
+      const commit = { ...JSON.parse(Buffer.from(last.data).toString()), id: '9.x', parts: 1 }
+      writer.add(`ckpt.${name}.0.commit`, Buffer.from(JSON.stringify(commit)))
+    } else writer.add(`ckpt.${name}.0.commit`, Buffer.from('{"half a com'))
     await writer.flush()
-    await using _again = await serve(nats.bus, rooms())
-    for (let i = 30; i < 40; i++) await api.read.publish({ at: i * 500, room: 'a', value: 1 })
-    await until(async () => (await stored(name)) === 19)
+    for (let life = 0; life < 2; life++) {
+      await using again = await serve(nats.bus, rooms())
+      for (let i = 0; i < 10; i++) await api.read.publish({ at: (30 + 10 * life + i) * 500, room: 'a', value: 1 })
+      await until(() => statOf(again, 'position') === 40 + 10 * life)
+    }
+    expect(await stored(name)).toBe(24)
     const rows = await rowsOf(nats.bus, name)
-    expect(rows.length).toBe(19)
+    expect(rows.length).toBe(24)
     expect(rows.every((row) => row.endsWith(' 2 2'))).toBe(true)
   })
 
@@ -228,22 +262,20 @@ describe('processor', () => {
 
   it('does not move its checkpoint past an effect that fails', async () => {
     const { readings, rooms } = sensor()
-    let broken = true
+    const bus = await nats.connect()
     const seen: number[] = []
     const effect: Effect<Reading> = {
       name: 'siren',
-      open: () => async (reading) => {
-        if (broken) throw new Error('no power')
+      open: (host) => async (reading) => {
+        if (host.bus === bus) throw new Error('no power')
         seen.push(reading.at)
         return undefined
       },
     }
-    const bus = await nats.connect()
     const unit = await serve(bus, rooms({ effect }))
     await client(nats.bus, readings).read.publish({ at: 1, room: 'a', value: 100 })
     await until(() => statOf(unit, 'in') === 1)
     await bus.nats.close() // it dies with the effect undone
-    broken = false
     await using again = await serve(nats.bus, rooms({ effect }))
     await until(() => statOf(again, 'effects') === 1)
     expect(seen).toEqual([1])

@@ -1,48 +1,63 @@
-// processor(): a program over a durable event becomes a unit. It reads its input in order, keeps its state in memory, and
-// stores state, input position and output position together; after a crash the next instance reads the inputs since
-// then again, makes the same rows again, and leaves out those the view already has.
+// processor(): a program over streams becomes a unit. Several instances share its partitions.
 //
-// Promise: effectively once. Every input counts exactly once in the view, whatever dies when; side effects (`to`) happen
-// at least once. What makes it hold: a program is a pure function of the input's messages in their order; the view has
-// one writer, and rows carry no identity but their place.
-import {
-  type Bus,
-  codecFor,
-  failure,
-  header,
-  MyelinError,
-  messageOf,
-  readStream,
-  type StreamMessage,
-  type StreamReader,
-  type StreamWriter,
-  streamInfo,
-  streamWriter,
-} from '../bus/index.ts'
-import { parse, subjectToken } from '../contract/index.ts'
-import type { RunningUnit, Unit, UnitHost, Vitals } from '../unit/index.ts'
-import { type Rows, Stream } from './builder.ts'
-import { type Checkpoint, Checkpoints } from './checkpoint.ts'
-import { Circuit, type Push } from './circuit.ts'
-import type { Source } from './contracts.ts'
-import { type EffectPlan, Effects } from './effects.ts'
-import { isEndOfInput } from './end-of-input.ts'
-import { ensureView, type View, viewSubject } from './view.ts'
+// Promise: effectively once. Every input counts exactly once in the views, whatever dies when; what is done outside
+// (`to` with an effect) happens at least once, each with an id. See task.ts for what makes it hold.
+import { z } from 'zod'
+import { failure, MyelinError, messageOf } from '../bus/index.ts'
+import { subjectToken } from '../contract/index.ts'
+import { defineUnit, type RunningUnit, type Unit, type UnitHost, type Vitals } from '../unit/index.ts'
+import type { EffectPlan } from './effects.ts'
+import { type Input, inputOf } from './input.ts'
+import { answerInspections } from './inspect.ts'
+import { End, Line, Plan, type Rows, Stream, Table } from './program/index.ts'
+import { Shares } from './shares.ts'
+import type { Source, TableSource } from './sources.ts'
+import { Task, type TaskStatus } from './task.ts'
+import { ensureParts, renamed, type View, type ViewPart } from './view.ts'
 
-export interface ProcessorOptions<T, Row, Key extends string> {
-  /** What it reads: a durable event, {@link event}. */
-  readonly from: Source<T>
-  /** Where its rows go. */
-  readonly to: View<Row, Key>
+export interface ProcessorOptions<From, Row = unknown, Key extends string = string> {
+  /** What it reads: one source, or several by name. */
+  readonly from: From
+  /** Where the rows go that the program gives back. */
+  readonly to?: View<Row, Key>
   readonly description?: string
+  /**
+   * Into how many parts its keys are cut; as many instances can share the work. Cannot be changed later. Default 1. With
+   * more, the program must be keyed as its input is.
+   */
+  readonly partitions?: number
   /** How often state and positions are stored; what a restart has to read again. Default 1,000 ms. */
   readonly checkpointMs?: number
-  /** Input messages here and not yet processed; the bound of its memory. Default 5,000. */
+  /** Input messages here and not yet processed, per partition; the bound of its memory. Default 5,000. */
   readonly maxPending?: number
+  /** Keys that one step may remember, per partition; more go to the error output. Default 10,000,000. */
+  readonly maxKeys?: number
+  /** After how long a silent instance is replaced. Default 2,000 ms. */
+  readonly termMs?: number
 }
 
+type Sources = Source<unknown> | Readonly<Record<string, Source<unknown>>>
+type InputOfSource<From> =
+  From extends TableSource<infer T> ? Table<T> : From extends Source<infer T> ? Stream<T> : never
+/** What a program is given: a stream or table for each source. */
+export type Inputs<From> =
+  From extends Source<unknown> ? InputOfSource<From> : { readonly [Name in keyof From]: InputOfSource<From[Name]> }
+
+const instant = z.iso.datetime({ offset: true, local: false }).or(z.iso.date())
+
+const Config = z.object({
+  as: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('another name for it, its checkpoints and its views: the same program again'),
+  from: instant.optional().describe('count only what happened from this time on, by event time'),
+  until: instant.optional().describe('and only until this time'),
+})
+type Config = z.output<typeof Config>
+
 /**
- * Defines a stream processor: a feed in, a view out.
+ * Defines a stream processor: feeds in, views out.
  *
  * @example
  * export default processor('delays', { from: event(flights, 'departed'), to: view('delays', { key: 'origin' }) }, (departed) =>
@@ -54,74 +69,117 @@ export interface ProcessorOptions<T, Row, Key extends string> {
  *
  * @throws MyelinError INVALID_OPTION
  */
-export function processor<T, Row, Key extends string>(
+export function processor<const From extends Sources, Row, Key extends string>(
   name: string,
-  options: ProcessorOptions<T, Row, Key>,
+  options: ProcessorOptions<From, Row, Key> & { readonly to: View<Row, Key> },
   // a view's row is the program's row and its key
-  program: (input: Stream<T>) => Rows<Omit<Row, Key>>,
-): Unit<unknown> {
+  program: (input: Inputs<From>) => Rows<Omit<Row, Key>> | readonly [Rows<Omit<Row, Key>>, ...End[]],
+): Unit<Config>
+export function processor<const From extends Sources>(
+  name: string,
+  options: ProcessorOptions<From> & { readonly to?: undefined },
+  program: (input: Inputs<From>) => End | readonly End[],
+): Unit<Config>
+export function processor(
+  name: string,
+  // biome-ignore lint/suspicious/noExplicitAny: the overloads say what it is
+  options: ProcessorOptions<Sources, any, any>,
+  // biome-ignore lint/suspicious/noExplicitAny: the overloads say what it is
+  program: (input: any) => any,
+): Unit<Config> {
   subjectToken(name, 'processor name')
-  const plan: { effects: EffectPlan[] } = { effects: [] }
-  const rows = program(new Stream<T>(plan, (_circuit, next) => next as Push<unknown>))
-  return {
+  const partitions = options.partitions ?? 1
+  if (!Number.isInteger(partitions) || partitions < 1 || partitions > 1_024) {
+    throw failure('INVALID_OPTION', `processor '${name}': partitions: expected 1 to 1024, got ${partitions}`)
+  }
+  const plan = new Plan()
+  const { from } = options
+  const single = isSource(from)
+  const sources = single ? [from] : Object.values(from)
+  const inputs = sources.map((source, i) => inputFor(plan, source, i))
+  const given = single ? inputs[0] : Object.fromEntries(Object.keys(from).map((key, i) => [key, inputs[i]]))
+  const made = [program(given)].flat() as (Rows<never> | End)[]
+  const ends = made.map((one) => {
+    if (one instanceof End) return one
+    if (!options.to) {
+      throw failure(
+        'INVALID_OPTION',
+        `processor '${name}': its program gives back rows, but \`to\` says no view for them`,
+      )
+    }
+    return one.to(options.to as unknown as View<never>)
+  })
+  if (ends.length === 0)
+    throw failure('INVALID_OPTION', `processor '${name}': its program has no end: nothing goes out`)
+  inputOf(name, sources, partitions) // what cannot be partitioned is told when it is written, not when it is run
+  return defineUnit<Config>({
     kind: 'processor',
     name,
+    config: Config,
     ...(options.description ? { description: options.description } : {}),
     start: async (host) => {
-      const running = new Processor(name, options as ProcessorOptions<unknown, unknown, string>, host)
+      const as = host.config.as ?? name
+      subjectToken(as, 'processor: as')
+      const views = plan.views.map((view) => (as === name ? view : renamed(view, renamedView(view, name, as))))
+      const running = new Processor(host, {
+        name: as,
+        partitions,
+        sources,
+        views,
+        effects: plan.effects,
+        ends,
+        input: inputOf(as, sources, partitions),
+        options,
+      })
       try {
-        await running.start(rows.wire, plan.effects)
+        await running.start()
       } catch (error) {
         await running.drain()
         throw error
       }
       return running
     },
-  }
+  })
 }
 
-const flushAfterMs = 20
-const drainMs = 5_000
+const isSource = (from: Sources): from is Source<unknown> => typeof from.decode === 'function'
+
+function inputFor(plan: Plan, source: Source<unknown>, number: number): Stream<unknown> | Table<unknown> {
+  const line = Line.root<unknown>(plan, new Set([number]), number)
+  return source.kind === 'table' ? Table.of(line, (change) => change as never, 0) : new Stream(line)
+}
+
+/** `delays` of processor `delays` becomes what the processor becomes; other views get the new name in front. */
+const renamedView = (view: View, name: string, as: string) => (view.name === name ? as : `${as}-${view.name}`)
+
+interface ProcessorPlan {
+  readonly name: string
+  readonly partitions: number
+  readonly sources: readonly Source<unknown>[]
+  readonly views: readonly View[]
+  readonly effects: readonly EffectPlan[]
+  readonly ends: readonly End[]
+  readonly input: Input
+  readonly options: ProcessorOptions<Sources>
+}
+
+const trimEveryMs = 10_000
 
 class Processor implements RunningUnit {
-  readonly #name: string
-  readonly #options: ProcessorOptions<unknown, unknown, string>
-  readonly #host: UnitHost
-  readonly #bus: Bus
+  readonly #host: UnitHost<Config>
+  readonly #plan: ProcessorPlan
+  readonly #tasks = new Map<number, Task>()
   readonly #finished = Promise.withResolvers<void>()
-  readonly #backlog: StreamMessage[] = []
-  readonly #rowKey: string
-  #circuit!: Circuit
-  #push!: Push<unknown>
-  #effects!: Effects
-  #writer: StreamWriter | undefined
-  #checkpoints!: Checkpoints
-  #reader: StreamReader | undefined
-  #created = { input: '', view: '' }
-  #input = 0
-  #output = 0
-  /** Rows the view already has from before the crash. */
-  #skip = 0
-  #read = 0
-  /** Messages the server had not delivered yet, as it said with the last one. */
-  #lag = 0
-  #replayed = 0
-  #bad = 0
-  #ended = false
-  #busy = false
-  #savedInput = -1
+  #outputs: readonly (readonly ViewPart[])[] = []
+  #shares: Shares | undefined
+  #stopAnswering: (() => void) | undefined
+  #trimTimer: NodeJS.Timeout | undefined
+  #trimmed = 0
   #stopping: Promise<void> | undefined
-  #failed = false
-  #checkpointTimer: NodeJS.Timeout | undefined
-  #flushTimer: NodeJS.Timeout | undefined
-  #checkpointDue = false
 
-  constructor(name: string, options: ProcessorOptions<unknown, unknown, string>, host: UnitHost) {
-    this.#name = name
-    this.#options = options
+  constructor(host: UnitHost<Config>, plan: ProcessorPlan) {
     this.#host = host
-    this.#bus = host.bus
-    this.#rowKey = options.to.key
+    this.#plan = plan
     this.#finished.promise.catch(() => undefined) // the host may not look
   }
 
@@ -129,242 +187,134 @@ class Processor implements RunningUnit {
     return this.#finished.promise
   }
 
+  async start(): Promise<void> {
+    const { name, partitions, views, input, options } = this.#plan
+    const { bus, instance, log } = this.#host
+    await input.ensure(bus)
+    this.#outputs = await Promise.all(views.map((view) => ensureParts(bus, view, partitions)))
+    this.#shares = await Shares.join(bus, {
+      processor: name,
+      instance,
+      partitions,
+      log,
+      termMs: options.termMs ?? 2_000,
+      take: (partition) => this.#take(partition),
+      release: (partition) => this.#release(partition),
+      safe: () => Object.fromEntries([...this.#tasks].map(([partition, task]) => [partition, task.safeInput])),
+    })
+    void this.#shares.ended.then(() => this.#finished.resolve())
+    this.#stopAnswering = answerInspections(bus, name, () => this.inspect())
+    this.#trimTimer = setInterval(() => void this.#trim(), trimEveryMs)
+    if (this.#tasks.size === 0) log.info(`processor '${name}' stands by: others run its ${partitions} partitions`)
+  }
+
+  async #take(partition: number): Promise<void> {
+    const { name, partitions, input, sources, views, effects, ends, options } = this.#plan
+    const { bus, log, config } = this.#host
+    const task = new Task({
+      bus,
+      log,
+      processor: name,
+      partition,
+      partitions,
+      input,
+      sources,
+      views,
+      outputs: this.#outputs.map((parts) => parts[partition]!),
+      effects,
+      ends,
+      ...spanOf(config),
+      checkpointMs: options.checkpointMs ?? 1_000,
+      maxPending: options.maxPending ?? 5_000,
+      ...(options.maxKeys === undefined ? {} : { maxKeys: options.maxKeys }),
+      onEnd: (ended) => void this.#shares?.mark(partition, ended).catch(() => undefined),
+      onFailure: (error) => void this.#failed(partition, task, error),
+    })
+    this.#tasks.set(partition, task)
+    try {
+      await task.start()
+    } catch (error) {
+      this.#tasks.delete(partition)
+      await task.drain()
+      throw error
+    }
+  }
+
+  async #release(partition: number): Promise<void> {
+    const task = this.#tasks.get(partition)
+    this.#tasks.delete(partition)
+    await task?.drain()
+  }
+
+  /** One that was replaced steps aside; anything else is for the host to restart. */
+  async #failed(partition: number, task: Task, error: unknown): Promise<void> {
+    const { log } = this.#host
+    if (this.#tasks.get(partition) !== task) return
+    if (error instanceof MyelinError && error.code === 'WRONG_SEQUENCE' && this.#host.bus.connected) {
+      log.warn({ code: error.code }, error.message)
+      await this.#release(partition)
+      await this.#shares?.dropped(partition).catch(() => undefined)
+      return
+    }
+    log.error({ err: error }, `processor '${this.#plan.name}' failed: ${messageOf(error)}`)
+    this.#finished.reject(error)
+  }
+
+  /** What the server copied for this processor and nobody needs any more. */
+  async #trim(): Promise<void> {
+    const safe = this.#shares?.safe ?? 0
+    if (safe <= this.#trimmed || !this.#tasks.has(0)) return
+    this.#trimmed = safe
+    await this.#plan.input.trim(this.#host.bus, safe).catch((error) => {
+      this.#host.log.warn({ err: error }, `${this.#plan.input.stream} was not trimmed`)
+    })
+  }
+
   vitals(): Vitals {
-    return { handled: this.#read, errors: this.#bad, lag: this.#lag + this.#backlog.length }
+    const all = [...this.#tasks.values()].map((task) => task.vitals())
+    const total = (key: 'handled' | 'errors' | 'lag') => all.reduce((sum, vitals) => sum + (vitals[key] ?? 0), 0)
+    return { handled: total('handled'), errors: total('errors'), lag: total('lag') }
   }
 
   stats(): Record<string, number> {
+    const all = [...this.#tasks.values()].map((task) => task.status())
+    const total = (key: NumericKey) => all.reduce((sum, status) => sum + status[key], 0)
     return {
-      in: this.#read,
-      out: this.#output,
-      late: this.#circuit?.late ?? 0,
-      bad: this.#bad,
-      effects: this.#effects?.done ?? 0,
-      effectDuplicates: this.#effects?.duplicates ?? 0,
-      replayed: this.#replayed,
-      position: this.#input,
-      open: this.#circuit?.open ?? 0,
-      ended: this.#ended ? 1 : 0,
+      ...Object.fromEntries(summed.map((key) => [key, total(key)])),
+      position: Math.max(0, ...all.map(({ position }) => position)),
+      partitions: all.length,
+      ended: Number(all.length > 0 && all.every(({ ended }) => ended)),
     }
   }
 
-  async start(wire: (circuit: Circuit) => Push<unknown>, effects: readonly EffectPlan[]): Promise<void> {
-    const { from, to } = this.#options
-    await from.ensure(this.#bus)
-    await ensureView(this.#bus, to)
-    this.#effects = new Effects(effects, { bus: this.#bus, log: this.#host.log }, (error) => this.#poison(error))
-    this.#circuit = new Circuit((effect, value) => this.#effects.start(effect, value))
-    this.#push = wire(this.#circuit)
-
-    const { checkpoints, latest } = await Checkpoints.open(this.#bus, this.#name, this.#host.log)
-    this.#checkpoints = checkpoints
-    const input = (await streamInfo(this.#bus, from.stream))!
-    const view = (await streamInfo(this.#bus, to.spec.name))!
-    this.#created = { input: input.created, view: view.created }
-    if (latest) this.#restore(latest, view.state.last_seq)
-    else if (view.state.last_seq > 0) {
-      throw failure(
-        'STREAM_MISMATCH',
-        `processor '${this.#name}': view ${to.spec.name} has rows, but there is no checkpoint that says of which inputs; ` +
-          `remove the stream ${to.spec.name} to begin again`,
-      )
+  inspect(): { readonly instance: string; readonly members: number; readonly partitions: readonly TaskStatus[] } {
+    return {
+      instance: this.#host.instance,
+      members: this.#shares?.members ?? 0,
+      partitions: [...this.#tasks.values()].map((task) => task.status()),
     }
-    this.#writer = await streamWriter(this.#bus, to.spec.name, {
-      lastSequence: view.state.last_seq,
-      onWait: (reason) => this.#host.log.warn({ code: reason.code }, `view ${to.name} waits: ${reason.message}`),
-    })
-    // a checkpoint before the first row: a view with rows then always has one
-    if (!latest) await this.#save()
-    if (this.#ended) this.#finished.resolve()
-    this.#reader = await readStream(this.#bus, {
-      stream: from.stream,
-      from: { sequence: this.#input + 1 },
-      maxPending: this.#options.maxPending ?? 5_000,
-      onMessage: (message) => this.#receive(message),
-      onError: (error) => this.#host.log.warn({ code: error.code }, `reading ${from.stream}: ${error.message}`),
-    })
-    this.#checkpointTimer = setInterval(() => {
-      this.#checkpointDue = true
-      if (!this.#busy && this.#backlog.length === 0) void this.#work()
-    }, this.#options.checkpointMs ?? 1_000)
-  }
-
-  #restore(latest: Checkpoint, viewEnd: number): void {
-    const where = `processor '${this.#name}'`
-    const begin = `to begin again, remove the streams CKPT_${this.#name} and ${this.#options.to.spec.name}`
-    if (latest.inputCreated !== this.#created.input || latest.viewCreated !== this.#created.view) {
-      throw failure(
-        'STREAM_MISMATCH',
-        `${where}: its input or its view was made anew since its last checkpoint; ${begin}`,
-      )
-    }
-    if (latest.shape !== this.#circuit.shape) {
-      throw failure(
-        'STREAM_MISMATCH',
-        `${where}: the program changed since its last checkpoint (then: ${latest.shape}; now: ${this.#circuit.shape}); ${begin}, or give it another name`,
-      )
-    }
-    if (viewEnd < latest.output) {
-      throw failure(
-        'STREAM_MISMATCH',
-        `${where}: the view ends at ${viewEnd}, its checkpoint at ${latest.output}; ${begin}`,
-      )
-    }
-    this.#circuit.restore(latest.state)
-    this.#input = latest.input
-    this.#output = latest.output
-    this.#skip = viewEnd - latest.output
-    this.#bad = latest.bad
-    this.#ended = latest.ended
-    this.#savedInput = latest.input
-    this.#host.log.info({ input: latest.input, output: latest.output, repeat: this.#skip }, `${where} goes on`)
-  }
-
-  #receive(message: StreamMessage): void {
-    if (this.#busy || this.#backlog.length > 0) {
-      this.#backlog.push(message)
-      return
-    }
-    try {
-      if (!this.#process(message)) void this.#work()
-    } catch (error) {
-      this.#fail(error)
-    }
-  }
-
-  /** Hot path: one message, start to end, without a promise; false when the loop must wait for something. */
-  #process(message: StreamMessage): boolean {
-    this.#reader?.release()
-    if (this.#failed) return true
-    try {
-      if (message.data.length === 0 && isEndOfInput(message)) {
-        this.#ended = true
-        this.#checkpointDue = true
-        this.#circuit.advance(Number.POSITIVE_INFINITY)
-      } else {
-        this.#ended = false
-        const codec = codecFor(message.headers.get(header.contentType))
-        const value = parse(this.#options.from.schema, codec.decode(message.data), 'INVALID_INPUT', 'payload')
-        if (value instanceof Promise) throw failure('INVALID_CONTRACT', 'a processor needs a synchronous schema')
-        this.#push(value, message.timestampMs)
-      }
-    } catch (error) {
-      this.#poison(error, message)
-    }
-    this.#read += 1
-    this.#input = message.sequence
-    this.#lag = message.pending
-    if (this.#circuit.rows.length > 0) this.#emit()
-    return !this.#checkpointDue && this.#writer!.hasRoom && !this.#effects.ready()
-  }
-
-  #poison(error: unknown, message?: StreamMessage): void {
-    this.#bad += 1
-    if (this.#bad > 10 && this.#bad % 10_000 !== 0) return
-    const code = error instanceof MyelinError ? error.code : 'INTERNAL'
-    this.#host.log.warn(
-      { code, sequence: message?.sequence, bad: this.#bad },
-      `an input of ${this.#options.from.stream} cannot be used and is left out: ${messageOf(error)}`,
-    )
-  }
-
-  #emit(): void {
-    const { rows } = this.#circuit
-    this.#circuit.rows = []
-    for (const { key, value } of rows) {
-      this.#output += 1
-      if (this.#skip > 0) {
-        this.#skip -= 1
-        this.#replayed += 1
-        continue
-      }
-      const row = { [this.#rowKey]: key, ...value }
-      this.#writer!.add(viewSubject(this.#options.to.name, key), Buffer.from(JSON.stringify(row)))
-    }
-    // rows of a quiet input must not wait for a full batch
-    this.#flushTimer ??= setTimeout(() => {
-      this.#flushTimer = undefined
-      this.#writer?.send()
-      // a writer that failed meanwhile is noticed even if no input comes any more
-      if (!this.#writer?.hasRoom && !this.#busy) void this.#work()
-    }, flushAfterMs)
-  }
-
-  /** Waits for what a message made necessary, then works off what arrived meanwhile. */
-  async #work(): Promise<void> {
-    if (this.#busy) return
-    this.#busy = true
-    try {
-      for (;;) {
-        const room = this.#writer!.ready() ?? this.#effects.ready()
-        if (room) await room
-        if (this.#checkpointDue) {
-          this.#checkpointDue = false
-          if (this.#input !== this.#savedInput) await this.#save()
-          if (this.#ended) this.#finished.resolve()
-        }
-        let taken = 0
-        while (taken < this.#backlog.length && this.#process(this.#backlog[taken++]!));
-        this.#backlog.splice(0, taken)
-        if (this.#backlog.length === 0 && !this.#checkpointDue) break
-      }
-    } catch (error) {
-      this.#fail(error)
-    } finally {
-      this.#busy = false
-    }
-  }
-
-  /** Rows stored and effects done first, then the checkpoint: it never claims more than there is. */
-  async #save(): Promise<void> {
-    // nothing is processed while this is under way, so that the state stands still
-    const state = this.#circuit.save()
-    const [input, output] = [this.#input, this.#output]
-    await Promise.all([this.#writer!.flush(), this.#effects.settled()])
-    await this.#checkpoints.save({
-      shape: this.#circuit.shape,
-      inputCreated: this.#created.input,
-      viewCreated: this.#created.view,
-      input,
-      output,
-      bad: this.#bad,
-      ended: this.#ended,
-      state,
-    })
-    this.#savedInput = input
-  }
-
-  #fail(error: unknown): void {
-    if (this.#failed) return
-    this.#failed = true
-    const replaced = error instanceof MyelinError && error.code === 'WRONG_SEQUENCE'
-    const told = replaced
-      ? failure('WRONG_SEQUENCE', `processor '${this.#name}': another instance took over (${messageOf(error)})`, {
-          cause: error,
-        })
-      : error
-    this.#host.log.error({ err: told }, `processor '${this.#name}' failed`)
-    this.#finished.reject(told)
   }
 
   drain(): Promise<void> {
     this.#stopping ??= (async () => {
-      clearInterval(this.#checkpointTimer)
-      await this.#reader?.stop()
-      clearTimeout(this.#flushTimer)
-      // a view that is full or an effect that keeps failing must not hold up the stop: the next instance repeats
-      const patience = Date.now() + drainMs
-      while (this.#busy && Date.now() < patience) await new Promise((resolve) => setTimeout(resolve, 5))
-      this.#backlog.length = 0
-      if (this.#writer && !this.#failed && this.#bus.connected) {
-        const late = new Promise<string>((resolve) =>
-          setTimeout(resolve, Math.max(100, patience - Date.now()), 'rows or effects could not be delivered').unref(),
-        )
-        const trouble = this.#busy ? 'it is waiting' : await Promise.race([this.#save().catch(messageOf), late])
-        if (trouble) this.#host.log.warn(`processor '${this.#name}' stops without a last checkpoint: ${trouble}`)
-      }
-      this.#effects?.stop()
+      clearInterval(this.#trimTimer)
+      this.#stopAnswering?.()
+      await this.#shares?.leave()
+      await Promise.all([...this.#tasks.keys()].map((partition) => this.#release(partition)))
     })()
     return this.#stopping
+  }
+}
+
+const summed = ['in', 'out', 'late', 'bad', 'effects', 'effectDuplicates', 'replayed', 'open', 'keys'] as const
+type NumericKey = (typeof summed)[number]
+
+function spanOf({ from, until }: Config): { span?: { fromMs: number; untilMs: number } } {
+  if (from === undefined && until === undefined) return {}
+  return {
+    span: {
+      fromMs: from === undefined ? Number.NEGATIVE_INFINITY : Date.parse(from),
+      untilMs: until === undefined ? Number.POSITIVE_INFINITY : Date.parse(until),
+    },
   }
 }

@@ -2,5 +2,15 @@
 export { StreamMessage } from './message.ts'
 export { type Stored, type StoreOptions, store } from './publish.ts'
 export { type ReaderOptions, readStream, type StartPosition, type StreamReader } from './reader.ts'
-export { deleteMessage, ensureStream, removeStream, type StreamSpec, streamInfo } from './streams.ts'
+export {
+  deleteMessage,
+  ensureStream,
+  lastMessage,
+  purgeBefore,
+  removeStream,
+  type StoredMessage,
+  type StreamSourceSpec,
+  type StreamSpec,
+  streamInfo,
+} from './streams.ts'
 export { type StreamWriter, streamWriter, type WriterOptions } from './writer.ts'

@@ -1,4 +1,6 @@
 // Streams as specs: created when missing, brought up to date when they differ.
+
+import { isDeepStrictEqual } from 'node:util'
 import { DiscardPolicy, RetentionPolicy, StorageType, type StreamConfig, type StreamInfo } from '@nats-io/jetstream'
 import type { Bus } from '../bus.ts'
 import { failure, messageOf } from '../errors.ts'
@@ -25,6 +27,14 @@ export interface StreamSpec {
   /** Allows messages that the server publishes later (`Nats-Schedule`, ADR-51; nats-server 2.12). */
   readonly schedules?: boolean
   readonly metadata?: Readonly<Record<string, string>>
+  /** Streams that the server copies from, each message once and in its stream's order (ADR-37: subject transforms). */
+  readonly sources?: readonly StreamSourceSpec[]
+}
+
+export interface StreamSourceSpec {
+  readonly stream: string
+  /** What is copied, and under which subject it arrives. */
+  readonly transforms: readonly { readonly from: string; readonly to: string }[]
 }
 
 const nanos = 1_000_000
@@ -88,6 +98,33 @@ export async function removeStream(bus: Bus, name: string): Promise<void> {
   }
 }
 
+/** Removes a stream's messages before a sequence. */
+export async function purgeBefore(bus: Bus, name: string, sequence: number): Promise<void> {
+  try {
+    await (await manager(bus)).streams.purge(name, { seq: sequence })
+  } catch (error) {
+    throw apiFailure(error, `stream ${name}`)
+  }
+}
+
+/** The last message of a subject, or undefined. */
+export async function lastMessage(bus: Bus, name: string, subject: string): Promise<StoredMessage | undefined> {
+  try {
+    const found = await (await manager(bus)).streams.getMessage(name, { last_by_subj: subject })
+    return found ? { subject: found.subject, sequence: found.seq, data: found.data } : undefined
+  } catch (error) {
+    if (/no message found|not found/i.test(messageOf(error))) return undefined
+    throw apiFailure(error, `stream ${name}`)
+  }
+}
+
+/** A message as a stream holds it. */
+export interface StoredMessage {
+  readonly subject: string
+  readonly sequence: number
+  readonly data: Uint8Array
+}
+
 /** Removes one message from a stream; nothing happens if it is gone already. */
 export async function deleteMessage(bus: Bus, stream: string, sequence: number): Promise<void> {
   try {
@@ -115,14 +152,32 @@ function toConfig(spec: StreamSpec): Partial<StreamConfig> {
     ...(spec.discardPerSubject ? { discard_new_per_subject: true } : {}),
     ...(spec.schedules ? { allow_msg_schedules: true } : {}),
     ...(spec.dedupWindowMs === undefined ? {} : { duplicate_window: spec.dedupWindowMs * nanos }),
+    ...(spec.sources === undefined
+      ? {}
+      : {
+          sources: spec.sources.map(({ stream, transforms }) => ({
+            name: stream,
+            subject_transforms: transforms.map(({ from, to }) => ({ src: from, dest: to })),
+          })),
+        }),
     ...(spec.metadata === undefined ? {} : { metadata: { ...spec.metadata } }),
   }
 }
 
 function differs(have: unknown, want: unknown): boolean {
+  if (Array.isArray(want) && typeof want[0] === 'object') return !isDeepStrictEqual(plain(have), plain(want))
   if (typeof want === 'object' && want !== null && !Array.isArray(want)) {
     // the server adds its own keys to metadata
     return Object.entries(want).some(([key, value]) => (have as Record<string, unknown> | undefined)?.[key] !== value)
   }
   return JSON.stringify(have ?? null) !== JSON.stringify(want) && !(have === undefined && (want === '' || want === 0))
 }
+
+/** What can be compared of a list of sources: the server adds its own fields to those it keeps. */
+const plain = (sources: unknown) =>
+  ((sources ?? []) as { name: string; subject_transforms?: { src: string; dest: string }[] }[])
+    .map(({ name, subject_transforms = [] }) => ({
+      name,
+      to: subject_transforms.map(({ src, dest }) => `${src} ${dest}`),
+    }))
+    .sort((a, b) => a.name.localeCompare(b.name))

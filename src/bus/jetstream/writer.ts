@@ -126,6 +126,13 @@ export class StreamWriter {
     if (this.#failed) throw this.#failed
   }
 
+  /** Resolves when everything up to a sequence is stored; sends what is needed for that. @throws MyelinError WRONG_SEQUENCE, … */
+  async stored(sequence: number): Promise<void> {
+    if (this.#end < sequence && this.#filling.length > 0) this.#close()
+    while (!this.#failed && this.#acknowledged < sequence) await this.#change()
+    if (this.#failed) throw this.#failed
+  }
+
   #change(): Promise<void> {
     return new Promise((resolve) => this.#waiters.push(resolve))
   }

@@ -5,8 +5,13 @@
 export interface Aggregate<T, State, Result> {
   init(): State
   /** The state with one more event; may change and return the given one. */
-  add(state: State, value: T): State
+  add(state: State, value: T, timeMs: number): State
   result(state: State): Result
+  /** Two states as one; session windows need it. */
+  merge?(a: State, b: State): State
+  /** For states that are not plain JSON: how they travel in checkpoints. */
+  save?(state: State): unknown
+  load?(saved: unknown): State
 }
 
 /** An aggregate whatever its state; what users put under a name in `.aggregate({…})`. */
@@ -20,12 +25,12 @@ export type Aggregated<Aggregates> = {
 
 /** How many events. */
 export function count<T>(): Aggregate<T, number, number> {
-  return { init: () => 0, add: (events) => events + 1, result: (events) => events }
+  return { init: () => 0, add: (events) => events + 1, result: (events) => events, merge: (a, b) => a + b }
 }
 
 /** The sum of a number of each event. */
 export function sum<T>(of: (value: T) => number): Aggregate<T, number, number> {
-  return { init: () => 0, add: (total, value) => total + of(value), result: (total) => total }
+  return { init: () => 0, add: (total, value) => total + of(value), result: (total) => total, merge: (a, b) => a + b }
 }
 
 /** The arithmetic mean of a number of each event: sum over count, as SQL's `avg`. */
@@ -38,6 +43,7 @@ export function mean<T>(of: (value: T) => number): Aggregate<T, [total: number, 
       return state
     },
     result: ([total, events]) => total / events,
+    merge: (a, b) => [a[0] + b[0], a[1] + b[1]],
   }
 }
 
@@ -51,6 +57,7 @@ export function share<T>(test: (value: T) => boolean): Aggregate<T, [hits: numbe
       return state
     },
     result: ([hits, events]) => hits / events,
+    merge: (a, b) => [a[0] + b[0], a[1] + b[1]],
   }
 }
 
@@ -66,6 +73,7 @@ export function quantile<T>(q: number, of: (value: T) => number): Aggregate<T, n
       return values
     },
     result: (values) => quantileOf(values, q),
+    merge: (a, b) => [...a, ...b],
   }
 }
 

@@ -1,0 +1,99 @@
+// Asking others about each value before the program sees it: calls of a service, a database. Many questions are under
+// way at once, their answers go on in the order of the input.
+import { LRUCache } from 'lru-cache'
+import { type Bus, failure, MyelinError, messageOf } from '../bus/index.ts'
+import type { Logger } from '../unit/index.ts'
+import type { Source } from './sources.ts'
+
+export interface EnrichOptions<T> {
+  /** Questions under way at once. Default 64. */
+  readonly concurrency?: number
+  /** Values with the same text here share their answer for a while. */
+  readonly cache?: { readonly key: (value: T) => string; readonly forMs: number; readonly max?: number }
+}
+
+/** @internal */
+export interface Enrichment {
+  readonly ask: (value: never, host: EnrichHost) => Promise<unknown>
+  readonly options: EnrichOptions<never>
+}
+
+export interface EnrichHost {
+  readonly bus: Bus
+  readonly log: Logger
+}
+
+/**
+ * A source whose values are what `ask` makes of them. A question that fails because the other end cannot answer now is
+ * asked again until it can; one that it refuses (INVALID_INPUT, NOT_FOUND) sends the value to the error output.
+ * What is asked is not part of the input: after a crash the answer may be another.
+ *
+ * @example enrich(event(flights, 'departed'), async (flight, { bus }) => ({ ...flight, airport: await client(bus, airports).find({ iata: flight.origin }) }),
+ *   { cache: { key: (flight) => flight.origin, forMs: 60_000 } })
+ */
+export function enrich<T, Out>(
+  source: Source<T>,
+  ask: (value: T, host: EnrichHost) => Promise<Out>,
+  options: EnrichOptions<T> = {},
+): Source<Out> {
+  const concurrency = options.concurrency ?? 64
+  if (!(concurrency >= 1))
+    throw failure('INVALID_OPTION', `enrich: concurrency: expected at least 1, got ${concurrency}`)
+  return { ...source, enrichment: { ask, options: { ...options, concurrency } as EnrichOptions<never> } } as Source<Out>
+}
+
+const again = new Set(['DISCONNECTED', 'NO_RESPONDERS', 'DEADLINE_EXCEEDED', 'OVERLOADED', 'CIRCUIT_OPEN'])
+
+/** The questions under way for one partition. */
+export class Enricher {
+  readonly #enrichment: Enrichment
+  readonly #host: EnrichHost
+  readonly #cache: LRUCache<string, Promise<unknown>> | undefined
+  readonly #queue: (() => void)[] = []
+  #underWay = 0
+  #stopped = false
+
+  constructor(enrichment: Enrichment, host: EnrichHost) {
+    this.#enrichment = enrichment
+    this.#host = host
+    const { cache } = enrichment.options
+    this.#cache = cache && new LRUCache({ max: cache.max ?? 10_000, ttl: cache.forMs })
+  }
+
+  ask(value: unknown): Promise<unknown> {
+    const key = this.#enrichment.options.cache?.key(value as never)
+    const known = key === undefined ? undefined : this.#cache?.get(key)
+    if (known) return known
+    const answer = this.#asked(value)
+    if (key !== undefined) {
+      this.#cache?.set(key, answer)
+      answer.catch(() => this.#cache?.delete(key))
+    }
+    return answer
+  }
+
+  stop(): void {
+    this.#stopped = true
+  }
+
+  async #asked(value: unknown): Promise<unknown> {
+    if (this.#underWay >= this.#enrichment.options.concurrency!) {
+      await new Promise<void>((resolve) => this.#queue.push(resolve))
+    }
+    this.#underWay += 1
+    try {
+      for (let waitMs = 50; ; waitMs = Math.min(waitMs * 2, 2_000)) {
+        try {
+          return await this.#enrichment.ask(value as never, this.#host)
+        } catch (error) {
+          if (this.#stopped || !(error instanceof MyelinError) || !again.has(error.code)) throw error
+          if (waitMs === 50) this.#host.log.warn({ code: error.code }, `asking waits: ${messageOf(error)}`)
+        }
+        await new Promise((resolve) => setTimeout(resolve, waitMs))
+      }
+    } finally {
+      this.#underWay -= 1
+      this.#queue.shift()?.()
+    }
+  }
+}

@@ -1,0 +1,45 @@
+// Looking into a running processor: every instance answers on `proc.<processor>.inspect` with its partitions.
+import type { Msg } from '@nats-io/nats-core'
+import { type Bus, type MyelinError, PendingReply } from '../bus/index.ts'
+import type { TaskStatus } from './task.ts'
+
+export const inspectSubject = (processor: string) => `proc.${processor}.inspect`
+
+/** What one instance answers. */
+export interface Inspection {
+  readonly instance: string
+  /** Instances that share the partitions. */
+  readonly members: number
+  readonly partitions: readonly TaskStatus[]
+}
+
+/** Answers for an instance. Call the result to stop. */
+export function answerInspections(bus: Bus, processor: string, inspect: () => Inspection): () => void {
+  const subscription = bus.subscribe(inspectSubject(processor), (message) => {
+    if (message.reply) bus.publish(message.reply, Buffer.from(JSON.stringify(inspect())))
+  })
+  return () => subscription.unsubscribe()
+}
+
+/** Asks all instances of a processor; those that answer within the time. Nobody: an empty list. */
+export async function inspectProcessor(bus: Bus, processor: string, timeoutMs = 1_000): Promise<Inspection[]> {
+  const answers = new Answers(inspectSubject(processor), Date.now() + timeoutMs)
+  bus.start(answers, new Uint8Array(0), '')
+  await answers.ended.promise
+  return answers.found.sort((a, b) => a.instance.localeCompare(b.instance))
+}
+
+class Answers extends PendingReply {
+  readonly found: Inspection[] = []
+  readonly ended = Promise.withResolvers<void>()
+  onReply(message: Msg): void {
+    const inspection = message.json<Inspection>()
+    this.found.push(inspection)
+    if (this.found.length < inspection.members) return
+    this.finish()
+    this.ended.resolve()
+  }
+  onFailure(_error: MyelinError): void {
+    this.ended.resolve() // whoever answered until now
+  }
+}

@@ -1,0 +1,84 @@
+// Values that wait until the watermark says that what they are looked up in is complete up to their time.
+import type { Circuit, Operator, StateRecord } from '../circuit.ts'
+
+interface Waiting {
+  readonly timeMs: number
+  readonly number: number
+  readonly value: unknown
+}
+
+// records: [number, timeMs, value]; [number]: it went on
+export class Held implements Operator {
+  readonly #circuit: Circuit
+  readonly #order: number
+  readonly #graceMs: number
+  readonly #next: (value: unknown, timeMs: number) => void
+  #waiting: Waiting[] = []
+  #added: Waiting[] = []
+  #gone: number[] = []
+  #counter = 0
+  nextMs = Number.POSITIVE_INFINITY
+
+  constructor(
+    circuit: Circuit,
+    plan: { order: number; graceMs: number; next: (value: unknown, timeMs: number) => void },
+  ) {
+    this.#circuit = circuit
+    this.#order = plan.order
+    this.#graceMs = plan.graceMs
+    this.#next = plan.next
+  }
+
+  get open(): number {
+    return this.#waiting.length
+  }
+  get keys(): number {
+    return this.#waiting.length
+  }
+
+  push(value: unknown, timeMs: number): void {
+    if (timeMs + this.#graceMs <= this.#circuit.watermarkOf(this.#order)) {
+      this.#next(value, timeMs)
+      return
+    }
+    this.#counter += 1
+    const one = { timeMs, number: this.#counter, value }
+    this.#waiting.push(one)
+    this.#added.push(one)
+    this.nextMs = Math.min(this.nextMs, timeMs + this.#graceMs)
+    this.#circuit.wakeAt(this.nextMs)
+  }
+
+  advance(watermarkMs: number): void {
+    const due = this.#waiting.filter(({ timeMs }) => timeMs + this.#graceMs <= watermarkMs)
+    this.#waiting = this.#waiting.filter(({ timeMs }) => timeMs + this.#graceMs > watermarkMs)
+    this.restored()
+    for (const { timeMs, number, value } of due.sort((a, b) => a.timeMs - b.timeMs || a.number - b.number)) {
+      this.#gone.push(number)
+      this.#next(value, timeMs)
+    }
+  }
+
+  *save(everything: boolean): Generator<StateRecord> {
+    const gone = new Set(this.#gone)
+    if (!everything) for (const number of gone) yield [number]
+    for (const { number, timeMs, value } of everything ? this.#waiting : this.#added) {
+      if (everything || !gone.has(number)) yield [number, timeMs, value]
+    }
+    this.#added = []
+    this.#gone = []
+  }
+
+  restore([number, timeMs, value]: StateRecord): void {
+    this.#counter = Math.max(this.#counter, number as number)
+    if (timeMs === undefined) this.#waiting = this.#waiting.filter((one) => one.number !== number)
+    else this.#waiting.push({ number: number as number, timeMs: timeMs as number, value })
+  }
+
+  restored(): void {
+    this.nextMs = this.#waiting.reduce(
+      (least, { timeMs }) => Math.min(least, timeMs + this.#graceMs),
+      Number.POSITIVE_INFINITY,
+    )
+  }
+}

@@ -1,0 +1,334 @@
+import { Kvm } from '@nats-io/kv'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { z } from 'zod'
+import { codeOf, until, withNats } from '../../test/support/nats.ts'
+import { ensureStream, readStream, streamInfo } from '../bus/index.ts'
+import { contract } from '../contract/index.ts'
+import { client, serve } from '../service/index.ts'
+import type { RunningUnit } from '../unit/index.ts'
+import {
+  bucket,
+  count,
+  endOfInput,
+  enrich,
+  event,
+  inspectProcessor,
+  messages,
+  partitionOf,
+  processor,
+  publish,
+  refusedStream,
+  rowsOf,
+  sum,
+  table,
+  tumbling,
+  view,
+} from './index.ts'
+
+const nats = withNats()
+let names = 0
+
+const Reading = z.object({ at: z.number(), room: z.string(), value: z.number() })
+
+function sensor() {
+  names += 1
+  const readings = contract(`parts${names}`, {
+    version: '1.0.0',
+    events: {
+      read: { payload: Reading, key: 'room', durable: true },
+      told: { payload: z.object({ room: z.string(), n: z.number() }), key: 'room', durable: true },
+    },
+  })
+  return { readings, name: `split${names}` }
+}
+
+const statOf = (unit: RunningUnit, key: string) => unit.stats!()[key]!
+
+/** Everything a stream holds, as JSON. */
+async function read(stream: string): Promise<{ subject: string; value: Record<string, unknown>; code?: string }[]> {
+  const end = (await streamInfo(nats.bus, stream))?.state.last_seq ?? 0
+  const found: { subject: string; value: Record<string, unknown>; code?: string }[] = []
+  if (end === 0) return found
+  const done = Promise.withResolvers<void>()
+  const reader = await readStream(nats.bus, {
+    stream,
+    onMessage: ({ subject, data, headers, sequence }) => {
+      const text = Buffer.from(data).toString()
+      const code = headers.get('Nats-Service-Error-Code')
+      found.push({ subject, value: text.startsWith('{') ? JSON.parse(text) : { text }, ...(code ? { code } : {}) })
+      reader.release()
+      if (sequence >= end) done.resolve()
+    },
+  })
+  await done.promise
+  await reader.stop()
+  return found
+}
+
+describe('partitions', () => {
+  it('are those that the server maps keys to', async () => {
+    await ensureStream(nats.bus, { name: 'KEYS', subjects: ['keys.*'] })
+    await ensureStream(nats.bus, {
+      name: 'MAPPED',
+      subjects: [],
+      sources: [{ stream: 'KEYS', transforms: [{ from: 'keys.*', to: 'mapped.{{partition(7,1)}}.{{wildcard(1)}}' }] }],
+    })
+    const token = fc.stringMatching(/^[A-Za-z0-9_äß-]{1,12}$/)
+    const keys = fc.sample(token, 200)
+    for (const key of keys) nats.bus.publish(`keys.${key}`, Buffer.from('{}'))
+    await until(async () => (await streamInfo(nats.bus, 'MAPPED'))!.state.messages === keys.length)
+    for (const { subject } of await read('MAPPED')) {
+      const [, partition, key = ''] = subject.split('.')
+      expect(partitionOf(key, 7)).toBe(Number(partition))
+    }
+  })
+
+  it('are shared by those who are there, move with their state, and nothing is lost or doubled', async () => {
+    const { readings, name } = sensor()
+    const rooms = processor(
+      name,
+      { from: event(readings, 'read'), to: view(name, { key: 'room' }), partitions: 6, checkpointMs: 50, termMs: 600 },
+      (input) =>
+        input
+          .time((r) => r.at, { outOfOrder: 5_000 })
+          .keyBy((r) => r.room)
+          .window(tumbling(1_000), { as: 'from' })
+          .aggregate({ n: count(), total: sum((r) => r.value) }),
+    )
+    const api = client(nats.bus, readings)
+    const expected = new Map<string, number>()
+    let sent = 0
+    const send = async (events: number) => {
+      const stored: Promise<unknown>[] = []
+      for (let i = 0; i < events; i++, sent++) {
+        const room = `r${sent % 37}`
+        const at = sent * 7
+        stored.push(api.read.publish({ at, room, value: sent }))
+        const cell = `${room} ${Math.floor(at / 1_000) * 1_000}`
+        expected.set(cell, (expected.get(cell) ?? 0) + sent)
+      }
+      await Promise.all(stored)
+    }
+    const held = (...units: RunningUnit[]) => units.map((unit) => statOf(unit, 'partitions')).sort()
+    const first = await serve(await nats.connect(), rooms)
+    expect(held(first)).toEqual([6])
+    await send(500)
+    const busOfSecond = await nats.connect()
+    const second = await serve(busOfSecond, rooms)
+    const third = await serve(await nats.connect(), rooms)
+    await send(500)
+    await until(() => String(held(first, second, third)) === '2,2,2')
+    await send(500)
+    await busOfSecond.nats.close() // it dies
+    await send(500)
+    await until(() => String(held(first, third)) === '3,3')
+    const [inspection] = await inspectProcessor(nats.bus, name)
+    expect(inspection).toMatchObject({ members: 2 })
+    await first.drain()
+    await until(() => statOf(third, 'partitions') === 6)
+    await send(500)
+    const end = endOfInput(readings, 'read')
+    nats.bus.publish(end.subject, end.data, end.headerLines)
+    await third.done // every partition hears the end
+    await until(async () => (await streamInfo(nats.bus, `VIEW_${name}`))!.state.messages >= expected.size)
+    const rows = await read(`VIEW_${name}`)
+    const found = new Map(rows.map(({ value: row }) => [`${row.room} ${Date.parse(row.from as string)}`, row.total]))
+    expect(found).toEqual(expected)
+    expect(rows.length).toBe(expected.size) // each once
+    expect(statOf(third, 'late')).toBe(0)
+    await third.drain()
+  })
+
+  it('refuse a program that is keyed by something else, event by event, and another number of partitions', async () => {
+    const { readings, name } = sensor()
+    const made = (partitions: number) =>
+      processor(name, { from: event(readings, 'read'), to: view(name, { key: 'value' }), partitions }, (input) =>
+        input
+          .time((r) => r.at)
+          .keyBy((r) => `v${r.value}`)
+          .window(tumbling(1_000))
+          .aggregate({ n: count() }),
+      )
+    const unit = await serve(nats.bus, made(4))
+    const api = client(nats.bus, readings)
+    for (let i = 0; i < 20; i++) await api.read.publish({ at: i, room: 'a', value: i })
+    await until(() => statOf(unit, 'in') === 20)
+    expect(statOf(unit, 'bad')).toBeGreaterThan(5)
+    expect((await read(refusedStream(name)))[0]).toMatchObject({ code: 'WRONG_PARTITION' })
+    await unit.drain()
+    expect(await codeOf(serve(nats.bus, made(3)))).toBe('STREAM_MISMATCH')
+    const bare = messages('X', { subject: 'x.y' })
+    const program = (partitions: number) => () =>
+      processor('x', { from: bare, partitions, to: view('x', { key: 'k' }) }, (input) =>
+        input.keyBy(() => 'k').rows(() => ({})),
+      )
+    expect(program(2)).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }))
+    expect(program(1)).not.toThrow()
+  })
+})
+
+describe('several sources', () => {
+  it('are given one order: tables first, then what looks up in them; rows go to a view, an event and a bucket', async () => {
+    const { readings, name } = sensor()
+    const kv = await new Kvm(nats.bus.nats).create(`ROOMS${name}`)
+    await kv.put('a', JSON.stringify({ floor: 1 }))
+    await kv.put('b', JSON.stringify({ floor: 2 }))
+    const api = client(nats.bus, readings)
+    for (let i = 0; i < 30; i++) await api.read.publish({ at: i * 100, room: 'abc'[i % 3]!, value: 1 })
+    const Room = z.object({ floor: z.number() })
+    const floors = processor(
+      name,
+      {
+        from: { read: event(readings, 'read'), rooms: table(`ROOMS${name}`, { schema: Room }) },
+        to: view(name, { key: 'floor' }),
+        checkpointMs: 50,
+      },
+      ({ read: input, rooms }) => {
+        const rows = input
+          .time((r) => r.at)
+          .keyBy((r) => r.room)
+          .lookup(rooms, (r, room) => ({ ...r, floor: room.floor }), { kind: 'inner' })
+          .keyBy((r) => `floor${r.floor}`)
+          .window(tumbling(1_000))
+          .aggregate({ n: count() })
+        return [
+          rows,
+          rows
+            .stream('room')
+            .map(({ room, n }) => ({ room, n }))
+            .to(publish(readings, 'told')),
+          rows.to(bucket(`LAST${name}`)),
+        ]
+      },
+    )
+    const unit = await serve(nats.bus, floors)
+    await until(() => statOf(unit, 'in') === 32)
+    await kv.put('c', JSON.stringify({ floor: 1 }))
+    await until(() => statOf(unit, 'in') === 33) // what comes later knows of it
+    for (let i = 30; i < 60; i++) await api.read.publish({ at: i * 100, room: 'abc'[i % 3]!, value: 1 })
+    await until(() => statOf(unit, 'in') === 63 && statOf(unit, 'effects') === 20)
+    const rows = (await read(`VIEW_${name}`)).map(
+      ({ value }) => `${value.floor} ${(value.start as string).slice(17, 19)} ${value.n}`,
+    )
+    expect(rows.slice(0, 4)).toEqual(['floor1 00 4', 'floor2 00 3', 'floor1 01 3', 'floor2 01 4'])
+    expect(rows.slice(6, 8)).toEqual(['floor1 03 7', 'floor2 03 3'])
+    expect((await read(`EVT_${readings.name}_told`)).length).toBe(rows.length)
+    const last = await (await new Kvm(nats.bus.nats).open(`LAST${name}`)).get('floor1')
+    expect(`floor1 04 ${last!.json<{ n: number }>().n}`).toBe(rows.at(-2))
+    await unit.drain()
+  })
+
+  it('one processor goes on with what another makes, and asks a service in between', async () => {
+    const { readings, name } = sensor()
+    const first = view(name, { key: 'room', row: z.object({ room: z.string(), start: z.string(), n: z.number() }) })
+    const counts = processor(name, { from: event(readings, 'read'), to: first, checkpointMs: 50 }, (input) =>
+      input
+        .time((r) => r.at)
+        .keyBy((r) => r.room)
+        .window(tumbling(100))
+        .aggregate({ n: count() }),
+    )
+    let asked = 0
+    let underWay = 0
+    let most = 0
+    const named = enrich(
+      rowsOf(first),
+      async (row) => {
+        asked += 1
+        underWay += 1
+        most = Math.max(most, underWay)
+        await new Promise((resolve) => setTimeout(resolve, 20 * Math.random()))
+        underWay -= 1
+        return { ...row, name: row.room.toUpperCase() }
+      },
+      { concurrency: 8, cache: { key: (row) => row.room, forMs: 1 } },
+    )
+    const seen: string[] = []
+    const names = processor(`${name}-names`, { from: named, to: view(`${name}-names`, { key: 'name' }) }, (input) =>
+      input
+        .peek((row) => seen.push(row.start))
+        .keyBy((row) => row.name)
+        .aggregate({ windows: count(), events: sum((row) => row.n) }),
+    )
+    const api = client(nats.bus, readings)
+    for (let i = 0; i < 100; i++) await api.read.publish({ at: i * 50, room: 'ab'[i % 2]!, value: 1 })
+    const one = await serve(nats.bus, counts)
+    const two = await serve(nats.bus, names)
+    await until(() => statOf(two, 'in') === 98)
+    await until(async () => (await streamInfo(nats.bus, `VIEW_${name}-names`))!.state.messages === 98)
+    const rows = await read(`VIEW_${name}-names`)
+    expect(rows.at(-1)!.value).toEqual({ name: 'B', windows: 49, events: 49 })
+    expect(seen).toEqual([...seen].sort()) // answers in the order of the questions' values
+    expect(asked).toBeGreaterThan(2)
+    expect(most).toBeGreaterThan(1)
+    await two.drain()
+    await one.drain()
+  })
+})
+
+describe('the error output', () => {
+  it('has what could not be used, as it came, with the reason, once', async () => {
+    const { readings, name } = sensor()
+    const rooms = processor(
+      name,
+      { from: event(readings, 'read'), to: view(name, { key: 'room' }), checkpointMs: 20 },
+      (input) =>
+        input
+          .time((r) => r.at)
+          .keyBy((r) => r.room)
+          .window(tumbling(1_000))
+          .aggregate({ n: count() }),
+    )
+    const put = (text: string) => nats.bus.publish(`evt.${readings.name}.read.x`, Buffer.from(text))
+    const bus = await nats.connect()
+    const unit = await serve(bus, rooms)
+    put('not json')
+    put(JSON.stringify({ at: 253_402_300_799_000, room: 'a', value: 1 }))
+    put(JSON.stringify({ at: 1, room: 'a' }))
+    put(JSON.stringify({ at: 1, room: 'a b', value: 1 }))
+    put(JSON.stringify({ at: 1, room: 'a', value: 1 }))
+    await until(() => statOf(unit, 'in') === 5)
+    await until(async () => ((await streamInfo(nats.bus, refusedStream(name)))?.state.messages ?? 0) === 4)
+    await bus.nats.close()
+    const again = await serve(nats.bus, rooms) // and reads some of it again
+    put(JSON.stringify({ at: 2, room: 'a', value: 1 }))
+    await until(() => statOf(again, 'position') === 6)
+    const refused = await read(refusedStream(name))
+    expect(refused.map(({ code }) => code)).toEqual([
+      'MALFORMED_PAYLOAD',
+      'INVALID_INPUT',
+      'INVALID_INPUT',
+      'INVALID_INPUT',
+    ])
+    expect(refused[0]!.value).toEqual({ text: 'not json' })
+    expect(statOf(again, 'open')).toBe(2)
+    await again.drain()
+  })
+})
+
+describe('time travel', () => {
+  it('runs the same program again under another name, over a span of event time', async () => {
+    const { readings, name } = sensor()
+    const rooms = processor(name, { from: event(readings, 'read'), to: view(name, { key: 'room' }) }, (input) =>
+      input
+        .time((r) => r.at)
+        .keyBy((r) => r.room)
+        .window(tumbling('1h'))
+        .aggregate({ n: count() }),
+    )
+    const api = client(nats.bus, readings)
+    for (let hour = 0; hour < 48; hour++) await api.read.publish({ at: hour * 3_600_000, room: 'a', value: 1 })
+    const unit = await serve(nats.bus, rooms)
+    const config = { as: `${name}-again`, from: '1970-01-01T10:00:00Z', until: '1970-01-02' }
+    const again = await serve(nats.bus, rooms, { config })
+    await until(() => statOf(again, 'in') === 48 && statOf(unit, 'out') === 47)
+    await until(async () => (await streamInfo(nats.bus, `VIEW_${name}-again`))!.state.messages >= 14)
+    const rows = await read(`VIEW_${name}-again`)
+    expect(rows.length).toBe(14)
+    expect(rows[0]!.value.start).toBe('1970-01-01T10:00:00Z')
+    expect(await codeOf(serve(nats.bus, rooms, { config: { from: 'yesterday' } }))).toBe('INVALID_CONFIG')
+    await again.drain()
+    await unit.drain()
+  })
+})

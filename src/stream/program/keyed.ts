@@ -1,0 +1,169 @@
+// Values that belong together by a key: windows, joins, tables and running aggregates.
+import { type Duration, durationMs } from '../../contract/index.ts'
+import type { Aggregated, AnyAggregate } from '../aggregates/index.ts'
+import { IntervalJoin, type JoinKind } from '../joins/interval.ts'
+import { counted, type Emission, type WindowShape } from '../windows/index.ts'
+import { type End, type KeyOf, Line } from './line.ts'
+import { type KeyedRow, Rows } from './rows.ts'
+import { Stream, type Timing } from './stream.ts'
+import { Table } from './table.ts'
+import { WindowedStream } from './windowed.ts'
+
+export interface WindowOptions<T, As extends string> {
+  /** How long after its end a window still takes late events; each of them sends its row out again. Default 0. */
+  readonly lateness?: Duration
+  /** What the row calls the window's start. Default `start`. */
+  readonly as?: As
+  /**
+   * When rows go out: when the window is `closed` (the default), at every `update`, or `early`, so often in event time.
+   * Rows of the last two say whether they are `final`.
+   */
+  readonly emit?: 'closed' | 'update' | { readonly early: Duration }
+  /** What happens with events that are too late even for `lateness`; without it they are only counted. */
+  readonly late?: (late: Stream<T, 'timed'>) => End
+}
+
+export interface JoinOptions<Kind extends JoinKind> {
+  /** How far apart in time the two may be; or so much earlier and later may the right one be. */
+  readonly within: Duration | { readonly before: Duration; readonly after: Duration }
+  /** `left` also tells left values that found no right one, `outer` those of both sides; when that is certain. Default `inner`. */
+  readonly kind?: Kind
+}
+
+type LeftOf<T, Kind extends JoinKind> = Kind extends 'outer' ? T | undefined : T
+type RightOf<T, Kind extends JoinKind> = Kind extends 'inner' ? T : T | undefined
+
+export interface LookupOptions<Kind extends 'inner' | 'left'> {
+  /** `inner` leaves out values whose key the table does not have. Default `left`. */
+  readonly kind?: Kind
+  /** Wait until the watermark is so far past a value: what the table learns until then counts. Default: not at all. */
+  readonly grace?: Duration
+}
+
+/** Values that have a key. */
+export class KeyedStream<T, Time extends Timing = 'untimed'> {
+  /** @internal */
+  readonly line: Line<T>
+  /** @internal */
+  readonly keyOf: KeyOf<T>
+  /** @internal carries whether there is an event time */
+  declare readonly timing: Time
+
+  /** @internal */
+  constructor(line: Line<T>, keyOf: KeyOf<T>) {
+    this.line = line
+    this.keyOf = keyOf
+  }
+
+  /** Cuts each key's values into windows. Needs an event time: call `time` before `keyBy`. */
+  window<As extends string = 'start'>(
+    this: KeyedStream<T, 'timed'>,
+    shape: WindowShape,
+    options: WindowOptions<T, As> & { readonly emit: 'update' | { readonly early: Duration } },
+  ): WindowedStream<T, { [Name in As]: string } & { final: boolean }>
+  window<As extends string = 'start'>(
+    this: KeyedStream<T, 'timed'>,
+    shape: WindowShape,
+    options?: WindowOptions<T, As>,
+  ): WindowedStream<T, { [Name in As]: string }>
+  // biome-ignore lint/suspicious/noExplicitAny: the overloads say what its rows begin with
+  window(shape: WindowShape, options: WindowOptions<T, string> = {}): WindowedStream<T, any> {
+    const { plan, sources } = this.line
+    const order = plan.nextOrder()
+    const aside = options.late ? Line.root<T>(plan, sources) : undefined
+    const end = aside && options.late!(new Stream(aside))
+    return new WindowedStream(this.line, this.keyOf, {
+      order,
+      shape,
+      latenessMs: durationMs(options.lateness ?? 0, 'window: lateness'),
+      emission: emissionOf(options.emit ?? 'closed'),
+      as: options.as ?? 'start',
+      ...(aside && end ? { aside, end } : {}),
+    })
+  }
+
+  /** One row per key that grows with every value: told at each, whenever it happened. */
+  aggregate<Aggregates extends Record<string, AnyAggregate<T>>>(aggregates: Aggregates): Rows<Aggregated<Aggregates>> {
+    return new WindowedStream<T, object>(this.line, this.keyOf, {
+      order: this.line.plan.nextOrder(),
+      shape: { ...counted(1), events: Number.MAX_SAFE_INTEGER, description: 'all' },
+      latenessMs: 0,
+      emission: 'update',
+      as: undefined,
+    }).aggregate(aggregates) as unknown as Rows<Aggregated<Aggregates>>
+  }
+
+  /** Each value as a row of its key. */
+  rows<Row extends object>(of: (value: T) => Row): Rows<Row> {
+    const { keyOf } = this
+    return new Rows(
+      this.line.step<KeyedRow<Row>>((_circuit, out, follow) =>
+        follow((value, timeMs) => out({ key: String(keyOf(value)), row: of(value) }, timeMs)),
+      ),
+    )
+  }
+
+  /** The latest value of each key; with `history` also the one that was valid at an earlier time. */
+  table(options: { readonly history?: Duration } = {}): Table<T> {
+    const { keyOf } = this
+    return Table.of(
+      this.line,
+      (value, timeMs) => ({ key: String(keyOf(value)), value, timeMs }),
+      durationMs(options.history ?? 0, 'table: history'),
+    )
+  }
+
+  /**
+   * Joins values of two streams that have the same key and are near each other in time; all pairs of them. Each side is
+   * kept as long as a partner may come. The result's time is the later one of the two.
+   * @example orders.keyBy((o) => o.id).join(payments.keyBy((p) => p.order), { within: '1h', kind: 'left' }, (o, p) => ({ ...o, paid: p !== undefined }))
+   */
+  join<Right, Out, const Kind extends JoinKind = 'inner'>(
+    this: KeyedStream<T, 'timed'>,
+    right: KeyedStream<Right, 'timed'>,
+    options: JoinOptions<Kind>,
+    combine: (left: LeftOf<T, Kind>, right: RightOf<Right, Kind>, key: string) => Out,
+  ): Stream<Out, 'timed'> {
+    const { within } = options
+    const beforeMs = durationMs(typeof within === 'object' ? within.before : within, 'join: within')
+    const afterMs = durationMs(typeof within === 'object' ? within.after : within, 'join: within')
+    const kind = options.kind ?? 'inner'
+    const { keyOf } = this
+    const [mine, others] = [this.line.follow(), right.line.follow()]
+    const order = mine.plan.nextOrder()
+    const sources = new Set([...mine.sources, ...others.sources])
+    return new Stream(
+      new Line<Out>(mine.plan, sources, (circuit, out) => {
+        circuit.describe(order, `join(${kind}, -${beforeMs} +${afterMs})`)
+        const tell = (key: string, left: unknown, other: unknown, timeMs: number) => {
+          try {
+            out(combine(left as LeftOf<T, Kind>, other as RightOf<Right, Kind>, key), timeMs)
+          } catch (error) {
+            circuit.host.poison(error)
+          }
+        }
+        const join = new IntervalJoin(circuit, { order, beforeMs, afterMs, kind, tell })
+        circuit.add(order, join)
+        mine.connect(circuit, (value, timeMs) => join.push(0, String(keyOf(value)), value, timeMs))
+        others.connect(circuit, (value, timeMs) => join.push(1, String(right.keyOf(value)), value, timeMs))
+      }),
+    )
+  }
+
+  /** Each value with what a table says of its key: at the value's own time if the table keeps a history, else now. */
+  lookup<Right, Out, const Kind extends 'inner' | 'left' = 'left'>(
+    table: Table<Right>,
+    combine: (value: T, found: Kind extends 'inner' ? Right : Right | undefined) => Out,
+    options: LookupOptions<Kind> = {},
+  ): Stream<Out, Time> {
+    return table.lookedUp(this.line, this.keyOf, combine as (value: T, found: Right | undefined) => Out, {
+      inner: options.kind === 'inner',
+      ...(options.grace === undefined ? {} : { graceMs: durationMs(options.grace, 'lookup: grace') }),
+    }) as Stream<Out, Time>
+  }
+}
+
+function emissionOf(emit: 'closed' | 'update' | { readonly early: Duration }): Emission {
+  if (typeof emit === 'object') return { earlyMs: Math.max(1, durationMs(emit.early, 'window: early')) }
+  return emit === 'closed' ? 'close' : 'update'
+}

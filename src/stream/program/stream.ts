@@ -1,0 +1,188 @@
+// Values in the order of the input: what can be done with each of them by itself.
+import { failure } from '../../bus/index.ts'
+import { type Duration, durationMs } from '../../contract/index.ts'
+import type { Circuit, Push } from '../circuit.ts'
+import type { Effect } from '../effects.ts'
+import { KeyedStream } from './keyed.ts'
+import { type Build, End, Line } from './line.ts'
+
+/** Whether a stream's values have their event time. */
+export type Timing = 'timed' | 'untimed'
+
+export interface TimeOptions {
+  /** How much events may be out of order without being late. Default 0. */
+  readonly outOfOrder?: Duration
+  /**
+   * Of a program with several times: one whose events stay out for so long, by the server's clock, holds up the others
+   * no more. Default 1 minute.
+   */
+  readonly idle?: Duration
+  /**
+   * An event that claims to happen so long after it was stored is refused: one wrong year must not close all windows.
+   * Default 1 day; `false` allows everything.
+   */
+  readonly maxAhead?: Duration | false
+}
+
+/** Values of one type, in the order of the input. */
+export class Stream<T, Time extends Timing = 'untimed'> {
+  /** @internal */
+  readonly line: Line<T>
+  /** @internal carries whether there is an event time */
+  declare readonly timing: Time
+
+  /** @internal Use `processor`. */
+  constructor(line: Line<T>) {
+    this.line = line
+  }
+
+  /** Each value changed into another. `change` must depend on nothing but the value. */
+  map<Out>(change: (value: T) => Out): Stream<Out, Time> {
+    return this.#step((_circuit, out, follow) => follow((value, timeMs) => out(change(value), timeMs)))
+  }
+
+  /** Only values for which `test` holds. */
+  filter<Kept extends T>(test: (value: T) => value is Kept): Stream<Kept, Time>
+  filter(test: (value: T) => boolean): Stream<T, Time>
+  filter(test: (value: T) => boolean): Stream<T, Time> {
+    return this.#step((_circuit, out, follow) =>
+      follow((value, timeMs) => {
+        if (test(value)) out(value, timeMs)
+      }),
+    )
+  }
+
+  /** Each value changed into any number of others. */
+  flatMap<Out>(change: (value: T) => Iterable<Out>): Stream<Out, Time> {
+    return this.#step((_circuit, out, follow) =>
+      follow((value, timeMs) => {
+        for (const one of change(value)) out(one, timeMs)
+      }),
+    )
+  }
+
+  /** Looks at each value; for logs and counters. After a crash it sees some values again. */
+  peek(look: (value: T) => void): Stream<T, Time> {
+    return this.#step((_circuit, out, follow) =>
+      follow((value, timeMs) => {
+        look(value)
+        out(value, timeMs)
+      }),
+    )
+  }
+
+  /** Values of both, in the order of the input. */
+  merge<Other>(other: Stream<Other, Time>): Stream<T | Other, Time> {
+    const [mine, others] = [this.line.follow(), other.line.follow()]
+    const sources = new Set([...mine.sources, ...others.sources])
+    return new Stream(
+      new Line<T | Other>(mine.plan, sources, (circuit, out) => {
+        mine.connect(circuit, out)
+        others.connect(circuit, out)
+      }),
+    )
+  }
+
+  /**
+   * A side line for the values for which `test` holds; the main line goes on with all of them.
+   * @example departed.branch((f) => f.delay > 180, (long) => long.to(job(rebooking, 'rebook', { id: (f) => `flight-${f.id}` })))
+   */
+  branch(test: (value: T) => boolean, side: (branch: Stream<T, Time>) => End): Stream<T, Time> {
+    const root = Line.root<T>(this.line.plan, this.line.sources)
+    const end = side(new Stream(root))
+    return this.#step((circuit, out, follow) => {
+      end.connect(circuit)
+      const aside = circuit.inputs(root)
+      follow((value, timeMs) => {
+        if (test(value)) for (const push of aside) push(value, timeMs)
+        out(value, timeMs)
+      })
+    })
+  }
+
+  /** Ends a line: something is done outside for every value, at least once; see {@link Effect}. */
+  to(effect: Effect<T>): End {
+    const line = this.line.follow()
+    const { effects } = line.plan
+    const order = line.plan.nextOrder()
+    const number = effects.push(effect as Effect<never>) - 1
+    return new End((circuit) => {
+      circuit.describe(order, `to(${effect.name})`)
+      line.connect(circuit, (value) => circuit.host.startEffect(number, value))
+    })
+  }
+
+  /**
+   * Event time: when a value happened, as unix ms, Date or ISO 8601 text; `'stored'`: when the server stored it
+   * (processing time). The watermark follows the latest time seen, `outOfOrder` behind it. A value without a valid time
+   * goes to the error output.
+   */
+  time(of: ((value: T) => number | string | Date) | 'stored', options: TimeOptions = {}): Stream<T, 'timed'> {
+    const outOfOrderMs = durationMs(options.outOfOrder ?? 0, 'time: outOfOrder')
+    const idleMs = durationMs(options.idle ?? '1m', 'time: idle')
+    const aheadMs =
+      options.maxAhead === false ? Number.POSITIVE_INFINITY : durationMs(options.maxAhead ?? '1d', 'time: maxAhead')
+    const { plan, sources } = this.line
+    const order = plan.nextOrder()
+    return new Stream(
+      this.line.step<T>((circuit, out, follow) => {
+        circuit.describe(order, `time(${of === 'stored' ? 'stored, ' : ''}outOfOrder ${outOfOrderMs})`)
+        const clock = circuit.clock(sources, idleMs)
+        const read = of === 'stored' ? () => circuit.storedMs : timeReader(of)
+        follow(timed(circuit, clock, read, out, { outOfOrderMs, aheadMs }))
+      }),
+    )
+  }
+
+  /** What belongs together. A key that becomes a part of a view's subject is text without blanks, dots and wildcards. */
+  keyBy(of: (value: T) => string | number): KeyedStream<T, Time> {
+    return new KeyedStream(this.line, of)
+  }
+
+  #step<Out>(build: Build<T, Out>): Stream<Out, Time> {
+    return new Stream<Out, Time>(this.line.step<Out>(build))
+  }
+}
+
+function timed<T>(
+  circuit: Circuit,
+  clock: number,
+  read: (value: T) => number,
+  out: Push<T>,
+  { outOfOrderMs, aheadMs }: { outOfOrderMs: number; aheadMs: number },
+): Push<T> {
+  const { span } = circuit.host
+  return (value) => {
+    const timeMs = read(value)
+    if (timeMs > circuit.storedMs + aheadMs) {
+      throw failure(
+        'INVALID_INPUT',
+        `event time ${new Date(timeMs).toISOString()} is ${Math.round((timeMs - circuit.storedMs) / 1_000)} s after the event was stored, which is more than time's maxAhead`,
+      )
+    }
+    if (span === undefined) out(value, timeMs)
+    else if (timeMs >= span.fromMs && timeMs < span.untilMs) out(value, timeMs)
+    circuit.tick(clock, timeMs - outOfOrderMs)
+  }
+}
+
+/** Reads times; of texts in order many are the same, and parsing each again would be a third of this step's cost. */
+function timeReader<T>(of: (value: T) => number | string | Date): (value: T) => number {
+  let text = ''
+  let textMs = 0
+  return (value) => {
+    const at = of(value)
+    let timeMs: number
+    if (typeof at === 'string') {
+      if (at !== text) {
+        textMs = Date.parse(at)
+        text = at
+      }
+      timeMs = textMs
+    } else timeMs = typeof at === 'number' ? at : (at?.getTime() ?? Number.NaN)
+    if (!Number.isFinite(timeMs)) {
+      throw failure('INVALID_INPUT', `no event time: ${JSON.stringify(at)} is not a date`)
+    }
+    return timeMs
+  }
+}

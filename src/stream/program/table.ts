@@ -1,0 +1,138 @@
+// Tables: what is known of each key at present. They change as their own stream or bucket does.
+import type { Push } from '../circuit.ts'
+import { Held } from '../joins/held.ts'
+import { Versions } from '../joins/versions.ts'
+import { Line } from './line.ts'
+import { type KeyedRow, Rows } from './rows.ts'
+import { Stream } from './stream.ts'
+
+/** A key has a new value, or none any more. */
+export interface Change<T> {
+  readonly key: string
+  readonly value: T | undefined
+  readonly timeMs: number
+}
+
+interface Built<T> {
+  readonly versions: Versions
+  readonly changed: Push<Change<T>>[]
+}
+
+export class Table<T> {
+  readonly #source: Line<Change<T>>
+  readonly #order: number
+  readonly #historyMs: number
+
+  private constructor(source: Line<Change<T>>, order: number, historyMs: number) {
+    this.#source = source.follow()
+    this.#order = order
+    this.#historyMs = historyMs
+  }
+
+  /** @internal Made by `table()` of a keyed stream, or given for a table's source. */
+  static of<In, T>(line: Line<In>, read: (value: In, timeMs: number) => Change<T>, historyMs: number): Table<T> {
+    const changes = line.step<Change<T>>((_circuit, out, follow) =>
+      follow((value, timeMs) => out(read(value, timeMs), timeMs)),
+    )
+    return new Table(changes, line.plan.nextOrder(), historyMs)
+  }
+
+  /** One per circuit, whoever asks first. */
+  #in(circuit: Parameters<Line<T>['connect']>[0]): Built<T> {
+    return circuit.shared(this, () => {
+      const versions = new Versions(circuit, { order: this.#order, historyMs: this.#historyMs })
+      const changed: Push<Change<T>>[] = []
+      circuit.describe(this.#order, `table(history ${this.#historyMs})`)
+      circuit.add(this.#order, versions)
+      this.#source.connect(circuit, (change, timeMs) => {
+        versions.put(change.key, change.value, change.timeMs)
+        for (const push of changed) push(change, timeMs)
+      })
+      return { versions, changed }
+    })
+  }
+
+  /** @internal see `lookup` of a keyed stream */
+  lookedUp<Left, Out>(
+    left: Line<Left>,
+    keyOf: (value: Left) => string | number,
+    combine: (value: Left, found: T | undefined) => Out,
+    options: { readonly inner: boolean; readonly graceMs?: number },
+  ): Stream<Out, 'timed' | 'untimed'> {
+    const { plan } = left
+    const order = plan.nextOrder()
+    const { graceMs, inner } = options
+    const sources = new Set([...left.sources, ...this.#source.sources])
+    left.follow()
+    return new Stream(
+      new Line<Out>(plan, sources, (circuit, out) => {
+        circuit.describe(
+          order,
+          `lookup(${inner ? 'inner' : 'left'}${graceMs === undefined ? '' : `, grace ${graceMs}`})`,
+        )
+        const { versions } = this.#in(circuit)
+        const find = (value: Left, timeMs: number) => {
+          const found = versions.at(String(keyOf(value)), timeMs) as T | undefined
+          if (found !== undefined || !inner) out(combine(value, found), timeMs)
+        }
+        if (graceMs === undefined) {
+          left.connect(circuit, find)
+          return
+        }
+        const held = new Held(circuit, {
+          order,
+          graceMs,
+          next: (value, timeMs) => {
+            try {
+              find(value as Left, timeMs)
+            } catch (error) {
+              circuit.host.poison(error)
+            }
+          },
+        })
+        circuit.add(order, held)
+        left.connect(circuit, (value, timeMs) => held.push(value, timeMs))
+      }),
+    )
+  }
+
+  /**
+   * Two tables as one: a row whenever either changes and both have the key, with the latest of both.
+   * @example orders.join(customers, (order, customer) => ({ ...order, name: customer.name }))
+   */
+  join<Other, Out extends object>(
+    other: Table<Other>,
+    combine: (mine: T, theirs: Other, key: string) => Out,
+  ): Rows<Out> {
+    const plan = this.#source.plan
+    const order = plan.nextOrder()
+    const sources = new Set([...this.#source.sources, ...other.#source.sources])
+    return new Rows(
+      new Line<KeyedRow<Out>>(plan, sources, (circuit, out) => {
+        circuit.describe(order, 'join(tables)')
+        const [mine, theirs] = [this.#in(circuit), other.#in(circuit)]
+        const tell: Push<Change<unknown>> = ({ key }, timeMs) => {
+          const [left, right] = [
+            mine.versions.latest(key) as T | undefined,
+            theirs.versions.latest(key) as Other | undefined,
+          ]
+          if (left !== undefined && right !== undefined) out({ key, row: combine(left, right, key) }, timeMs)
+        }
+        mine.changed.push(tell)
+        if (theirs !== (mine as unknown)) theirs.changed.push(tell)
+      }),
+    )
+  }
+
+  /** Every change as a row. */
+  rows<Row extends object>(of: (value: T, key: string) => Row): Rows<Row> {
+    const plan = this.#source.plan
+    return new Rows(
+      new Line<KeyedRow<Row>>(plan, this.#source.sources, (circuit, out) => {
+        this.#in(circuit).changed.push(({ key, value }, timeMs) => {
+          if (value !== undefined) out({ key, row: of(value, key) }, timeMs)
+        })
+      }),
+    )
+  }
+}

@@ -1,0 +1,90 @@
+// Windows of values, to be aggregated.
+import { failure } from '../../bus/index.ts'
+import type { Aggregated, AnyAggregate } from '../aggregates/index.ts'
+import { type Emission, type WindowShape, windowOperator } from '../windows/index.ts'
+import type { End, KeyOf, Line } from './line.ts'
+import { type KeyedRow, Rows } from './rows.ts'
+
+/** @internal What a window was told. */
+export interface WindowedPlan<T> {
+  readonly order: number
+  readonly shape: WindowShape
+  readonly latenessMs: number
+  readonly emission: Emission
+  /** The row's field for the window's start; absent: the row does not tell it. */
+  readonly as: string | undefined
+  /** Where events go that are too late, and what connects them on. */
+  readonly aside?: Line<T>
+  readonly end?: End
+}
+
+export class WindowedStream<T, Head extends object> {
+  readonly #line: Line<T>
+  readonly #keyOf: KeyOf<T>
+  readonly #plan: WindowedPlan<T>
+
+  /** @internal */
+  constructor(line: Line<T>, keyOf: KeyOf<T>, plan: WindowedPlan<T>) {
+    this.#line = line
+    this.#keyOf = keyOf
+    this.#plan = plan
+  }
+
+  /** One row per key and window: the window's start (ISO 8601) and each aggregate under its name. */
+  aggregate<Aggregates extends Record<string, AnyAggregate<T>>>(
+    aggregates: Aggregates,
+  ): Rows<Head & Aggregated<Aggregates>> {
+    type Row = Head & Aggregated<Aggregates>
+    const { order, shape, latenessMs, emission, as, aside, end } = this.#plan
+    const names = Object.keys(aggregates)
+    const list = Object.values(aggregates)
+    if (shape.kind === 'session') {
+      const stubborn = names.find((name) => aggregates[name]!.merge === undefined)
+      if (stubborn !== undefined) {
+        throw failure(
+          'INVALID_OPTION',
+          `aggregate "${stubborn}" cannot be merged, as sessions need it; give it merge()`,
+        )
+      }
+    }
+    const keyOf = this.#keyOf
+    const told =
+      emission === 'close' ? '' : `, ${typeof emission === 'object' ? `early ${emission.earlyMs}` : emission}`
+    return new Rows(
+      this.#line.step<KeyedRow<Row>>((circuit, out, follow) => {
+        circuit.describe(order, `${shape.description} lateness ${latenessMs}${told} as ${as}: ${names.join(', ')}`)
+        if (aside) end?.connect(circuit)
+        const lateOut = aside && circuit.inputs(aside)
+        const windows = windowOperator<T>(circuit, shape, {
+          order,
+          latenessMs,
+          aggregates: list,
+          emission,
+          tell(key, startMs, endMs, results, final) {
+            const row: Record<string, unknown> = as === undefined ? {} : { [as]: isoText(startMs) }
+            for (let i = 0; i < names.length; i++) row[names[i]!] = results[i]
+            if (emission !== 'close' && as !== undefined) row.final = final
+            try {
+              // a row belongs to the last moment of its window
+              out({ key, row: row as Row }, shape.kind === 'aligned' ? endMs - 1 : endMs)
+            } catch (error) {
+              circuit.host.poison(error)
+            }
+          },
+          late:
+            lateOut &&
+            ((value, timeMs) => {
+              for (const push of lateOut) push(value, timeMs)
+            }),
+        })
+        circuit.add(order, windows)
+        follow((value, timeMs) => windows.push(String(keyOf(value)), value, timeMs))
+      }),
+    )
+  }
+}
+
+/** `2001-01-01T05:00:00Z`; milliseconds only where there are some. */
+function isoText(timeMs: number): string {
+  return new Date(timeMs).toISOString().replace('.000Z', 'Z')
+}

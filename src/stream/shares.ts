@@ -1,0 +1,290 @@
+// Who runs which partition. Instances of a processor see each other in a key-value bucket; each takes its fair share of
+// the partitions, gives some back when others come, and takes over those of who is gone. No clocks are compared: an
+// instance is gone when its key has not changed for a whole term by the watcher's own watch.
+// This is for getting work done, not for its being right: an instance that runs a partition which is another's by now is
+// refused by the streams it writes.
+import { type KV, type KvEntry, Kvm } from '@nats-io/kv'
+import { type Bus, messageOf } from '../bus/index.ts'
+import type { Logger } from '../unit/index.ts'
+
+const bucket = 'MYELIN_PARTITIONS'
+const retryMs = 5_000
+
+export interface SharesOptions {
+  readonly processor: string
+  readonly instance: string
+  readonly partitions: number
+  readonly log: Logger
+  /** After how long without a sign of life an instance is replaced. */
+  readonly termMs: number
+  /** Runs a partition. A rejection gives it back. */
+  readonly take: (partition: number) => Promise<void>
+  /** Stops running it, with its place written down. */
+  readonly release: (partition: number) => Promise<void>
+  /** For the others: input before this is not needed by the partitions that run here. */
+  readonly safe: () => Readonly<Record<string, number>>
+}
+
+interface Owner {
+  readonly holder: string
+  readonly ended?: boolean
+}
+
+interface Seen<Value> {
+  readonly value: Value
+  readonly revision: number
+  readonly at: number
+}
+
+interface Presence {
+  readonly safe: Readonly<Record<string, number>>
+}
+
+export class Shares {
+  readonly #kv: KV
+  readonly #options: SharesOptions
+  readonly #members = new Map<string, Seen<Presence>>()
+  readonly #owners = new Map<number, Seen<Owner>>()
+  readonly #held = new Set<number>()
+  /** Partitions that could not be run here are tried again after a while. */
+  readonly #notBefore = new Map<number, number>()
+  readonly #ended = Promise.withResolvers<void>()
+  #stopWatching: (() => void) | undefined
+  #timer: NodeJS.Timeout | undefined
+  #turning: Promise<void> | undefined
+  #again = false
+  #stopped = false
+
+  private constructor(kv: KV, options: SharesOptions) {
+    this.#kv = kv
+    this.#options = options
+  }
+
+  /** Joins; resolves when the first share, if any is free, is taken. @throws what `take` rejected with */
+  static async join(bus: Bus, options: SharesOptions): Promise<Shares> {
+    const shares = new Shares(await new Kvm(bus.nats).create(bucket), options)
+    await shares.#watch()
+    let refused: unknown
+    await shares.#turn((error) => {
+      refused ??= error
+    })
+    if (refused !== undefined) {
+      await shares.leave()
+      throw refused
+    }
+    shares.#timer = setInterval(() => shares.#wake(), options.termMs / 5)
+    return shares
+  }
+
+  /** Partitions that run here. */
+  get held(): readonly number[] {
+    return [...this.#held].sort((a, b) => a - b)
+  }
+  /** Instances that share the work, this one included. */
+  get members(): number {
+    return this.#alive().length
+  }
+  /** Resolves when every partition's input has ended. */
+  get ended(): Promise<void> {
+    return this.#ended.promise
+  }
+
+  /** Input before this is needed by nobody; 0 while somebody is not heard of. */
+  get safe(): number {
+    const safe = new Map(Object.entries(this.#options.safe()))
+    for (const id of this.#alive()) {
+      for (const [partition, position] of Object.entries(this.#members.get(id)?.value.safe ?? {})) {
+        if (!safe.has(partition)) safe.set(partition, position)
+      }
+    }
+    return safe.size === this.#options.partitions ? Math.min(...safe.values()) : 0
+  }
+
+  /** Tells the others that a partition's input has ended, or goes on. */
+  async mark(partition: number, ended: boolean): Promise<void> {
+    const owner = this.#owners.get(partition)
+    if (!this.#held.has(partition) || owner?.value.ended === ended) return
+    await this.#write(partition, { holder: this.#options.instance, ended })
+  }
+
+  /** A partition stopped by itself: it is free for whoever comes first. */
+  async dropped(partition: number): Promise<void> {
+    if (!this.#held.delete(partition)) return
+    if (this.#owners.get(partition)?.value.holder === this.#options.instance)
+      await this.#write(partition, { holder: '' })
+  }
+
+  /** Gives everything back. */
+  async leave(): Promise<void> {
+    this.#stopped = true
+    clearInterval(this.#timer)
+    await this.#turning?.catch(() => undefined)
+    await Promise.all(this.held.map((partition) => this.#release(partition)))
+    this.#stopWatching?.()
+    await this.#kv.purge(this.#memberKey(this.#options.instance)).catch(() => undefined)
+  }
+
+  async #watch(): Promise<void> {
+    const { processor } = this.#options
+    const watching = await this.#kv.watch({ key: `${processor}.>` })
+    this.#stopWatching = () => watching.stop()
+    const initial = Promise.withResolvers<void>()
+    // an empty bucket says nothing at all
+    const idle = setTimeout(() => initial.resolve(), 250)
+    void (async () => {
+      for await (const entry of watching) {
+        this.#heard(entry)
+        if (entry.delta === 0) initial.resolve()
+      }
+    })()
+    await initial.promise
+    clearTimeout(idle)
+  }
+
+  #heard(entry: KvEntry): void {
+    const [, kind, name = ''] = entry.key.split('.')
+    const seen = { revision: entry.revision, at: performance.now() }
+    if (kind === 'm') {
+      const known = this.#members.has(name)
+      if (entry.operation === 'PUT') this.#members.set(name, { value: read<Presence>(entry, { safe: {} }), ...seen })
+      else this.#members.delete(name)
+      if (known !== this.#members.has(name)) this.#wake()
+      return
+    }
+    const owner = entry.operation === 'PUT' ? read<Owner>(entry, { holder: '' }) : { holder: '' }
+    this.#owners.set(Number(name), { value: owner, ...seen })
+    if (owner.holder === '') this.#wake()
+    if (
+      this.#owners.size === this.#options.partitions &&
+      [...this.#owners.values()].every(({ value }) => value.ended)
+    ) {
+      this.#ended.resolve()
+    }
+  }
+
+  #alive(): string[] {
+    const now = performance.now()
+    const { instance, termMs } = this.#options
+    const others = [...this.#members].filter(([id, { at }]) => id !== instance && now - at <= termMs).map(([id]) => id)
+    return [...others, instance].sort()
+  }
+
+  #wake(): void {
+    if (this.#stopped || !this.#timer) return
+    if (this.#turning) {
+      this.#again = true
+      return
+    }
+    this.#turning = this.#turn().finally(() => {
+      this.#turning = undefined
+      if (this.#again) {
+        this.#again = false
+        this.#wake()
+      }
+    })
+  }
+
+  async #turn(onRefusal?: (error: unknown) => void): Promise<void> {
+    const { instance, log, processor } = this.#options
+    try {
+      await this.#kv.put(this.#memberKey(instance), JSON.stringify({ safe: this.#options.safe() } satisfies Presence))
+      const alive = this.#alive()
+      await this.#giveBack(alive)
+      await this.#takeFree(alive, onRefusal)
+      await this.#forgetGone(alive)
+    } catch (error) {
+      log.debug({ err: error }, `processor '${processor}': its partitions are not looked after: ${messageOf(error)}`)
+      onRefusal?.(error)
+    }
+  }
+
+  /**
+   * How many partitions are this instance's to run: an equal share, and what cannot be shared equally stays with those
+   * who have it, so that nobody who comes makes others move more than they must.
+   */
+  #quota(alive: readonly string[]): number {
+    const { partitions, instance } = this.#options
+    const share = Math.floor(partitions / alive.length)
+    const rest = partitions % alive.length
+    const counts = new Map<string, number>()
+    for (const { value } of this.#owners.values()) counts.set(value.holder, (counts.get(value.holder) ?? 0) + 1)
+    const above = alive.filter((id) => id !== instance && (counts.get(id) ?? 0) > share)
+    const before = this.#held.size > share ? above.filter((id) => id < instance) : above
+    return share + (before.length < rest ? 1 : 0)
+  }
+
+  async #giveBack(alive: readonly string[]): Promise<void> {
+    for (const partition of this.held) {
+      // somebody took this instance for gone
+      const holder = this.#owners.get(partition)?.value.holder
+      if (holder !== undefined && holder !== '' && holder !== this.#options.instance) {
+        this.#held.delete(partition)
+        await this.#options.release(partition)
+      }
+    }
+    const extra = this.held.slice(this.#quota(alive))
+    await Promise.all(extra.map((partition) => this.#release(partition)))
+  }
+
+  async #takeFree(alive: readonly string[], onRefusal?: (error: unknown) => void): Promise<void> {
+    const { partitions, instance, log, processor } = this.#options
+    for (let partition = 0; partition < partitions; partition++) {
+      if (this.#stopped || this.#held.size >= this.#quota(alive)) return
+      if (this.#held.has(partition) || performance.now() < (this.#notBefore.get(partition) ?? 0)) continue
+      const owner = this.#owners.get(partition)
+      const holder = owner?.value.holder ?? ''
+      // what this instance held before it died is its own again at once
+      if (holder !== '' && holder !== instance && alive.includes(holder)) continue
+      try {
+        await this.#write(partition, { holder: instance })
+      } catch {
+        continue // another one was faster
+      }
+      this.#held.add(partition)
+      try {
+        await this.#options.take(partition)
+      } catch (error) {
+        log.warn({ partition, err: error }, `processor '${processor}': partition ${partition} cannot be run here`)
+        this.#notBefore.set(partition, performance.now() + retryMs)
+        await this.dropped(partition).catch(() => undefined)
+        onRefusal?.(error)
+        return
+      }
+    }
+  }
+
+  async #release(partition: number): Promise<void> {
+    await this.#options.release(partition)
+    await this.dropped(partition).catch(() => undefined)
+  }
+
+  async #forgetGone(alive: readonly string[]): Promise<void> {
+    const longAgo = performance.now() - 10 * this.#options.termMs
+    for (const [id, { at }] of this.#members) {
+      if (!alive.includes(id) && at < longAgo) await this.#kv.purge(this.#memberKey(id))
+    }
+  }
+
+  async #write(partition: number, owner: Owner): Promise<void> {
+    const known = this.#owners.get(partition)
+    const revision = await this.#kv.put(`${this.#options.processor}.p.${partition}`, JSON.stringify(owner), {
+      previousSeq: known?.revision ?? 0,
+    })
+    // the watch tells the same a moment later
+    if ((this.#owners.get(partition)?.revision ?? 0) < revision) {
+      this.#owners.set(partition, { value: owner, revision, at: performance.now() })
+    }
+  }
+
+  #memberKey(instance: string): string {
+    return `${this.#options.processor}.m.${instance}`
+  }
+}
+
+function read<Value>(entry: KvEntry, otherwise: Value): Value {
+  try {
+    return JSON.parse(entry.string()) as Value
+  } catch {
+    return otherwise
+  }
+}

@@ -1,0 +1,97 @@
+// Where values go besides views: jobs, events, buckets, objects. At least once, each with an id or in a way that makes
+// a repetition harmless.
+import { Kvm } from '@nats-io/kv'
+import { Objm } from '@nats-io/obj'
+import { header, headerLine, store } from '../bus/index.ts'
+import type { Contract, ContractDefinition, InputOf, JobDefinition } from '../contract/index.ts'
+import { client, type EventClient, type JobClient } from '../service/index.ts'
+import type { Effect } from './effects.ts'
+import type { KeyedRow } from './program/index.ts'
+
+type Jobs<Definition extends ContractDefinition> = NonNullable<Definition['jobs']>
+type Events<Definition extends ContractDefinition> = NonNullable<Definition['events']>
+type PayloadOf<Item> = Item extends { payload: infer S } ? S : never
+
+/**
+ * A job of a contract as an effect: each value becomes a job. `id` makes it the same job however often it is put in (the
+ * queue's deduplication window is two minutes: an instance that comes back later than that after a crash may repeat the
+ * jobs since its last checkpoint, about a second's worth).
+ */
+export function job<
+  Definition extends ContractDefinition,
+  Name extends keyof Jobs<Definition> & string,
+  T extends InputOf<PayloadOf<Jobs<Definition>[Name]>>,
+>(contract: Contract<Definition>, name: Name, options: { id?: (value: T) => string } = {}): Effect<T> {
+  return {
+    name: `job ${contract.name}.${name}`,
+    open({ bus }) {
+      const queue = client(bus, contract)[name] as unknown as JobClient<JobDefinition>
+      return async (value, id) => {
+        const { duplicate } = await queue.enqueue(value, { id: options.id?.(value) ?? id })
+        return { duplicate }
+      }
+    },
+  }
+}
+
+/**
+ * An event of a contract as an effect: each value is published. Of a durable event none is stored twice, as long as an
+ * instance that crashed comes back within the event's deduplication window. `time`: when it happened (`ce-time`).
+ */
+export function publish<
+  Definition extends ContractDefinition,
+  Name extends keyof Events<Definition> & string,
+  T extends InputOf<PayloadOf<Events<Definition>[Name]>>,
+>(contract: Contract<Definition>, name: Name, options: { time?: (value: T) => Date | string } = {}): Effect<T> {
+  return {
+    name: `event ${contract.name}.${name}`,
+    open({ bus }) {
+      const api = client(bus, contract)[name] as unknown as EventClient<Events<Definition>[Name]>
+      return async (value, id) => {
+        const time = options.time?.(value)
+        const stored = await api.publish(value, { id, ...(time === undefined ? {} : { time }) })
+        return { duplicate: (stored as { duplicate?: boolean } | undefined)?.duplicate === true }
+      }
+    },
+  }
+}
+
+/**
+ * A key-value bucket as an effect on rows: the latest row of each key. Puts carry ids, so that a crash does not let the
+ * bucket go back in time for longer than its deduplication window of two minutes. The bucket is made when it is missing.
+ */
+export function bucket<Row>(name: string): Effect<KeyedRow<Row>> {
+  return {
+    name: `bucket ${name}`,
+    open({ bus }) {
+      const opened = new Kvm(bus.nats).create(name)
+      opened.catch(() => undefined) // told by each put
+      return async ({ key, row }, id) => {
+        await opened
+        const { duplicate } = await store(bus, `$KV.${name}.${key}`, Buffer.from(JSON.stringify(row)), {
+          deadline: Date.now() + 30_000,
+          headerLines: headerLine(header.messageId, id),
+          deduplicated: true,
+        })
+        return { duplicate }
+      }
+    },
+  }
+}
+
+/**
+ * An object store as an effect on rows: an object of JSON per key, for results too large for a message. Made when missing.
+ */
+export function objects<Row>(name: string): Effect<KeyedRow<Row>> {
+  return {
+    name: `objects ${name}`,
+    open({ bus }) {
+      const opened = new Objm(bus.nats).create(name)
+      opened.catch(() => undefined)
+      return async ({ key, row }) => {
+        await (await opened).putBlob({ name: key }, Buffer.from(JSON.stringify(row)))
+        return undefined
+      }
+    },
+  }
+}

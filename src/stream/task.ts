@@ -1,0 +1,537 @@
+// One partition of a processor at work. It reads its input in order, keeps its state in memory, and stores state, input
+// position and output positions together; after a crash the next one reads the inputs since then again, makes the same
+// rows again, and leaves out those that the outputs already have.
+//
+// What makes it hold: a program is a pure function of the input's messages in their order; each output stream has one
+// writer, and rows carry no identity but their place.
+import {
+  type Bus,
+  failure,
+  MyelinError,
+  messageOf,
+  readStream,
+  type StreamMessage,
+  type StreamReader,
+  type StreamWriter,
+  streamInfo,
+  streamWriter,
+} from '../bus/index.ts'
+import type { Logger, Vitals } from '../unit/index.ts'
+import { Checkpoints, type Identity, type Positions } from './checkpoint.ts'
+import { Circuit } from './circuit.ts'
+import { type EffectPlan, Effects } from './effects.ts'
+import { isEndOfInput } from './end-of-input.ts'
+import { Enricher } from './enrich.ts'
+import { type Input, partitionOf } from './input.ts'
+import type { End } from './program/index.ts'
+import { type Refused, refuse } from './refused.ts'
+import type { Source } from './sources.ts'
+import type { View, ViewPart } from './view.ts'
+
+export interface TaskOptions {
+  readonly bus: Bus
+  readonly log: Logger
+  readonly processor: string
+  readonly partition: number
+  readonly partitions: number
+  readonly input: Input
+  readonly sources: readonly Source<unknown>[]
+  readonly views: readonly View[]
+  /** Where this partition's rows of each view go. */
+  readonly outputs: readonly ViewPart[]
+  readonly effects: readonly EffectPlan[]
+  readonly ends: readonly End[]
+  readonly span?: { readonly fromMs: number; readonly untilMs: number }
+  readonly checkpointMs: number
+  readonly maxPending: number
+  readonly maxKeys?: number
+  /** Its input has ended, or goes on after an end. */
+  readonly onEnd: (ended: boolean) => void
+  /** It cannot go on. */
+  readonly onFailure: (error: unknown) => void
+}
+
+/** What can be told of a partition. */
+export interface TaskStatus {
+  readonly partition: number
+  /** Steps of the program, in order. */
+  readonly steps: readonly string[]
+  /** Unix ms; null before the first event, 'end' after the last. */
+  readonly watermarkMs: number | 'end' | null
+  /** Input stored and not yet processed. */
+  readonly lag: number
+  readonly in: number
+  /** Rows written so far, by all instances. */
+  readonly out: number
+  readonly late: number
+  readonly bad: number
+  readonly replayed: number
+  readonly position: number
+  /** Events that no row tells of yet, and keys that are remembered. */
+  readonly open: number
+  readonly keys: number
+  readonly effects: number
+  readonly effectDuplicates: number
+  readonly checkpointBytes: number
+  readonly checkpointAgeMs: number
+  /** How long the last recovery took. */
+  readonly restoreMs: number
+  readonly ended: boolean
+}
+
+const flushAfterMs = 20
+const drainMs = 5_000
+
+export class Task {
+  readonly #options: TaskOptions
+  readonly #where: string
+  readonly #backlog: StreamMessage[] = []
+  readonly #decoded = new Map<StreamMessage, Answer>()
+  readonly #rowKeys: readonly string[]
+  readonly #enrichers: readonly (Enricher | undefined)[]
+  readonly #asks: boolean
+  #circuit!: Circuit
+  #effects!: Effects
+  #refusals = 0
+  #writers: StreamWriter[] = []
+  #checkpoints!: Checkpoints
+  #reader: StreamReader | undefined
+  #identity!: Identity
+  #input = 0
+  readonly #outputs: number[]
+  /** Rows that the outputs already have from before the crash. */
+  readonly #skip: number[]
+  #message: StreamMessage | undefined
+  #effectsOfMessage = 0
+  #read = 0
+  /** Messages the server had not delivered yet, as it said with the last one. */
+  #lag = 0
+  #replayed = 0
+  #bad = 0
+  #ended = false
+  readonly #endedSources = new Set<number>()
+  #busy = false
+  #savedInput = -1
+  #savedAt = performance.now()
+  #saving: Promise<void> | undefined
+  #restoreMs = 0
+  #stopping: Promise<void> | undefined
+  #failed = false
+  #checkpointTimer: NodeJS.Timeout | undefined
+  #flushTimer: NodeJS.Timeout | undefined
+  #checkpointDue = false
+
+  constructor(options: TaskOptions) {
+    this.#options = options
+    const { processor, partition, partitions, views, sources, bus, log } = options
+    this.#where = partitions === 1 ? `processor '${processor}'` : `processor '${processor}', partition ${partition}`
+    this.#rowKeys = views.map(({ key }) => key)
+    this.#outputs = views.map(() => 0)
+    this.#skip = views.map(() => 0)
+    this.#enrichers = sources.map(({ enrichment }) => enrichment && new Enricher(enrichment, { bus, log }))
+    this.#asks = this.#enrichers.some((enricher) => enricher !== undefined)
+  }
+
+  vitals(): Vitals {
+    return { handled: this.#read, errors: this.#bad, lag: this.#lag + this.#backlog.length }
+  }
+
+  status(): TaskStatus {
+    const circuit = this.#circuit as Circuit | undefined
+    const watermarkMs = circuit?.watermarkMs ?? Number.NEGATIVE_INFINITY
+    return {
+      partition: this.#options.partition,
+      steps: circuit?.steps ?? [],
+      watermarkMs: watermarkMs === Number.POSITIVE_INFINITY ? 'end' : Number.isFinite(watermarkMs) ? watermarkMs : null,
+      lag: this.#lag + this.#backlog.length,
+      in: this.#read,
+      out: this.#outputs.reduce((sum, rows) => sum + rows, 0),
+      late: circuit?.late ?? 0,
+      bad: this.#bad,
+      replayed: this.#replayed,
+      position: this.#input,
+      open: circuit?.open ?? 0,
+      keys: circuit?.keys ?? 0,
+      effects: this.#effects?.done ?? 0,
+      effectDuplicates: this.#effects?.duplicates ?? 0,
+      checkpointBytes: this.#checkpoints?.lastBytes ?? 0,
+      checkpointAgeMs: Math.round(performance.now() - this.#savedAt),
+      restoreMs: this.#restoreMs,
+      ended: this.#ended,
+    }
+  }
+
+  /** Input before this will not be needed again. */
+  get safeInput(): number {
+    return this.#checkpoints?.safeInput ?? 0
+  }
+
+  async start(): Promise<void> {
+    const { bus, log, processor, partition, partitions, input, effects, outputs } = this.#options
+    const plans = [...effects, refuse(processor) as EffectPlan]
+    this.#refusals = plans.length - 1
+    this.#effects = new Effects(plans, { bus, log }, (error) => this.#poison(error))
+    const began = performance.now()
+    const opened = await Checkpoints.open(bus, {
+      processor,
+      ...(partitions === 1 ? {} : { partition }),
+      log,
+      circuit: () => this.#build(),
+    })
+    this.#checkpoints = opened.checkpoints
+    this.#circuit = opened.circuit
+    const created = async (stream: string) => (await streamInfo(bus, stream))!
+    const inputInfo = await created(input.stream)
+    const outputInfos = await Promise.all(outputs.map(({ stream }) => created(stream)))
+    this.#identity = {
+      shape: this.#circuit.shape,
+      input: inputInfo.created,
+      outputs: outputInfos.map((info) => info.created),
+    }
+    this.#checkpoints.identity = this.#identity
+    const ends = outputInfos.map(({ state }) => state.last_seq)
+    if (opened.found) this.#restore(opened.found, ends)
+    else {
+      const filled = ends.findIndex((end) => end > 0)
+      if (filled >= 0) {
+        throw failure(
+          'STREAM_MISMATCH',
+          `${this.#where}: ${outputs[filled]!.stream} has rows, but there is no checkpoint that says of which inputs; ` +
+            `remove the stream ${outputs[filled]!.stream} to begin again`,
+        )
+      }
+    }
+    this.#restoreMs = Math.round(performance.now() - began)
+    for (const [i, { stream }] of outputs.entries()) {
+      this.#writers.push(
+        await streamWriter(bus, stream, {
+          lastSequence: ends[i]!,
+          onWait: (reason) => log.warn({ code: reason.code }, `${stream} waits: ${reason.message}`),
+        }),
+      )
+    }
+    // a checkpoint before the first row: an output with rows then always has one
+    if (!opened.found) await this.#save()
+    this.#tellEnd()
+    this.#reader = await readStream(bus, {
+      stream: input.stream,
+      subjects: input.subjects(partition),
+      from: { sequence: this.#input + 1 },
+      maxPending: this.#options.maxPending,
+      onMessage: (message) => this.#receive(message),
+      onError: (error) => log.warn({ code: error.code }, `reading ${input.stream}: ${error.message}`),
+    })
+    this.#checkpointTimer = setInterval(() => {
+      this.#checkpointDue = true
+      if (!this.#busy && this.#backlog.length === 0) void this.#work()
+    }, this.#options.checkpointMs)
+  }
+
+  #build(): Circuit {
+    const { partition, partitions, processor, span, maxKeys } = this.#options
+    const circuit = new Circuit({
+      startEffect: (effect, value) => this.#startEffect(effect, value),
+      poison: (error) => this.#poison(error, this.#message),
+      ...(partitions === 1
+        ? {}
+        : {
+            ownKey: (key: string) => {
+              const owner = partitionOf(key, partitions)
+              if (owner === partition) return
+              throw failure(
+                'WRONG_PARTITION',
+                `keyBy gives "${key}", which belongs to partition ${owner} and not to ${partition}: a processor of several partitions is keyed as its input is; let another processor write an event under the new key first`,
+              )
+            },
+          }),
+      ...(span ? { span } : {}),
+      ...(maxKeys === undefined ? {} : { maxKeys }),
+    })
+    circuit.describe(0, `${processor}/${partitions}`)
+    for (const end of this.#options.ends) end.connect(circuit)
+    return circuit
+  }
+
+  #restore({ identity, positions }: { identity: Identity; positions: Positions }, ends: readonly number[]): void {
+    const { processor, partition, partitions, outputs } = this.#options
+    const checkpoints = partitions === 1 ? `CKPT_${processor}` : `CKPT_${processor}_${partition}`
+    const begin = `to begin again, remove the streams ${[checkpoints, ...outputs.map(({ stream }) => stream)].join(', ')}`
+    // the shape first: outputs of another program are others
+    if (identity.shape !== this.#identity.shape) {
+      throw failure(
+        'STREAM_MISMATCH',
+        `${this.#where}: the program changed since its last checkpoint (then: ${identity.shape}; now: ${this.#identity.shape}); ${begin}, or give it another name`,
+      )
+    }
+    if (identity.input !== this.#identity.input || identity.outputs.some((at, i) => at !== this.#identity.outputs[i])) {
+      throw failure(
+        'STREAM_MISMATCH',
+        `${this.#where}: its input or an output was made anew since its last checkpoint; ${begin}`,
+      )
+    }
+    const short = positions.outputs.findIndex((position, i) => ends[i]! < position)
+    if (short >= 0) {
+      throw failure(
+        'STREAM_MISMATCH',
+        `${this.#where}: ${outputs[short]!.stream} ends at ${ends[short]}, its checkpoint at ${positions.outputs[short]}; ${begin}`,
+      )
+    }
+    this.#input = positions.input
+    this.#savedInput = positions.input
+    this.#bad = positions.bad
+    this.#ended = positions.ended
+    for (let i = 0; i < ends.length; i++) {
+      this.#outputs[i] = positions.outputs[i]!
+      this.#skip[i] = ends[i]! - positions.outputs[i]!
+    }
+  }
+
+  #receive(message: StreamMessage): void {
+    if (this.#asks) this.#ask(message)
+    if (this.#busy || this.#backlog.length > 0) {
+      this.#backlog.push(message)
+      return
+    }
+    if (this.#decoded.get(message)?.done === false) this.#backlog.push(message)
+    else if (this.#process(message)) return
+    void this.#work()
+  }
+
+  /** Questions about a message are asked as soon as it is here; the program gets it when its turn comes. */
+  #ask(message: StreamMessage): void {
+    const { source } = this.#options.input.locate(message.subject)
+    const enricher = this.#enrichers[source]
+    if (!enricher || (message.data.length === 0 && isEndOfInput(message))) return
+    const answer: Answer = { done: false, promise: Promise.resolve() }
+    const settle = (value: unknown, error?: unknown) => Object.assign(answer, { done: true, value, error })
+    try {
+      answer.promise = enricher.ask(this.#decode(message)).then(settle, (error) => settle(undefined, error))
+    } catch (error) {
+      settle(undefined, error)
+    }
+    this.#decoded.set(message, answer)
+  }
+
+  #decode(message: StreamMessage): unknown {
+    const { source, key } = this.#options.input.locate(message.subject)
+    return this.#options.sources[source]!.decode({
+      data: message.data,
+      headers: message.headers,
+      key,
+      timestampMs: message.timestampMs,
+    })
+  }
+
+  /** Hot path. One message from beginning to end, without a promise; false when the loop must wait for something. */
+  #process(message: StreamMessage): boolean {
+    this.#reader?.release()
+    if (this.#failed) return true
+    this.#message = message
+    this.#effectsOfMessage = 0
+    try {
+      const { source } = this.#options.input.locate(message.subject)
+      if (message.data.length === 0 && isEndOfInput(message)) this.#end(source)
+      else {
+        if (this.#ended) this.#goOn()
+        const answer = this.#decoded.get(message)
+        if (answer) {
+          this.#decoded.delete(message)
+          if (answer.error !== undefined) throw answer.error
+        }
+        this.#circuit.feed(source, answer ? answer.value : this.#decode(message), message.timestampMs)
+      }
+    } catch (error) {
+      this.#poison(error, message)
+    }
+    this.#read += 1
+    this.#input = message.sequence
+    this.#lag = message.pending
+    if (this.#circuit.rows.length > 0) this.#emit()
+    return this.#mayGoOn()
+  }
+
+  #mayGoOn(): boolean {
+    if (this.#checkpointDue && !this.#saving) return false
+    for (const writer of this.#writers) if (!writer.hasRoom) return false
+    return !this.#effects.ready()
+  }
+
+  #end(source: number): void {
+    this.#circuit.end(source)
+    this.#endedSources.add(source)
+    const running = this.#options.sources.some(({ kind }, i) => kind === 'events' && !this.#endedSources.has(i))
+    if (running) return
+    this.#ended = true
+    this.#checkpointDue = true
+  }
+
+  #goOn(): void {
+    this.#ended = false
+    this.#tellEnd()
+  }
+
+  #tellEnd(): void {
+    this.#options.onEnd(this.#ended)
+  }
+
+  #startEffect(effect: number, value: unknown): void {
+    const { processor, partition } = this.#options
+    this.#effectsOfMessage += 1
+    const id = `${processor}.${partition}.${this.#message?.sequence ?? 0}.${this.#effectsOfMessage}`
+    this.#effects.start(effect, value, id)
+  }
+
+  /** What cannot be used goes to the error output; the stream goes on. */
+  #poison(error: unknown, message?: StreamMessage): void {
+    this.#bad += 1
+    const { input, log } = this.#options
+    if (message) {
+      const { sequence, subject, data } = message
+      // the message's bytes are the client library's buffer: a copy is what may wait
+      const refused: Refused = { error, stream: input.stream, sequence, subject, data: Buffer.from(data) }
+      this.#effects.start(this.#refusals, refused, '')
+    }
+    if (this.#bad > 10 && this.#bad % 10_000 !== 0) return
+    const code = error instanceof MyelinError ? error.code : 'INTERNAL'
+    log.warn(
+      { code, sequence: message?.sequence, bad: this.#bad },
+      `an input of ${input.stream} cannot be used and is left out: ${messageOf(error)}`,
+    )
+  }
+
+  #emit(): void {
+    const { rows } = this.#circuit
+    this.#circuit.rows = []
+    for (const { output, key, value } of rows) {
+      this.#outputs[output]! += 1
+      if (this.#skip[output]! > 0) {
+        this.#skip[output]! -= 1
+        this.#replayed += 1
+        continue
+      }
+      const row = { [this.#rowKeys[output]!]: key, ...value }
+      this.#writers[output]!.add(this.#options.outputs[output]!.subject(key), Buffer.from(JSON.stringify(row)))
+    }
+    // rows of a quiet input must not wait for a full batch
+    this.#flushTimer ??= setTimeout(() => {
+      this.#flushTimer = undefined
+      for (const writer of this.#writers) writer.send()
+      // a writer that failed meanwhile is noticed even if no input comes any more
+      if (this.#writers.some((writer) => !writer.hasRoom) && !this.#busy) void this.#work()
+    }, flushAfterMs)
+  }
+
+  /** Waits for what a message made necessary, then works off what arrived meanwhile. */
+  async #work(): Promise<void> {
+    if (this.#busy) return
+    this.#busy = true
+    try {
+      for (;;) {
+        for (const writer of this.#writers) {
+          const room = writer.ready()
+          if (room) await room
+        }
+        const room = this.#effects.ready()
+        if (room) await room
+        if (this.#checkpointDue && !this.#saving) this.#begin()
+        let taken = 0
+        while (taken < this.#backlog.length) {
+          const next = this.#backlog[taken]!
+          const answer = this.#decoded.get(next)
+          if (answer && !answer.done) break
+          taken += 1
+          if (!this.#process(next)) break
+        }
+        this.#backlog.splice(0, taken)
+        const [next] = this.#backlog
+        if (next === undefined) {
+          if (this.#mayGoOn()) break
+          continue
+        }
+        const answer = this.#decoded.get(next)
+        if (answer && !answer.done) await answer.promise
+      }
+    } catch (error) {
+      this.#fail(error)
+    } finally {
+      this.#busy = false
+    }
+  }
+
+  /** Takes the state down and goes on; storing it takes its time beside. */
+  #begin(): void {
+    this.#checkpointDue = false
+    if (this.#input === this.#savedInput) return
+    this.#saving = this.#save()
+      .catch((error) => this.#fail(error))
+      .finally(() => {
+        this.#saving = undefined
+      })
+  }
+
+  /** Rows stored and effects done first, then the checkpoint: it never claims more than there is. */
+  async #save(): Promise<void> {
+    const positions: Positions = {
+      input: this.#input,
+      outputs: [...this.#outputs],
+      bad: this.#bad,
+      ended: this.#ended,
+    }
+    const pending = this.#checkpoints.take(positions, this.#circuit)
+    // while rows are left out that were written before, there is nothing of them to wait for
+    const written = this.#writers.map((writer, i) => writer.stored(this.#skip[i]! > 0 ? 0 : this.#outputs[i]!))
+    await Promise.all([...written, this.#effects.settled()])
+    await this.#checkpoints.store(pending)
+    this.#savedInput = positions.input
+    this.#savedAt = performance.now()
+    if (positions.ended && this.#ended) this.#tellEnd()
+  }
+
+  #fail(error: unknown): void {
+    if (this.#failed) return
+    this.#failed = true
+    const replaced = error instanceof MyelinError && error.code === 'WRONG_SEQUENCE'
+    const told = replaced
+      ? failure('WRONG_SEQUENCE', `${this.#where}: another instance took over (${messageOf(error)})`, { cause: error })
+      : error
+    this.#options.onFailure(told)
+  }
+
+  /** Stops with its place written down, if that is possible within a few seconds. */
+  drain(): Promise<void> {
+    this.#stopping ??= (async () => {
+      const { log, bus } = this.#options
+      clearInterval(this.#checkpointTimer)
+      await this.#reader?.stop()
+      clearTimeout(this.#flushTimer)
+      for (const enricher of this.#enrichers) enricher?.stop()
+      // an output that is full or an effect that keeps failing must not hold up the stop: the next instance repeats
+      const patience = Date.now() + drainMs
+      while (this.#busy && Date.now() < patience) await new Promise((resolve) => setTimeout(resolve, 5))
+      this.#backlog.length = 0
+      if (this.#reader && !this.#failed && bus.connected) {
+        const late = new Promise<string>((resolve) =>
+          setTimeout(resolve, Math.max(100, patience - Date.now()), 'rows or effects could not be delivered').unref(),
+        )
+        const last = async () => {
+          await this.#saving
+          if (this.#failed) return undefined
+          return this.#save().then(() => undefined, messageOf)
+        }
+        const trouble = this.#busy ? 'it is waiting' : await Promise.race([last(), late])
+        if (trouble) log.warn(`${this.#where} stops without a last checkpoint: ${trouble}`)
+      }
+      this.#failed = true
+      this.#effects?.stop()
+    })()
+    return this.#stopping
+  }
+}
+
+/** What was asked about a message. */
+interface Answer {
+  done: boolean
+  promise: Promise<unknown>
+  value?: unknown
+  error?: unknown
+}

@@ -1,0 +1,51 @@
+// A set of aggregates as one: their states side by side, and how those travel in checkpoints.
+import { failure } from '../../bus/index.ts'
+import type { AnyAggregate } from '../aggregates/index.ts'
+
+/** The states of a set of aggregates. */
+export type States = unknown[]
+
+export class Aggregation<T> {
+  readonly #aggregates: readonly AnyAggregate<T>[]
+  readonly #plain: boolean
+
+  constructor(aggregates: readonly AnyAggregate<T>[]) {
+    this.#aggregates = aggregates
+    this.#plain = aggregates.every(({ save, load }) => save === undefined && load === undefined)
+  }
+
+  init(): States {
+    return this.#aggregates.map((aggregate) => aggregate.init())
+  }
+
+  /** Hot path: about 0.2 µs for five aggregates. */
+  add(states: States, value: T, timeMs: number): void {
+    const aggregates = this.#aggregates
+    for (let i = 0; i < aggregates.length; i++) states[i] = aggregates[i]!.add(states[i], value, timeMs)
+  }
+
+  results(states: States): unknown[] {
+    return this.#aggregates.map((aggregate, i) => aggregate.result(states[i]))
+  }
+
+  /** @throws MyelinError INVALID_OPTION naming the aggregates' place when one cannot be merged */
+  merge(a: States, b: States): States {
+    return this.#aggregates.map((aggregate, i) => {
+      if (!aggregate.merge) throw failure('INVALID_OPTION', `aggregate number ${i + 1} cannot be merged`)
+      return aggregate.merge(a[i], b[i])
+    })
+  }
+  get mergeable(): boolean {
+    return this.#aggregates.every(({ merge }) => merge !== undefined)
+  }
+
+  save(states: States): unknown[] {
+    if (this.#plain) return states
+    return this.#aggregates.map((aggregate, i) => (aggregate.save ? aggregate.save(states[i]) : states[i]))
+  }
+
+  load(saved: unknown[]): States {
+    if (this.#plain) return saved
+    return this.#aggregates.map((aggregate, i) => (aggregate.load ? aggregate.load(saved[i]) : saved[i]))
+  }
+}

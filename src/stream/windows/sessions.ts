@@ -1,0 +1,181 @@
+// Session windows: for each key, events that follow each other within the gap. An event between two sessions makes them
+// one, which is why the aggregates must be able to merge.
+import { failure } from '../../bus/index.ts'
+import { subjectToken } from '../../contract/index.ts'
+import type { Circuit, Operator, StateRecord } from '../circuit.ts'
+import { Timers } from '../timers.ts'
+import { Aggregation, type States } from './aggregation.ts'
+import type { SessionShape } from './shapes.ts'
+import type { WindowOperator, WindowPlan } from './window-operator.ts'
+
+interface Session {
+  startMs: number
+  lastMs: number
+  events: number
+  states: States
+  /** Its row has gone out as final; it is kept for late events. */
+  closed: boolean
+}
+
+type SavedSession = readonly [startMs: number, lastMs: number, events: number, closed: boolean, states: unknown[]]
+
+// records: [key, sessions]; no sessions: the key is gone
+export class Sessions<T> implements Operator, WindowOperator<T> {
+  readonly #circuit: Circuit
+  readonly #gapMs: number
+  readonly #plan: WindowPlan<T>
+  readonly #aggregation: Aggregation<T>
+  readonly #keys = new Map<string, Session[]>()
+  readonly #changed = new Set<string>()
+  readonly #timers = new Timers()
+  open = 0
+
+  constructor(circuit: Circuit, shape: SessionShape, plan: WindowPlan<T>) {
+    this.#circuit = circuit
+    this.#gapMs = shape.gapMs
+    this.#plan = plan
+    this.#aggregation = new Aggregation(plan.aggregates)
+  }
+
+  get keys(): number {
+    return this.#keys.size
+  }
+  get nextMs(): number {
+    return this.#timers.nextMs
+  }
+
+  push(key: string, value: T, timeMs: number): void {
+    const sessions = this.#keys.get(key) ?? []
+    // those that the event touches become one with it
+    const touched = sessions.filter(
+      ({ startMs, lastMs }) => timeMs >= startMs - this.#gapMs && timeMs <= lastMs + this.#gapMs,
+    )
+    if (touched.length === 0) {
+      const goneMs = timeMs + this.#gapMs + this.#plan.latenessMs
+      if (goneMs <= this.#circuit.watermarkOf(this.#plan.order)) {
+        this.#circuit.late += 1
+        this.#plan.late?.(value, timeMs)
+        return
+      }
+      this.#admit(key)
+    }
+    const fresh = this.#aggregation.init()
+    this.#aggregation.add(fresh, value, timeMs)
+    let merged: Session = { startMs: timeMs, lastMs: timeMs, events: 1, states: fresh, closed: false }
+    // in the order of time, so that what aggregates keep of an order is the same whatever came first
+    for (const one of touched) merged = this.#merge(one, merged)
+    this.open += touched.reduce((sum, { closed, events }) => sum + (closed ? events : 0), 1)
+    const rest = sessions.filter((one) => !touched.includes(one))
+    const at = rest.findIndex(({ startMs }) => startMs > merged.startMs)
+    rest.splice(at < 0 ? rest.length : at, 0, merged)
+    this.#keys.set(key, rest)
+    this.#changed.add(key)
+    const endMs = merged.lastMs + this.#gapMs
+    if (endMs <= this.#circuit.watermarkOf(this.#plan.order)) {
+      this.#close(key, merged)
+      this.#timers.add(endMs + this.#plan.latenessMs, key)
+    } else {
+      if (this.#plan.emission !== 'close') this.#tell(key, merged, false)
+      this.#timers.add(endMs, key)
+    }
+    this.#circuit.wakeAt(this.#timers.nextMs)
+  }
+
+  #merge(a: Session, b: Session): Session {
+    const [first, second] = a.startMs <= b.startMs ? [a, b] : [b, a]
+    return {
+      startMs: first.startMs,
+      lastMs: Math.max(a.lastMs, b.lastMs),
+      events: a.events + b.events,
+      states: this.#aggregation.merge(first.states, second.states),
+      closed: false,
+    }
+  }
+
+  #admit(key: string): void {
+    if (this.#keys.has(key)) return
+    subjectToken(key, 'keyBy')
+    this.#circuit.host.ownKey?.(key)
+    if (this.#keys.size >= this.#circuit.maxKeys) {
+      throw failure('TOO_MANY_KEYS', `sessions have ${this.#keys.size} keys, which is the limit; "${key}" is left out`)
+    }
+  }
+
+  #close(key: string, one: Session): void {
+    one.closed = true
+    this.open -= one.events
+    this.#changed.add(key)
+    this.#tell(key, one, true)
+  }
+
+  #tell(key: string, { startMs, lastMs, states }: Session, final: boolean): void {
+    this.#plan.tell(key, startMs, lastMs + this.#gapMs, this.#aggregation.results(states), final)
+  }
+
+  advance(watermarkMs: number): void {
+    for (let key = this.#timers.due(watermarkMs); key !== undefined; key = this.#timers.due(watermarkMs)) {
+      const sessions = this.#keys.get(key)
+      if (!sessions) continue
+      const kept: Session[] = []
+      for (const one of sessions) {
+        const endMs = one.lastMs + this.#gapMs
+        if (!one.closed && endMs <= watermarkMs) {
+          this.#close(key, one)
+          this.#timers.add(endMs + this.#plan.latenessMs, key)
+        }
+        if (endMs + this.#plan.latenessMs > watermarkMs) kept.push(one)
+      }
+      if (kept.length === sessions.length) continue
+      this.#changed.add(key)
+      if (kept.length > 0) this.#keys.set(key, kept)
+      else this.#keys.delete(key)
+    }
+  }
+
+  *save(everything: boolean): Generator<StateRecord> {
+    for (const key of everything ? this.#keys.keys() : this.#changed) {
+      const sessions = this.#keys.get(key)
+      if (!sessions) {
+        yield [key]
+        continue
+      }
+      const saved = sessions.map(
+        ({ startMs, lastMs, events, closed, states }): SavedSession => [
+          startMs,
+          lastMs,
+          events,
+          closed,
+          this.#aggregation.save(states),
+        ],
+      )
+      yield [key, saved]
+    }
+    this.#changed.clear()
+  }
+
+  restore([key, saved]: StateRecord): void {
+    if (saved === undefined) {
+      this.#keys.delete(key as string)
+      return
+    }
+    const sessions = (saved as readonly SavedSession[]).map(([startMs, lastMs, events, closed, states]) => ({
+      startMs,
+      lastMs,
+      events,
+      closed,
+      states: this.#aggregation.load(states),
+    }))
+    this.#keys.set(key as string, sessions)
+  }
+
+  restored(): void {
+    this.#timers.clear()
+    this.open = 0
+    for (const [key, sessions] of this.#keys) {
+      for (const { lastMs, closed, events } of sessions) {
+        this.#timers.add(lastMs + this.#gapMs + (closed ? this.#plan.latenessMs : 0), key)
+        if (!closed) this.open += events
+      }
+    }
+  }
+}

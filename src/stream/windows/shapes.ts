@@ -1,0 +1,158 @@
+// How time is cut into windows.
+import { Temporal } from 'temporal-polyfill'
+import { failure } from '../../bus/index.ts'
+import { type Duration, durationMs } from '../../contract/index.ts'
+
+/** Windows whose bounds time alone decides: every key has the same ones. */
+export interface AlignedShape {
+  readonly kind: 'aligned'
+  readonly description: string
+  /** Whether a time belongs to several windows. */
+  readonly overlapping: boolean
+  /** Start of the latest window that holds a time, unix ms. */
+  startOf(timeMs: number): number
+  /** Start of the window before one; for overlapping windows. */
+  before(startMs: number): number
+  endOf(startMs: number): number
+}
+
+/** Windows that a key's own events make: they last until there was none for `gapMs`. */
+export interface SessionShape {
+  readonly kind: 'session'
+  readonly description: string
+  readonly gapMs: number
+}
+
+/** A window that ends at each event. */
+export interface SlidingShape {
+  readonly kind: 'sliding'
+  readonly description: string
+  readonly sizeMs: number
+}
+
+/** A window is over after so many events of a key; time plays no part. */
+export interface CountedShape {
+  readonly kind: 'counted'
+  readonly description: string
+  readonly events: number
+}
+
+export type WindowShape = AlignedShape | SessionShape | SlidingShape | CountedShape
+
+/** Windows side by side, each `size` long, aligned to 1970-01-01T00:00Z. @throws MyelinError INVALID_OPTION */
+export function tumbling(size: Duration): AlignedShape {
+  const sizeMs = spanOf(size, 'tumbling')
+  return {
+    kind: 'aligned',
+    description: `tumbling(${sizeMs})`,
+    overlapping: false,
+    startOf: (timeMs) => Math.floor(timeMs / sizeMs) * sizeMs,
+    before: (startMs) => startMs - sizeMs,
+    endOf: (startMs) => startMs + sizeMs,
+  }
+}
+
+/**
+ * Windows of one length that begin every so often, so that an event is in several.
+ * @example hopping('1h', { every: '10m' })    // an event is in six of them
+ * @throws MyelinError INVALID_OPTION
+ */
+export function hopping(size: Duration, options: { every: Duration }): AlignedShape {
+  const sizeMs = spanOf(size, 'hopping')
+  const everyMs = spanOf(options.every, 'hopping: every')
+  if (everyMs > sizeMs) {
+    throw failure(
+      'INVALID_OPTION',
+      `hopping: windows of ${sizeMs} ms every ${everyMs} ms leave out events between them`,
+    )
+  }
+  return {
+    kind: 'aligned',
+    description: `hopping(${sizeMs}, ${everyMs})`,
+    overlapping: true,
+    startOf: (timeMs) => Math.floor(timeMs / everyMs) * everyMs,
+    before: (startMs) => startMs - everyMs,
+    endOf: (startMs) => startMs + sizeMs,
+  }
+}
+
+type CalendarUnit = 'day' | 'week' | 'month' | 'year'
+
+/**
+ * Days, weeks (from Monday), months or years as people of a time zone have them: a day is 23 or 25 hours long when the
+ * clocks change.
+ * @example calendar('day', { timeZone: 'America/New_York' })
+ * @throws MyelinError INVALID_OPTION for a time zone that does not exist
+ */
+export function calendar(unit: CalendarUnit, options: { timeZone: string }): AlignedShape {
+  const { timeZone } = options
+  const zoned = (timeMs: number) => Temporal.Instant.fromEpochMilliseconds(timeMs).toZonedDateTimeISO(timeZone)
+  try {
+    zoned(0)
+  } catch (cause) {
+    throw failure('INVALID_OPTION', `calendar: "${timeZone}" is not a time zone; for example Europe/Berlin`, { cause })
+  }
+  const first = (timeMs: number) => {
+    const at = zoned(timeMs)
+    if (unit === 'day') return at.startOfDay()
+    if (unit === 'week') return at.subtract({ days: at.dayOfWeek - 1 }).startOfDay()
+    return at.with(unit === 'month' ? { day: 1 } : { month: 1, day: 1 }).startOfDay()
+  }
+  // asking the calendar takes microseconds, and events of one window come together
+  let lastStart = Number.NaN
+  let lastEnd = Number.NaN
+  const endOf = (startMs: number) => {
+    if (startMs === lastStart) return lastEnd
+    return zoned(startMs)
+      .add({ [`${unit}s`]: 1 })
+      .startOfDay().epochMilliseconds
+  }
+  return {
+    kind: 'aligned',
+    description: `calendar(${unit}, ${timeZone})`,
+    overlapping: false,
+    startOf(timeMs) {
+      if (timeMs >= lastStart && timeMs < lastEnd) return lastStart
+      const startMs = first(timeMs).epochMilliseconds
+      lastEnd = endOf(startMs)
+      lastStart = startMs
+      return startMs
+    },
+    before: (startMs) => first(startMs - 1).epochMilliseconds,
+    endOf,
+  }
+}
+
+/**
+ * For each key, events that follow each other within `gap` make one window, from the first of them to `gap` after the
+ * last. Its aggregates must be able to merge: an event between two sessions makes them one.
+ * @throws MyelinError INVALID_OPTION
+ */
+export function session(gap: Duration): SessionShape {
+  const gapMs = spanOf(gap, 'session')
+  return { kind: 'session', description: `session(${gapMs})`, gapMs }
+}
+
+/**
+ * For each event a window of the `size` up to and with it: what SQL calls `RANGE BETWEEN size PRECEDING AND CURRENT ROW`.
+ * Keeps the events of one window and aggregates them anew for each, so it is for windows of hundreds of events.
+ * @throws MyelinError INVALID_OPTION
+ */
+export function sliding(size: Duration): SlidingShape {
+  const sizeMs = spanOf(size, 'sliding')
+  return { kind: 'sliding', description: `sliding(${sizeMs})`, sizeMs }
+}
+
+/** A window per key that is over after `events` events, whenever they happened. @throws MyelinError INVALID_OPTION */
+export function counted(events: number): CountedShape {
+  if (!Number.isInteger(events) || events < 1) {
+    throw failure('INVALID_OPTION', `counted: expected a whole number of events from 1 on, got ${events}`)
+  }
+  return { kind: 'counted', description: `counted(${events})`, events }
+}
+
+function spanOf(size: Duration, what: string): number {
+  const ms = durationMs(size, what)
+  if (!(ms >= 1)) throw failure('INVALID_OPTION', `${what}: a window is at least 1 ms long, got ${ms}`)
+  return ms
+}

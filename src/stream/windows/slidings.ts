@@ -1,0 +1,146 @@
+// Sliding windows: for each event the window that ends with it. A row goes out when the watermark has reached its event;
+// a late event sends those that it changes again.
+import { failure } from '../../bus/index.ts'
+import { subjectToken } from '../../contract/index.ts'
+import type { Circuit, Operator, StateRecord } from '../circuit.ts'
+import { Timers } from '../timers.ts'
+import { Aggregation } from './aggregation.ts'
+import type { SlidingShape } from './shapes.ts'
+import type { WindowOperator, WindowPlan } from './window-operator.ts'
+
+interface Event<T> {
+  readonly timeMs: number
+  readonly value: T
+  told: boolean
+}
+
+// records: [key, events]; no events: the key is gone
+export class Slidings<T> implements Operator, WindowOperator<T> {
+  readonly #circuit: Circuit
+  readonly #sizeMs: number
+  readonly #plan: WindowPlan<T>
+  readonly #aggregation: Aggregation<T>
+  readonly #keys = new Map<string, Event<T>[]>()
+  readonly #changed = new Set<string>()
+  readonly #timers = new Timers()
+  open = 0
+
+  constructor(circuit: Circuit, shape: SlidingShape, plan: WindowPlan<T>) {
+    this.#circuit = circuit
+    this.#sizeMs = shape.sizeMs
+    this.#plan = plan
+    this.#aggregation = new Aggregation(plan.aggregates)
+  }
+
+  get keys(): number {
+    return this.#keys.size
+  }
+  get nextMs(): number {
+    return this.#timers.nextMs
+  }
+
+  push(key: string, value: T, timeMs: number): void {
+    const watermarkMs = this.#circuit.watermarkOf(this.#plan.order)
+    if (timeMs + this.#plan.latenessMs < watermarkMs) {
+      this.#circuit.late += 1
+      this.#plan.late?.(value, timeMs)
+      return
+    }
+    let events = this.#keys.get(key)
+    if (!events) {
+      subjectToken(key, 'keyBy')
+      this.#circuit.host.ownKey?.(key)
+      if (this.#keys.size >= this.#circuit.maxKeys) {
+        throw failure('TOO_MANY_KEYS', `windows have ${this.#keys.size} keys, which is the limit; "${key}" is left out`)
+      }
+      events = []
+      this.#keys.set(key, events)
+    }
+    const event: Event<T> = { timeMs, value, told: false }
+    let at = events.length
+    while (at > 0 && events[at - 1]!.timeMs > timeMs) at -= 1
+    events.splice(at, 0, event)
+    this.#changed.add(key)
+    this.open += 1
+    const behind = timeMs < watermarkMs
+    if (behind) {
+      // its own row, and again those of events that have it in their window
+      for (const other of events) {
+        const has = other.told && other.timeMs >= timeMs && other.timeMs - this.#sizeMs < timeMs
+        if (has || other === event) this.#tell(key, events, other, true)
+      }
+    } else if (this.#plan.emission !== 'close') this.#tell(key, events, event, false)
+    this.#timers.add(behind ? timeMs + this.#keptMs : timeMs + 1, key)
+    this.#circuit.wakeAt(this.#timers.nextMs)
+  }
+
+  /** How long an event is needed after its time: by windows that it is in, and by late events. */
+  get #keptMs(): number {
+    return this.#sizeMs + this.#plan.latenessMs
+  }
+
+  #tell(key: string, events: readonly Event<T>[], event: Event<T>, final: boolean): void {
+    if (final && !event.told) {
+      event.told = true
+      this.open -= 1
+      this.#changed.add(key)
+    }
+    const states = this.#aggregation.init()
+    const fromMs = event.timeMs - this.#sizeMs
+    for (const { timeMs, value } of events) {
+      if (timeMs > event.timeMs) break
+      if (timeMs > fromMs) this.#aggregation.add(states, value, timeMs)
+    }
+    this.#plan.tell(key, fromMs, event.timeMs, this.#aggregation.results(states), final)
+  }
+
+  advance(watermarkMs: number): void {
+    for (let key = this.#timers.due(watermarkMs); key !== undefined; key = this.#timers.due(watermarkMs)) {
+      const events = this.#keys.get(key)
+      if (!events) continue
+      for (const event of events) {
+        // an event of just the watermark's time may still come
+        if (event.told || event.timeMs >= watermarkMs) continue
+        this.#tell(key, events, event, true)
+        this.#timers.add(event.timeMs + this.#keptMs, key)
+      }
+      const kept = events.filter(({ timeMs }) => timeMs + this.#keptMs > watermarkMs)
+      if (kept.length === events.length) continue
+      this.#changed.add(key)
+      if (kept.length > 0) this.#keys.set(key, kept)
+      else this.#keys.delete(key)
+    }
+  }
+
+  *save(everything: boolean): Generator<StateRecord> {
+    for (const key of everything ? this.#keys.keys() : this.#changed) {
+      const events = this.#keys.get(key)
+      if (events) yield [key, events.map(({ timeMs, value, told }) => [timeMs, value, told])]
+      else yield [key]
+    }
+    this.#changed.clear()
+  }
+
+  restore([key, saved]: StateRecord): void {
+    if (saved === undefined) {
+      this.#keys.delete(key as string)
+      return
+    }
+    const events = saved as (readonly [timeMs: number, value: T, told: boolean])[]
+    this.#keys.set(
+      key as string,
+      events.map(([timeMs, value, told]) => ({ timeMs, value, told })),
+    )
+  }
+
+  restored(): void {
+    this.#timers.clear()
+    this.open = 0
+    for (const [key, events] of this.#keys) {
+      for (const { timeMs, told } of events) {
+        this.#timers.add(told ? timeMs + this.#keptMs : timeMs + 1, key)
+        if (!told) this.open += 1
+      }
+    }
+  }
+}

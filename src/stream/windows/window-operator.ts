@@ -1,0 +1,31 @@
+// What all kinds of windows have in common.
+import type { AnyAggregate } from '../aggregates/index.ts'
+import type { Push } from '../circuit.ts'
+
+/** When rows go out: when their window is over; at every event; or at times before, every so often in event time. */
+export type Emission = 'close' | 'update' | { readonly earlyMs: number }
+
+/** What happens with a window's result. `final`: no event was missing as far as the watermark tells. */
+export type TellWindow = (
+  key: string,
+  startMs: number,
+  endMs: number,
+  results: readonly unknown[],
+  final: boolean,
+) => void
+
+export interface WindowPlan<T> {
+  /** The operator's place in the program. */
+  readonly order: number
+  readonly latenessMs: number
+  readonly aggregates: readonly AnyAggregate<T>[]
+  readonly emission: Emission
+  readonly tell: TellWindow
+  /** Takes events that came too late for their window. */
+  readonly late: Push<T> | undefined
+}
+
+/** An operator that is fed with keyed events. */
+export interface WindowOperator<T> {
+  push(key: string, value: T, timeMs: number): void
+}
