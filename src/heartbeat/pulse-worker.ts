@@ -42,7 +42,7 @@ const send = (instance: Beating, state = instance.snapshot.state) => {
   }
   // a beat that cannot be sent now is worth nothing later
   if (bus.connected) {
-    bus.publish(beatSubject(site, snapshot.unit, snapshot.instance), Buffer.from(JSON.stringify(beat)))
+    bus.publish(beatSubject(beat.site, snapshot.unit, snapshot.instance), Buffer.from(JSON.stringify(beat)))
   }
 }
 
