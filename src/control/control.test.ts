@@ -86,6 +86,73 @@ describe('commands', () => {
     await watching.until({ unit }, ([one]) => one?.beat.state === 'ready' && one.beat.pid !== process.pid)
   })
 
+  it('are seen by those who watched all the while, however often they are given', async () => {
+    const { unit, start, say } = unitOf({ isolation: 'process' })
+    await using _ = await start()
+    for (const verb of ['pause', 'resume', 'pause'] as const) {
+      expect((await say(verb)).ok).toBe(true)
+      const state = verb === 'pause' ? 'paused' : 'ready'
+      await watching.until({ unit }, ([one]) => one?.beat.state === state && one.status === 'alive')
+    }
+  })
+
+  it('start again what did not drain and had to be killed, and say so', async () => {
+    const { start, say } = unitOf({ isolation: 'process', config: { subject: 'x', hangInDrain: true } })
+    await using running = await start({ drainMs: 200 })
+    const restarted = await say('restart')
+    expect(short(restarted)).toEqual(['ready → ready failed'])
+    expect(restarted.acks[0]!.error!.message).toContain('had not drained after 0.2 s and was killed')
+    expect(states(running)).toEqual(['ready'])
+    const stopped = await say('stop')
+    expect(stopped.ok).toBe(false)
+    expect(stopped.acks[0]!.error!.message).toContain('had not drained')
+  })
+
+  it('reach what does not start, so that it can be mended', async () => {
+    const { unit, start, say } = unitOf({ isolation: 'process' })
+    await using running = await start()
+    const config = { failAtStart: true }
+    expect(short(await say('configure', { args: { config } }))).toEqual(['ready → failed failed'])
+    await watching.until({ unit }, ([one]) => one?.status === 'alive' && one.beat.state === 'failed')
+    const grown = await say('scale', { args: { replicas: 2 } })
+    expect(grown.ok).toBe(false)
+    expect(short(grown)).toContain('none → failed failed')
+    await watching.until({ unit }, (members) => members.length === 2)
+    expect((await say('configure', { args: { config: { failAtStart: false } } })).ok).toBe(true)
+    expect(states(running)).toEqual(['ready', 'ready'])
+  })
+
+  it('scale to nothing and back', async () => {
+    const { unit, start, say } = unitOf()
+    await using running = await start()
+    expect((await say('scale', { args: { replicas: 0 } })).ok).toBe(true)
+    await watching.until({ unit }, (members) => members.every(({ status }) => status === 'left'))
+    expect(await codeOf(say('pause'))).toBe('NO_MATCH')
+    expect((await say('scale', { args: { replicas: 2 } })).ok).toBe(true)
+    expect(states(running)).toEqual(['ready', 'ready'])
+  })
+
+  it.each(['none', 'process'])('reach a unit at the site that its composition gives it (%s)', async (isolation) => {
+    const unit = `atl-${isolation}`
+    const config = { subject: unit }
+    const composition = parseComposition(
+      {
+        name: 't',
+        sites: { jfk: {}, atl: {} },
+        units: { [unit]: { use: './units/counter.ts', config, site: 'atl', isolation: isolation as 'none' } },
+      },
+      't',
+    )
+    await using running = await up(nats.bus, { composition, file: 't', folder }, { log, beatMs: 100 })
+    await watching.until({ unit, site: 'atl' }, ([one]) => one?.status === 'alive')
+    const selector = { unit, site: 'atl' }
+    const paused = await command(nats.bus, watching, { verb: 'pause', selector, by: 'test', timeoutMs: 5_000 })
+    expect(paused.ok).toBe(true)
+    expect(states(running)).toEqual(['paused'])
+    await watching.until(selector, ([one]) => one?.beat.state === 'paused')
+    expect(watching.list({ unit }).length).toBe(1)
+  })
+
   it('stop, start, restart, scale and log level', async () => {
     const { unit, start, say } = unitOf()
     await using running = await start()

@@ -64,7 +64,10 @@ function patchOf(verb: Verb, args: CommandArgs): DesiredPatch | undefined {
 export async function command(bus: Bus, fleet: Fleet, request: CommandRequest): Promise<CommandOutcome> {
   const started = performance.now()
   const { verb, selector, args = {}, by } = request
-  const chosen = choose(fleet, request)
+  const states = await DesiredStates.open(bus)
+  // a unit without copies has nobody that beats: only its desired state knows of it
+  const none = verb === 'scale' ? await withoutCopies(states, fleet, request) : []
+  const chosen = none.length > 0 ? [] : choose(fleet, request)
   const id = request.id ?? crypto.randomUUID()
   const at = Date.now()
   const base: Command = {
@@ -86,8 +89,7 @@ export async function command(bus: Bus, fleet: Fleet, request: CommandRequest): 
   // whole units get a desired state, which those who come later find as well; single instances are told alone
   const whole = request.percent === undefined && onlyKeys(selector, ['site', 'unit'])
   if (patch && whole) {
-    const states = await DesiredStates.open(bus)
-    for (const [site, unit] of unitsOf(chosen)) {
+    for (const [site, unit] of none.length > 0 ? none : unitsOf(chosen)) {
       const { revision } = await states.patch(site, unit, patch, by, {
         expected: request.expectedRevision,
         token: request.token,
@@ -141,12 +143,26 @@ export async function command(bus: Bus, fleet: Fleet, request: CommandRequest): 
   return outcome
 }
 
+/** Units that fit, were scaled to nothing, and can be scaled again. */
+async function withoutCopies(
+  states: DesiredStates,
+  fleet: Fleet,
+  { selector }: CommandRequest,
+): Promise<[site: string, unit: string][]> {
+  if (!onlyKeys(selector, ['site', 'unit']) || present(fleet).some(({ beat }) => matches(beat, selector))) return []
+  return (await states.all())
+    .filter(({ site, unit, desired }) => desired.replicas === 0 && matches({ site, unit }, selector))
+    .map(({ site, unit }) => [site, unit])
+}
+
+const present = (fleet: Fleet) => fleet.list().filter(({ status }) => status === 'alive' || status === 'suspect')
+
 /** @throws MyelinError NO_MATCH, naming what there is */
 function choose(fleet: Fleet, { selector, percent }: CommandRequest): Member[] {
-  const present = fleet.list().filter(({ status }) => status === 'alive' || status === 'suspect')
-  const fitting = present.filter(({ beat }) => matches(beat, selector))
+  const members = present(fleet)
+  const fitting = members.filter(({ beat }) => matches(beat, selector))
   if (fitting.length === 0) {
-    const units = [...new Set(present.map(({ beat }) => beat.unit))].join(', ') || 'none'
+    const units = [...new Set(members.map(({ beat }) => beat.unit))].join(', ') || 'none'
     throw failure('NO_MATCH', `no instance fits ${told(selector)}; units that beat: ${units}`)
   }
   if (percent === undefined) return fitting
