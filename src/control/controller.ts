@@ -159,7 +159,9 @@ const present = (fleet: Fleet) => fleet.list().filter(({ status }) => status ===
 
 /** @throws MyelinError NO_MATCH, naming what there is */
 function choose(fleet: Fleet, { selector, percent }: CommandRequest): Member[] {
-  const members = present(fleet)
+  // one that is named itself is told even when it is silent: the host of a dead process hears for it
+  const named = selector.instance !== undefined && !selector.instance.includes('*')
+  const members = named ? fleet.list().filter(({ status }) => status !== 'left') : present(fleet)
   const fitting = members.filter(({ beat }) => matches(beat, selector))
   if (fitting.length === 0) {
     const units = [...new Set(members.map(({ beat }) => beat.unit))].join(', ') || 'none'

@@ -131,7 +131,7 @@ export class DesiredStates {
         const read = toEntry(entry)
         if (read) onChange(read)
       }
-    })()
+    })().catch(() => undefined) // the connection closed
     return () => watching.stop()
   }
 }
