@@ -11,7 +11,7 @@ export function matches(beat: Partial<Beat>, selector: Selector): boolean {
   for (const key of keys) {
     const wanted = selector[key]
     if (wanted === undefined) continue
-    if (key === 'tag' ? !beat.tags?.some((tag) => fits(tag, wanted)) : !fits(String(beat[key] ?? ''), wanted))
+    if (key === 'tag' ? !beat.tags?.some((tag) => fits(String(tag), wanted)) : !fits(String(beat[key] ?? ''), wanted))
       return false
   }
   return true
