@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
-import { type Bus, connect, type EmbeddedNats, embeddedNats } from '../bus/index.ts'
+import { type Bus, connect, type EmbeddedNats, embeddedNats, streamInfo } from '../bus/index.ts'
 import { type Fleet, fleet, type Member, Pulse } from '../heartbeat/index.ts'
 import { parseComposition, type Running, type UpOptions, up } from '../runtime/index.ts'
 import { client } from '../service/index.ts'
@@ -394,14 +394,44 @@ describe('permissions', () => {
       await codeOf(app.request(`ctl.local.guarded.${instance}.stop`, forged, { deadline: Date.now() + 2_000 })),
     ).toBe('PERMISSION_DENIED')
     expect(states(running)).toEqual(['ready'])
+    // nor by way of what controllers act upon
+    const refused = ['$KV.MYELIN_DESIRED.local.guarded', '$KV.MYELIN_ROLLOUTS.x', '$KV.MYELIN_LEASES.controller']
+    for (const subject of [...refused, 'audit.control.pause', '$JS.API.STREAM.PURGE.KV_MYELIN_DESIRED']) {
+      expect(await codeOf(app.request(subject, forged, { deadline: Date.now() + 2_000 }))).toBe('PERMISSION_DENIED')
+    }
     const obeyed = await command(ops, seen, { verb: 'pause', selector: { unit: 'guarded' }, by: 'ops' })
     expect(short(obeyed)).toEqual(['ready → paused'])
   })
 
   it('let a watcher see the fleet and nothing else', async () => {
     const eye = await connect({ servers: guarded.url, user: 'eye', password: 'eye' })
+    const pulse = await Pulse.start({
+      connect: { servers: guarded.url, user: 'app', password: 'app' },
+      site: 'local',
+      intervalMs: 60_000,
+    })
+    pulse.add({
+      unit: 'seldom',
+      instance: 's1',
+      kind: () => 'test',
+      version: '1.0.0',
+      tags: [],
+      startedAt: Date.now(),
+      state: () => 'ready',
+      revision: () => 0,
+      checks: () => [],
+      vitals: () => ({}),
+    })
+    await until(async () => {
+      const info = await streamInfo(ops, 'BEATS', { subjects: 'beat.local.seldom.*' })
+      return Object.keys(info?.state.subjects ?? {}).length === 1
+    })
     await using seen = await fleet(eye)
-    expect(seen.list).toBeDefined()
+    expect(seen.list({ unit: 'seldom' }).length).toBe(1) // from the snapshot
+    await pulse.stop()
+    expect(await codeOf(eye.request('$JS.API.CONSUMER.DELETE.JOB_x.worker', new Uint8Array(0)))).toBe(
+      'PERMISSION_DENIED',
+    )
     expect(await codeOf(eye.request('svc.any.thing', new Uint8Array(0)))).toBe('PERMISSION_DENIED')
     await eye.close()
   })
