@@ -106,6 +106,11 @@ export class Agent {
     this.#subscriptions.set(
       unit,
       this.#bus.subscribe(commandSubject(this.#host.siteOf(unit), unit, '*', '*' as Verb), (message) => {
+        // the server publishes what a stream or consumer is told to, whoever made it: no controller spoke there
+        if (message.headers?.has('Nats-Stream') || message.reply?.startsWith('$JS.')) {
+          this.#log.warn({ unit, subject: message.subject }, `a command that came out of a stream is refused`)
+          return
+        }
         void this.#obey(unit, message.subject, message.data).then((acks) => {
           if (!message.reply || !this.#bus.connected) return
           for (const ack of acks) this.#bus.publish(message.reply, Buffer.from(JSON.stringify(ack)))

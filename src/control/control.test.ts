@@ -399,6 +399,23 @@ describe('permissions', () => {
     for (const subject of [...refused, 'audit.control.pause', '$JS.API.STREAM.PURGE.KV_MYELIN_DESIRED']) {
       expect(await codeOf(app.request(subject, forged, { deadline: Date.now() + 2_000 }))).toBe('PERMISSION_DENIED')
     }
+    // nor through a stream that publishes again what is put into it
+    await app.request(
+      '$JS.API.STREAM.CREATE.AGAIN',
+      Buffer.from(
+        JSON.stringify({
+          name: 'AGAIN',
+          subjects: ['again'],
+          storage: 'memory',
+          republish: { src: 'again', dest: `ctl.local.guarded.${instance}.stop` },
+        }),
+      ),
+    )
+    const overheard = Promise.withResolvers<void>()
+    ops.subscribe(`ctl.local.guarded.${instance}.stop`, () => overheard.resolve())
+    await ops.flush()
+    await app.request('again', forged)
+    await overheard.promise
     const obeyed = await command(ops, seen, { verb: 'pause', selector: { unit: 'guarded' }, by: 'ops' })
     expect(short(obeyed)).toEqual(['ready → paused'])
   })
