@@ -277,8 +277,28 @@ describe('myelin', () => {
     expect(await json('describe', 'one')).toMatchObject({ desired: [{ desired: { state: 'paused', by: 'ada' } }] })
     const different = await myelin('diff', dir, '--json')
     expect([different.code, JSON.parse(different.out)[0].what]).toEqual([1, 'state'])
-    expect((await myelin('apply', dir)).out).toMatch(/one +state +ok/)
+    expect((await myelin('apply', dir)).out).toMatch(/one +local +state +ok/)
     expect((await myelin('diff', dir)).out).toBe('what runs is what the composition says\n')
+    // one unit that nobody runs keeps nothing from the others, and is told
+    await myelin('ctl', 'pause', 'one')
+    const more = await mkdtemp(join(tmpdir(), 'myelin-more-'))
+    const text = await readFile(join(dir, 'myelin.yaml'), 'utf8')
+    await writeFile(
+      join(more, 'myelin.yaml'),
+      text.replace('units:', `units:\n  absent: { use: ${root}/test/fixtures/units/counter.ts }`),
+    )
+    const partly = await myelin('apply', more)
+    expect(partly.code).toBe(1)
+    expect(partly.out).toMatch(/absent +replicas +NO_MATCH/)
+    expect(partly.out).toMatch(/one +local +state +ok/)
+    await rm(more, { recursive: true })
+    for (const [option, value] of [
+      ['--percent', 'some'],
+      ['--revision', 'x'],
+    ] as const)
+      expect((await myelin('ctl', 'pause', 'one', option, value)).err).toMatch(
+        /^INVALID_INPUT: --\w+: expected a number/,
+      )
     expect((await json('scale', 'one', '3')).ok).toBe(true)
     const rolled = await myelin('rollout', 'one', '--config', '{"unhealthy":true}', '--batch', '34%', '--bake', '2s')
     expect([rolled.code, rolled.err]).toEqual([1, expect.stringMatching(/^ROLLED_BACK: .*check fine failed/)])
