@@ -325,11 +325,14 @@ describe('drift', () => {
     })
     await Promise.all(stops.map((listening) => listening.ready()))
     const states = await DesiredStates.open(nats.bus)
+    const consumers = (await streamInfo(nats.bus, 'KV_MYELIN_DESIRED'))!.state.consumer_count
     const wanted = await states.patch('local', unit, { state: 'paused' }, 'test')
     await until(() => told.length === 2, 15_000)
     revision = wanted.revision
     await until(() => told.length === 4, 15_000)
     expect(told.sort()).toEqual(['converged revision', 'converged state', 'drifted revision', 'drifted state'])
+    // looking every second leaves nothing behind at the server: what is there are the watches of hosts
+    expect((await streamInfo(nats.bus, 'KV_MYELIN_DESIRED'))!.state.consumer_count).toBeLessThan(consumers + 3)
     await Promise.all(stops.map((listening) => listening.close()))
     await leader.stop()
     await pulse.stop()

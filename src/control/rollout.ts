@@ -8,6 +8,7 @@ import type { Fleet, Member } from '../heartbeat/index.ts'
 import { record } from './audit.ts'
 import { command } from './controller.ts'
 import { DesiredStates } from './desired.ts'
+import { keysOf } from './keys.ts'
 
 const bucket = 'MYELIN_ROLLOUTS'
 
@@ -107,11 +108,8 @@ export class Rollouts {
   }
 
   async list(): Promise<Rollout[]> {
-    const found: Rollout[] = []
-    for await (const key of await this.#kv.keys()) {
-      const rollout = key.startsWith(wishes) ? undefined : await this.get(key)
-      if (rollout) found.push(rollout)
-    }
+    const keys = (await keysOf(this.#bus, bucket)).filter((key) => !key.startsWith(wishes))
+    const found = (await Promise.all(keys.map((key) => this.get(key)))).filter((rollout) => rollout !== undefined)
     return found.sort((a, b) => a.startedAt.localeCompare(b.startedAt))
   }
 

@@ -60,7 +60,8 @@ export function addServer(program: Command): void {
     })
 }
 
-function port(typed: string): number {
+/** A port as typed. @throws InvalidArgumentError */
+export function port(typed: string): number {
   if (!/^\d+$/.test(typed) || Number(typed) > 65_535) throw new InvalidArgumentError('expected a port from 0 to 65535')
   return Number(typed)
 }

@@ -21,6 +21,7 @@ import {
   withConnection,
 } from '../connection.ts'
 import { print, printJson, table } from '../text.ts'
+import { port } from './server.ts'
 
 interface Flags extends ConnectionFlags {
   only?: string
@@ -37,7 +38,7 @@ export function addUp(program: Command): void {
     .argument('[path]', 'myelin.config.ts, myelin.yaml, or a folder with one of them', '.')
     .option('--only <units>', 'only these, separated by commas')
     .option('--site <site>', 'only what runs at this site')
-    .option('--http <port>', 'serve /healthz, /readyz and /metrics there', Number)
+    .option('--http <port>', 'serve /healthz, /readyz and /metrics there; 0: a free port', port)
     .option('--watch', 'start anew what a changed file touches; every unit runs in a process of its own')
     .option('--dry-run', 'check the file and say what would run')
     .option('--schema', 'print the JSON Schema of composition files')
