@@ -353,6 +353,11 @@ describe('the record', () => {
     expect(entries[1]!.results).toMatchObject([{ unit, ok: true, from: 'ready', to: 'ready' }])
     expect(JSON.stringify(entries)).not.toContain('hunter2')
     expect((await audit(nats.bus, { limit: 1 })).length).toBe(1)
+    expect(await codeOf(say('pause', { expectedRevision: 999_999 }))).toBe('STALE_REVISION')
+    expect((await audit(nats.bus)).at(-1)).toMatchObject({
+      outcome: 'failed',
+      note: expect.stringContaining('not 999999'),
+    })
   })
 })
 

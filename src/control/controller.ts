@@ -1,6 +1,6 @@
 // Giving commands: pick the instances, write what should be, tell them, and gather what each one answers.
 import type { Msg } from '@nats-io/nats-core'
-import { type Bus, failure, MyelinError, PendingReply } from '../bus/index.ts'
+import { type Bus, failure, MyelinError, messageOf, PendingReply } from '../bus/index.ts'
 import { type Fleet, type Member, matches, type Selector } from '../heartbeat/index.ts'
 import { record } from './audit.ts'
 import { type Ack, type Command, type CommandArgs, commandSubject, everyInstance, type Verb } from './command.ts'
@@ -31,6 +31,9 @@ export interface CommandOutcome {
   readonly ok: boolean
   readonly tookMs: number
 }
+
+/** A drain may take its time. */
+const patienceMs = 20_000
 
 /** Commands that say what should be from now on, as a change of desired state. */
 function patchOf(verb: Verb, args: CommandArgs): DesiredPatch | undefined {
@@ -78,33 +81,19 @@ export async function command(bus: Bus, fleet: Fleet, request: CommandRequest): 
     args,
     ...(request.token === undefined ? {} : { token: request.token }),
   }
-  const timeoutMs = request.timeoutMs ?? 20_000
+  const timeoutMs = request.timeoutMs ?? patienceMs
 
   if (verb === 'configure') await checkFirst(bus, chosen, base, timeoutMs)
   const entry = { id, at: new Date(at).toISOString(), by, verb, selector: { ...selector }, args } as const
   await record(bus, { ...entry, outcome: 'issued', results: [] })
 
-  const acks: Ack[] = []
-  const patch = patchOf(verb, args)
-  // whole units get a desired state, which those who come later find as well; single instances are told alone
-  const whole = request.percent === undefined && onlyKeys(selector, ['site', 'unit'])
-  if (patch && whole) {
-    for (const [site, unit] of none.length > 0 ? none : unitsOf(chosen)) {
-      const { revision } = await states.patch(site, unit, patch, by, {
-        expected: request.expectedRevision,
-        token: request.token,
-      })
-      const expected = chosen.filter(({ beat }) => beat.site === site && beat.unit === unit).length
-      const subject = commandSubject(site, unit, everyInstance, verb)
-      const wanted = verb === 'scale' ? Math.max(expected, args.replicas ?? 1) : expected
-      acks.push(...(await gather(bus, subject, { ...base, revision }, wanted, timeoutMs)))
-    }
-  } else {
-    const told = chosen.map(({ beat }) =>
-      gather(bus, commandSubject(beat.site, beat.unit, beat.instance, verb), base, 1, timeoutMs),
-    )
-    acks.push(...(await Promise.all(told)).flat())
-  }
+  const acks = await give(bus, states, request, base, none.length > 0 ? none : unitsOf(chosen), chosen).catch(
+    async (error: unknown) => {
+      // what was refused is part of the record as well
+      await record(bus, { ...entry, outcome: 'failed', note: messageOf(error), results: [] })
+      throw error
+    },
+  )
 
   const answered = new Set(acks.map(({ site, unit, instance }) => `${site}.${unit}.${instance}`))
   const missing = chosen
@@ -141,6 +130,34 @@ export async function command(bus: Bus, fleet: Fleet, request: CommandRequest): 
     ],
   })
   return outcome
+}
+
+/** Says what should be from now on, tells the instances, and resolves with their answers. @throws MyelinError STALE_REVISION, FENCED */
+async function give(
+  bus: Bus,
+  states: DesiredStates,
+  { verb, selector, args = {}, by, percent, expectedRevision, token, timeoutMs = patienceMs }: CommandRequest,
+  base: Command,
+  units: readonly (readonly [site: string, unit: string])[],
+  chosen: readonly Member[],
+): Promise<Ack[]> {
+  const patch = patchOf(verb, args)
+  // whole units get a desired state, which those who come later find as well; single instances are told alone
+  if (!patch || percent !== undefined || !onlyKeys(selector, ['site', 'unit'])) {
+    const told = chosen.map(({ beat }) =>
+      gather(bus, commandSubject(beat.site, beat.unit, beat.instance, verb), base, 1, timeoutMs),
+    )
+    return (await Promise.all(told)).flat()
+  }
+  const acks: Ack[] = []
+  for (const [site, unit] of units) {
+    const { revision } = await states.patch(site, unit, patch, by, { expected: expectedRevision, token })
+    const expected = chosen.filter(({ beat }) => beat.site === site && beat.unit === unit).length
+    const subject = commandSubject(site, unit, everyInstance, verb)
+    const wanted = verb === 'scale' ? Math.max(expected, args.replicas ?? 1) : expected
+    acks.push(...(await gather(bus, subject, { ...base, revision }, wanted, timeoutMs)))
+  }
+  return acks
 }
 
 /** Units that fit, were scaled to nothing, and can be scaled again. */
