@@ -89,11 +89,17 @@ describe('commands', () => {
   it('are seen by those who watched all the while, however often they are given', async () => {
     const { unit, start, say } = unitOf({ isolation: 'process' })
     await using _ = await start()
+    const changes: string[] = []
+    const stop = watching.on(({ transition, member }) => {
+      if (member.beat.unit === unit) changes.push(`${transition} ${member.beat.state}`)
+    })
     for (const verb of ['pause', 'resume', 'pause'] as const) {
       expect((await say(verb)).ok).toBe(true)
       const state = verb === 'pause' ? 'paused' : 'ready'
       await watching.until({ unit }, ([one]) => one?.beat.state === state && one.status === 'alive')
     }
+    stop()
+    expect(changes).not.toContain('restarted paused') // it is at rest, not anew
   })
 
   it('start again what did not drain and had to be killed, and say so', async () => {

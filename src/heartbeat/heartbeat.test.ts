@@ -164,7 +164,8 @@ describe('fleet', () => {
   it('tells a process that began anew before anybody missed it', async () => {
     await using watching = await fleet(nats.bus, { unit: 'quick' })
     const changes = changesOf(watching)
-    const said = { site: 's', unit: 'quick', instance: 'q', state: 'ready', nextMs: 1_000, checks: [], vitals: {} }
+    const known = { kind: 'test', version: '1.0.0', revision: 0, checks: [], vitals: {} }
+    const said = { ...known, site: 's', unit: 'quick', instance: 'q', state: 'ready', nextMs: 1_000 }
     for (const [startedAt, seq] of [
       [1, 1],
       [1, 2],

@@ -54,7 +54,7 @@ channel.once('message', async (message: ToChild) => {
       kind: () => life.kind,
       version: life.version,
       tags,
-      startedAt: Date.now(),
+      startedAt: life.startedAt,
       state: () => state,
       revision: () => revision,
       checks: () => life.checks(),
@@ -113,7 +113,7 @@ channel.once('message', async (message: ToChild) => {
       process.exit(1)
     })
     report()
-    send({ type: 'ready', kind: unit.kind, version: life.version })
+    send({ type: 'ready', kind: unit.kind, version: life.version, startedAt: life.startedAt })
   } catch (error) {
     tell(error)
     process.exit(1)

@@ -31,6 +31,7 @@ export async function startHere(unit: Unit, host: UnitHost, drainMs: number): Pr
   return {
     kind: unit.kind,
     version: unit.version ?? '0.0.0',
+    startedAt: Date.now(),
     pid: process.pid,
     beats: false,
     stats: () => ask(() => running.stats?.() ?? {}),

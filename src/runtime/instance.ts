@@ -31,6 +31,8 @@ export interface InstanceStatus {
 export interface Life {
   readonly kind: string
   readonly version: string
+  /** As its beats say. */
+  readonly startedAt: number
   readonly pid: number
   /** It beats by itself, from its own process. */
   readonly beats: boolean
@@ -281,7 +283,7 @@ export class Instance {
     this.#kind = life.kind
     this.#version = life.version
     this.#elsewhere = life.beats
-    this.#startedAt = Date.now()
+    this.#startedAt = life.startedAt
     if (this.#logLevel !== undefined) life.told?.(this.#revision, this.#logLevel)
     this.#change('ready')
     void life.finished.then(() => {

@@ -29,7 +29,7 @@ export type ToChild =
   | { readonly type: 'drain'; readonly goodbye: boolean }
 
 export type FromChild =
-  | { readonly type: 'ready'; readonly kind: string; readonly version: string }
+  | { readonly type: 'ready'; readonly kind: string; readonly version: string; readonly startedAt: number }
   | {
       readonly type: 'stats'
       readonly stats: Record<string, number>
@@ -95,7 +95,7 @@ export async function startIsolated(
   start: Omit<Extract<ToChild, { type: 'start' }>, 'type' | 'drainMs'>,
   options: { as: 'process' | 'worker'; drainMs: number },
 ): Promise<Life> {
-  const ready = Promise.withResolvers<{ kind: string; version: string }>()
+  const ready = Promise.withResolvers<{ kind: string; version: string; startedAt: number }>()
   const failed = Promise.withResolvers<MyelinError>()
   const finished = Promise.withResolvers<void>()
   const exited = Promise.withResolvers<void>()
@@ -133,10 +133,11 @@ export async function startIsolated(
 
   carrier.send({ type: 'start', ...start, drainMs: options.drainMs })
   try {
-    const { kind, version } = await ready.promise
+    const { kind, version, startedAt } = await ready.promise
     return {
       kind,
       version,
+      startedAt,
       pid: carrier.pid,
       beats: start.beatMs > 0,
       stats: () => stats,

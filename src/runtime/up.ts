@@ -323,7 +323,7 @@ class Host implements Running {
         return instance.identity.version
       },
       tags: this.#loaded.composition.units[instance.unit]?.tags ?? [],
-      // never before that of a life in a process of its own: watchers would take it for the past
+      // that of the latest life, wherever it was: watchers take what is older for the past, what is newer for a restart
       get startedAt() {
         return instance.identity.startedAt
       },
