@@ -124,7 +124,8 @@ describe('commands', () => {
     expect(grown.ok).toBe(false)
     expect(short(grown)).toContain('none → failed failed')
     await watching.until({ unit }, (members) => members.length === 2)
-    expect((await say('configure', { args: { config: { failAtStart: false } } })).ok).toBe(true)
+    const mended = await say('configure', { args: { config: { failAtStart: false } }, timeoutMs: 20_000 })
+    expect([short(mended), mended.missing]).toEqual([['failed → ready', 'failed → ready'], []])
     expect(states(running)).toEqual(['ready', 'ready'])
   })
 

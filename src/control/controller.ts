@@ -144,18 +144,19 @@ async function give(
   const patch = patchOf(verb, args)
   // whole units get a desired state, which those who come later find as well; single instances are told alone
   if (!patch || percent !== undefined || !onlyKeys(selector, ['site', 'unit'])) {
-    const told = chosen.map(({ beat }) =>
-      gather(bus, commandSubject(beat.site, beat.unit, beat.instance, verb), base, 1, timeoutMs),
-    )
+    const told = chosen.map((member) => {
+      const { site, unit, instance } = member.beat
+      return gather(bus, commandSubject(site, unit, instance, verb), base, [member], timeoutMs)
+    })
     return (await Promise.all(told)).flat()
   }
   const acks: Ack[] = []
   for (const [site, unit] of units) {
     const { revision } = await states.patch(site, unit, patch, by, { expected: expectedRevision, token })
-    const expected = chosen.filter(({ beat }) => beat.site === site && beat.unit === unit).length
+    const awaited = chosen.filter(({ beat }) => beat.site === site && beat.unit === unit)
     const subject = commandSubject(site, unit, everyInstance, verb)
-    const wanted = verb === 'scale' ? Math.max(expected, args.replicas ?? 1) : expected
-    acks.push(...(await gather(bus, subject, { ...base, revision }, wanted, timeoutMs)))
+    const wanted = verb === 'scale' ? Math.max(awaited.length, args.replicas ?? 1) : awaited.length
+    acks.push(...(await gather(bus, subject, { ...base, revision }, awaited, timeoutMs, wanted)))
   }
   return acks
 }
@@ -205,9 +206,11 @@ const unitsOf = (members: readonly Member[]): [site: string, unit: string][] => 
 /** A configuration that one instance refuses changes nothing anywhere. @throws MyelinError INVALID_CONFIG */
 async function checkFirst(bus: Bus, chosen: readonly Member[], base: Command, timeoutMs: number): Promise<void> {
   for (const [site, unit] of unitsOf(chosen)) {
-    const expected = chosen.filter(({ beat }) => beat.site === site && beat.unit === unit).length
+    // one that seems dead may still be heard for by its host, but nobody waits for it here
+    const awaited = chosen.filter(({ beat, status }) => beat.site === site && beat.unit === unit && status !== 'dead')
     const subject = commandSubject(site, unit, everyInstance, 'check')
-    const answers = await gather(bus, subject, { ...base, id: `${base.id}-check` }, expected, timeoutMs)
+    const sent = { ...base, id: `${base.id}-check` }
+    const answers = await gather(bus, subject, sent, awaited, timeoutMs, Math.max(1, awaited.length))
     const refused = answers.find(({ ok }) => !ok)
     if (refused) throw new MyelinError(refused.error?.code ?? 'INVALID_CONFIG', refused.error?.message ?? 'refused')
   }
@@ -217,13 +220,18 @@ class Acks extends PendingReply {
   readonly acks: Ack[] = []
   readonly ended = Promise.withResolvers<void>()
   readonly #expected: number
-  constructor(subject: string, deadline: number, expected: number) {
+  readonly #awaited: Set<string>
+  constructor(subject: string, deadline: number, expected: number, awaited: readonly Member[]) {
     super(subject, deadline)
     this.#expected = expected
+    this.#awaited = new Set(awaited.map(({ beat }) => beat.instance))
   }
   onReply(message: Msg): void {
-    this.acks.push(message.json<Ack>())
-    if (this.acks.length < this.#expected) return
+    const ack = message.json<Ack>()
+    this.acks.push(ack)
+    this.#awaited.delete(ack.instance)
+    // others may answer as well, like one that seemed dead: they do not stand for those that were asked
+    if (this.acks.length < this.#expected || this.#awaited.size > 0) return
     this.finish()
     this.ended.resolve()
   }
@@ -234,8 +242,16 @@ class Acks extends PendingReply {
   }
 }
 
-async function gather(bus: Bus, subject: string, sent: Command, expected: number, timeoutMs: number): Promise<Ack[]> {
-  const acks = new Acks(subject, Date.now() + timeoutMs, expected)
+/** Resolves when those who are awaited have answered, and so many in all; or with who did in time. */
+async function gather(
+  bus: Bus,
+  subject: string,
+  sent: Command,
+  awaited: readonly Member[],
+  timeoutMs: number,
+  expected = awaited.length,
+): Promise<Ack[]> {
+  const acks = new Acks(subject, Date.now() + timeoutMs, expected, awaited)
   bus.start(acks, Buffer.from(JSON.stringify(sent)), '')
   await acks.ended.promise
   return acks.acks

@@ -103,7 +103,7 @@ function sameSpec(a: UnitSpec, b: UnitSpec): boolean {
 }
 
 /** States in which a copy of another process has no process that could beat. */
-const withoutProcess = new Set(['paused', 'stopped', 'failed'])
+const withoutProcess = new Set(['starting', 'paused', 'stopped', 'failed'])
 
 class Host implements Running {
   readonly name: string
