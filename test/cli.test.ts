@@ -1,8 +1,9 @@
 // The `myelin` command as users run it: a process of its own against a running service.
-import { spawn } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { Parser } from '@asyncapi/parser'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { airports } from '../examples/airline/contracts/airports.ts'
@@ -205,6 +206,50 @@ describe('myelin', () => {
     expect([code, out.match(/stopped/g)?.length]).toEqual([0, 2])
   })
 
+  it('up ends only the unit that throws where nobody catches, and obeys a signal that comes while units start', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'myelin-up-'))
+    const file = join(folder, 'myelin.yaml')
+    const use = join(root, 'test/fixtures/units/counter.ts')
+    const write = (units: object) => writeFile(file, JSON.stringify({ name: 'x', units }))
+    await write({
+      neighbour: { use, config: { subject: 'n' } },
+      faulty: { use, config: { subject: 'f', throwAfterMs: 300 } },
+    })
+    const throwing = start(['up', file])
+    await until(() => (throwing.ran.out.match(/faulty\.\w+ ready/g) ?? []).length === 2)
+    expect(throwing.ran.out).toMatch(/faulty\.\w+ failed: nobody catches this/)
+    expect(throwing.ran.out).not.toMatch(/neighbour\.\w+ failed/)
+    throwing.child.kill('SIGTERM')
+    expect((await throwing.ended).code).toBe(0)
+
+    await write({ slow: { use, config: { subject: 's', startMs: 1_000 } } })
+    const early = start(['up', file])
+    await until(() => early.ran.out.includes('starting'))
+    early.child.kill('SIGTERM')
+    const { code, out } = await early.ended
+    expect([code, /slow\.\w+ stopped/.test(out)]).toEqual([0, true])
+
+    // a process that is still starting does not outlive its host
+    await write({ slow: { use, isolation: 'process', config: { subject: 's', startMs: 2_000 } } })
+    const killed = start(['up', file])
+    const children = new Set<number>()
+    await until(async () => (await running()).length === 1)
+    killed.child.kill('SIGKILL')
+    await until(async () => (await running()).length === 0)
+    await rm(folder, { recursive: true })
+
+    /** Processes that run the unit of this test. */
+    async function running(): Promise<string[]> {
+      const { stdout } = await promisify(execFile)('ps', ['-eo', 'ppid,pid,args'])
+      const mine = stdout.split('\n').filter((line) => line.includes('runtime/child.ts'))
+      for (const line of mine) {
+        const [ppid, pid] = line.trim().split(/\s+/).map(Number)
+        if (ppid === killed.child.pid) children.add(pid!)
+      }
+      return mine.filter((line) => children.has(Number(line.trim().split(/\s+/)[1])))
+    }
+  })
+
   it('steers a running composition: ls, describe, ctl, scale, rollout, diff, apply, audit, logs, top', async () => {
     const dir = await mkdtemp(join(tmpdir(), 'myelin-cli-'))
     const use = join(root, 'test/fixtures/units/counter.ts')
@@ -232,8 +277,28 @@ describe('myelin', () => {
     expect(await json('describe', 'one')).toMatchObject({ desired: [{ desired: { state: 'paused', by: 'ada' } }] })
     const different = await myelin('diff', dir, '--json')
     expect([different.code, JSON.parse(different.out)[0].what]).toEqual([1, 'state'])
-    expect((await myelin('apply', dir)).out).toMatch(/one +state +ok/)
+    expect((await myelin('apply', dir)).out).toMatch(/one +local +state +ok/)
     expect((await myelin('diff', dir)).out).toBe('what runs is what the composition says\n')
+    // one unit that nobody runs keeps nothing from the others, and is told
+    await myelin('ctl', 'pause', 'one')
+    const more = await mkdtemp(join(tmpdir(), 'myelin-more-'))
+    const text = await readFile(join(dir, 'myelin.yaml'), 'utf8')
+    await writeFile(
+      join(more, 'myelin.yaml'),
+      text.replace('units:', `units:\n  absent: { use: ${root}/test/fixtures/units/counter.ts }`),
+    )
+    const partly = await myelin('apply', more)
+    expect(partly.code).toBe(1)
+    expect(partly.out).toMatch(/absent +replicas +NO_MATCH/)
+    expect(partly.out).toMatch(/one +local +state +ok/)
+    await rm(more, { recursive: true })
+    for (const [option, value] of [
+      ['--percent', 'some'],
+      ['--revision', 'x'],
+    ] as const)
+      expect((await myelin('ctl', 'pause', 'one', option, value)).err).toMatch(
+        /^INVALID_INPUT: --\w+: expected a number/,
+      )
     expect((await json('scale', 'one', '3')).ok).toBe(true)
     const rolled = await myelin('rollout', 'one', '--config', '{"unhealthy":true}', '--batch', '34%', '--bake', '2s')
     expect([rolled.code, rolled.err]).toEqual([1, expect.stringMatching(/^ROLLED_BACK: .*check fine failed/)])

@@ -49,7 +49,7 @@ export async function serve(url: string) {
     const instances = Array.from({ length: each }, (_, i) => new Simulated(`h${host}i${i}`))
     const agent = await Agent.open(
       bus,
-      { site: 's', units: () => ['sim'], instances: () => instances, scale: async () => undefined },
+      { siteOf: () => 's', units: () => ['sim'], instances: () => instances, scale: async () => undefined },
       createLogger(),
     )
     await agent.start()

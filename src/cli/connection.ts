@@ -55,6 +55,14 @@ export function tellFailure(error: unknown, json: boolean): void {
   process.exitCode = 1
 }
 
+/** Resolves when a signal is aborted; at once when that was before anybody waited for it. */
+export function aborted(signal: AbortSignal): Promise<undefined> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve(undefined)
+    else signal.addEventListener('abort', () => resolve(undefined), { once: true })
+  })
+}
+
 /** A signal that Ctrl-C aborts. */
 export function interrupted(): AbortSignal {
   const controller = new AbortController()

@@ -21,7 +21,8 @@ export interface Controlled {
 
 /** The host that an agent works for. */
 export interface ControlledHost {
-  readonly site: string
+  /** Where a unit of it is. */
+  siteOf(unit: string): string
   /** What it runs now. */
   units(): readonly string[]
   instances(unit: string): readonly Controlled[]
@@ -49,14 +50,15 @@ export class Agent {
   readonly #states: DesiredStates
   readonly #wanted = new Map<string, DesiredEntry>()
   readonly #answered = new Map<string, Promise<Ack[]>>()
-  readonly #subscriptions: BusSubscription[] = []
+  readonly #subscriptions = new Map<string, BusSubscription>()
   /** What became of each instance when its unit's latest revision was followed. */
   readonly #made = new Map<string, Made>()
   /** Highest fencing token seen, per unit. */
   readonly #tokens = new Map<string, number>()
   #stopWatching: (() => void) | undefined
   #timer: NodeJS.Timeout | undefined
-  #converging: Promise<unknown> = Promise.resolve()
+  /** The change of each unit that is under way. */
+  readonly #converging = new Map<string, Promise<unknown>>()
   #stopped = false
 
   private constructor(bus: Bus, host: ControlledHost, states: DesiredStates, log: Logger) {
@@ -69,11 +71,14 @@ export class Agent {
   /** Reads what should be. @throws MyelinError JETSTREAM_DISABLED */
   static async open(bus: Bus, host: ControlledHost, log: Logger): Promise<Agent> {
     const agent = new Agent(bus, host, await DesiredStates.open(bus), log)
-    for (const unit of host.units()) {
-      const entry = await agent.#states.get(host.site, unit)
-      if (entry) agent.#wanted.set(unit, entry)
-    }
+    for (const unit of host.units()) await agent.read(unit)
     return agent
+  }
+
+  /** Reads what a unit should be. */
+  async read(unit: string): Promise<void> {
+    const entry = await this.#states.get(this.#host.siteOf(unit), unit)
+    if (entry) this.#wanted.set(unit, entry)
   }
 
   /** What a unit should be, as far as anybody ever said. */
@@ -86,7 +91,7 @@ export class Agent {
     for (const unit of this.#host.units()) this.listenFor(unit)
     await this.#bus.flush()
     this.#stopWatching = await this.#states.watch((entry) => {
-      if (entry.site !== this.#host.site || !this.#host.units().includes(entry.unit)) return
+      if (!this.#host.units().includes(entry.unit) || entry.site !== this.#host.siteOf(entry.unit)) return
       this.#wanted.set(entry.unit, entry)
       void this.#converge(entry.unit).catch((error) => this.#complain(entry.unit, error))
     })
@@ -98,8 +103,14 @@ export class Agent {
 
   /** Hears commands for a unit; for one that its host took on later. */
   listenFor(unit: string): void {
-    this.#subscriptions.push(
-      this.#bus.subscribe(commandSubject(this.#host.site, unit, '*', '*' as Verb), (message) => {
+    this.#subscriptions.set(
+      unit,
+      this.#bus.subscribe(commandSubject(this.#host.siteOf(unit), unit, '*', '*' as Verb), (message) => {
+        // the server publishes what a stream or consumer is told to, whoever made it: no controller spoke there
+        if (message.headers?.has('Nats-Stream') || message.reply?.startsWith('$JS.')) {
+          this.#log.warn({ unit, subject: message.subject }, `a command that came out of a stream is refused`)
+          return
+        }
         void this.#obey(unit, message.subject, message.data).then((acks) => {
           if (!message.reply || !this.#bus.connected) return
           for (const ack of acks) this.#bus.publish(message.reply, Buffer.from(JSON.stringify(ack)))
@@ -108,12 +119,18 @@ export class Agent {
     )
   }
 
+  /** Hears nothing of a unit any more. */
+  forget(unit: string): void {
+    this.#subscriptions.get(unit)?.unsubscribe()
+    for (const known of [this.#subscriptions, this.#wanted, this.#made, this.#tokens]) known.delete(unit)
+  }
+
   async stop(): Promise<void> {
     this.#stopped = true
     clearInterval(this.#timer)
     this.#stopWatching?.()
-    for (const subscription of this.#subscriptions) subscription.unsubscribe()
-    await this.#converging
+    for (const subscription of this.#subscriptions.values()) subscription.unsubscribe()
+    await Promise.all(this.#converging.values())
   }
 
   async #obey(unit: string, subject: string, data: Uint8Array): Promise<Ack[]> {
@@ -159,9 +176,17 @@ export class Agent {
   ): Promise<Ack[]> {
     this.#log.info({ unit, verb, by: command.by, id: command.id }, `command: ${verb} ${unit}`)
     if (command.revision > 0) {
-      await this.#follow(unit, command.revision).catch(() => undefined) // told by instance
+      const failed = await this.#follow(unit, command.revision).then(
+        () => undefined,
+        (error: unknown) => error,
+      )
       const made = this.#made.get(unit)
-      return [...(made?.instances.values() ?? [])].map(({ instance, from, error }) =>
+      // what became of an earlier revision is no answer to this one
+      if (!made || made.revision < command.revision) {
+        const error = failed ?? failure('INTERNAL', `revision ${command.revision} of '${unit}' was not found`)
+        return instances.map((instance) => answer(command.id, site, instance, instance.state, error))
+      }
+      return [...made.instances.values()].map(({ instance, from, error }) =>
         answer(command.id, site, instance, from, error),
       )
     }
@@ -181,16 +206,18 @@ export class Agent {
   /** Makes a unit what its desired state of a revision says. */
   async #follow(unit: string, revision: number): Promise<void> {
     if ((this.#wanted.get(unit)?.revision ?? 0) < revision) {
-      const entry = await this.#states.get(this.#host.site, unit)
-      if (entry) this.#wanted.set(unit, entry)
+      await this.read(unit)
     }
     await this.#converge(unit)
   }
 
-  /** One unit after the other, so that a change never meets a half-made one. */
+  /** One change of a unit after the other, so that none meets a half-made one; a slow unit holds up no other. */
   #converge(unit: string): Promise<void> {
-    const done = this.#converging.then(() => this.#make(unit))
-    this.#converging = done.catch(() => undefined)
+    const done = (this.#converging.get(unit) ?? Promise.resolve()).then(() => this.#make(unit))
+    this.#converging.set(
+      unit,
+      done.catch(() => undefined),
+    )
     return done
   }
 
@@ -206,14 +233,19 @@ export class Agent {
     const before = new Map(this.#host.instances(unit).map((instance) => [instance, instance.state]))
     if (desired.token !== undefined && desired.token > (this.#tokens.get(unit) ?? 0))
       this.#tokens.set(unit, desired.token)
-    if (desired.replicas !== undefined && desired.replicas !== before.size)
-      await this.#host.scale(unit, desired.replicas)
+    let unscaled: unknown
+    if (desired.replicas !== undefined && desired.replicas !== before.size) {
+      await this.#host.scale(unit, desired.replicas).catch((error: unknown) => {
+        unscaled = error
+      })
+    }
     const present = this.#host.instances(unit)
     for (const [instance, from] of before) if (!present.includes(instance)) note(instance, from)
     const results = await Promise.allSettled(
       present.map(async (instance) => {
         const from = before.get(instance) ?? 'none'
         try {
+          if (from === 'none' && instance.state === 'failed') throw unscaled // it tried and could not start
           await this.#bring(instance, desired, revision)
           note(instance, from)
         } catch (error) {
@@ -224,7 +256,7 @@ export class Agent {
     )
     this.#made.set(unit, made)
     const failed = results.find((result) => result.status === 'rejected')
-    if (failed) throw failed.reason
+    if (failed ?? unscaled) throw failed?.reason ?? unscaled
   }
 
   async #bring(instance: Controlled, desired: Desired, revision: number): Promise<void> {

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
-import { type Bus, connect, type EmbeddedNats, embeddedNats } from '../bus/index.ts'
+import { type Bus, connect, type EmbeddedNats, embeddedNats, streamInfo } from '../bus/index.ts'
 import { type Fleet, fleet, type Member, Pulse } from '../heartbeat/index.ts'
 import { parseComposition, type Running, type UpOptions, up } from '../runtime/index.ts'
 import { client } from '../service/index.ts'
@@ -84,6 +84,80 @@ describe('commands', () => {
     expect(member!.status).toBe('alive')
     expect(short(await say('resume'))).toEqual(['paused → ready'])
     await watching.until({ unit }, ([one]) => one?.beat.state === 'ready' && one.beat.pid !== process.pid)
+  })
+
+  it('are seen by those who watched all the while, however often they are given', async () => {
+    const { unit, start, say } = unitOf({ isolation: 'process' })
+    await using _ = await start()
+    const changes: string[] = []
+    const stop = watching.on(({ transition, member }) => {
+      if (member.beat.unit === unit) changes.push(`${transition} ${member.beat.state}`)
+    })
+    for (const verb of ['pause', 'resume', 'pause'] as const) {
+      expect((await say(verb)).ok).toBe(true)
+      const state = verb === 'pause' ? 'paused' : 'ready'
+      await watching.until({ unit }, ([one]) => one?.beat.state === state && one.status === 'alive')
+    }
+    stop()
+    expect(changes).not.toContain('restarted paused') // it is at rest, not anew
+  })
+
+  it('start again what did not drain and had to be killed, and say so', async () => {
+    const { start, say } = unitOf({ isolation: 'process', config: { subject: 'x', hangInDrain: true } })
+    await using running = await start({ drainMs: 200 })
+    const restarted = await say('restart')
+    expect(short(restarted)).toEqual(['ready → ready failed'])
+    expect(restarted.acks[0]!.error!.message).toContain('had not drained after 0.2 s and was killed')
+    expect(states(running)).toEqual(['ready'])
+    const stopped = await say('stop')
+    expect(stopped.ok).toBe(false)
+    expect(stopped.acks[0]!.error!.message).toContain('had not drained')
+  })
+
+  it('reach what does not start, so that it can be mended', async () => {
+    const { unit, start, say } = unitOf({ isolation: 'process' })
+    await using running = await start()
+    const config = { failAtStart: true }
+    expect(short(await say('configure', { args: { config } }))).toEqual(['ready → failed failed'])
+    await watching.until({ unit }, ([one]) => one?.status === 'alive' && one.beat.state === 'failed')
+    const grown = await say('scale', { args: { replicas: 2 } })
+    expect(grown.ok).toBe(false)
+    expect(short(grown)).toContain('none → failed failed')
+    await watching.until({ unit }, (members) => members.length === 2)
+    const mended = await say('configure', { args: { config: { failAtStart: false } }, timeoutMs: 20_000 })
+    expect([short(mended), mended.missing]).toEqual([['failed → ready', 'failed → ready'], []])
+    expect(states(running)).toEqual(['ready', 'ready'])
+  })
+
+  it('scale to nothing and back', async () => {
+    const { unit, start, say } = unitOf()
+    await using running = await start()
+    expect((await say('scale', { args: { replicas: 0 } })).ok).toBe(true)
+    await watching.until({ unit }, (members) => members.every(({ status }) => status === 'left'))
+    expect(await codeOf(say('pause'))).toBe('NO_MATCH')
+    expect((await say('scale', { args: { replicas: 2 } })).ok).toBe(true)
+    expect(states(running)).toEqual(['ready', 'ready'])
+  })
+
+  it.each(['none', 'process'])('reach a unit at the site that its composition gives it (%s)', async (isolation) => {
+    const unit = `atl-${isolation}`
+    const config = { subject: unit }
+    const composition = parseComposition(
+      {
+        name: 't',
+        sites: { jfk: {}, atl: {} },
+        units: { [unit]: { use: './units/counter.ts', config, site: 'atl', isolation: isolation as 'none' } },
+      },
+      't',
+    )
+    await using running = await up(nats.bus, { composition, file: 't', folder }, { log, beatMs: 100 })
+    await watching.until({ unit, site: 'atl' }, ([one]) => one?.status === 'alive')
+    const selector = { unit, site: 'atl' }
+    const paused = await command(nats.bus, watching, { verb: 'pause', selector, by: 'test', timeoutMs: 5_000 })
+    expect(paused.ok).toBe(true)
+    expect(states(running)).toEqual(['paused'])
+    await watching.until(selector, ([one]) => one?.beat.state === 'paused')
+    expect(watching.list({ unit }).length).toBe(1)
   })
 
   it('stop, start, restart, scale and log level', async () => {
@@ -258,11 +332,14 @@ describe('drift', () => {
     })
     await Promise.all(stops.map((listening) => listening.ready()))
     const states = await DesiredStates.open(nats.bus)
+    const consumers = (await streamInfo(nats.bus, 'KV_MYELIN_DESIRED'))!.state.consumer_count
     const wanted = await states.patch('local', unit, { state: 'paused' }, 'test')
     await until(() => told.length === 2, 15_000)
     revision = wanted.revision
     await until(() => told.length === 4, 15_000)
     expect(told.sort()).toEqual(['converged revision', 'converged state', 'drifted revision', 'drifted state'])
+    // looking every second leaves nothing behind at the server: what is there are the watches of hosts
+    expect((await streamInfo(nats.bus, 'KV_MYELIN_DESIRED'))!.state.consumer_count).toBeLessThan(consumers + 3)
     await Promise.all(stops.map((listening) => listening.close()))
     await leader.stop()
     await pulse.stop()
@@ -283,6 +360,11 @@ describe('the record', () => {
     expect(entries[1]!.results).toMatchObject([{ unit, ok: true, from: 'ready', to: 'ready' }])
     expect(JSON.stringify(entries)).not.toContain('hunter2')
     expect((await audit(nats.bus, { limit: 1 })).length).toBe(1)
+    expect(await codeOf(say('pause', { expectedRevision: 999_999 }))).toBe('STALE_REVISION')
+    expect((await audit(nats.bus)).at(-1)).toMatchObject({
+      outcome: 'failed',
+      note: expect.stringContaining('not 999999'),
+    })
   })
 })
 
@@ -327,14 +409,61 @@ describe('permissions', () => {
       await codeOf(app.request(`ctl.local.guarded.${instance}.stop`, forged, { deadline: Date.now() + 2_000 })),
     ).toBe('PERMISSION_DENIED')
     expect(states(running)).toEqual(['ready'])
+    // nor by way of what controllers act upon
+    const refused = ['$KV.MYELIN_DESIRED.local.guarded', '$KV.MYELIN_ROLLOUTS.x', '$KV.MYELIN_LEASES.controller']
+    for (const subject of [...refused, 'audit.control.pause', '$JS.API.STREAM.PURGE.KV_MYELIN_DESIRED']) {
+      expect(await codeOf(app.request(subject, forged, { deadline: Date.now() + 2_000 }))).toBe('PERMISSION_DENIED')
+    }
+    // nor through a stream that publishes again what is put into it
+    await app.request(
+      '$JS.API.STREAM.CREATE.AGAIN',
+      Buffer.from(
+        JSON.stringify({
+          name: 'AGAIN',
+          subjects: ['again'],
+          storage: 'memory',
+          republish: { src: 'again', dest: `ctl.local.guarded.${instance}.stop` },
+        }),
+      ),
+    )
+    const overheard = Promise.withResolvers<void>()
+    ops.subscribe(`ctl.local.guarded.${instance}.stop`, () => overheard.resolve())
+    await ops.flush()
+    await app.request('again', forged)
+    await overheard.promise
     const obeyed = await command(ops, seen, { verb: 'pause', selector: { unit: 'guarded' }, by: 'ops' })
     expect(short(obeyed)).toEqual(['ready → paused'])
   })
 
   it('let a watcher see the fleet and nothing else', async () => {
     const eye = await connect({ servers: guarded.url, user: 'eye', password: 'eye' })
+    const pulse = await Pulse.start({
+      connect: { servers: guarded.url, user: 'app', password: 'app' },
+      site: 'local',
+      intervalMs: 60_000,
+    })
+    pulse.add({
+      unit: 'seldom',
+      instance: 's1',
+      kind: () => 'test',
+      version: '1.0.0',
+      tags: [],
+      startedAt: Date.now(),
+      state: () => 'ready',
+      revision: () => 0,
+      checks: () => [],
+      vitals: () => ({}),
+    })
+    await until(async () => {
+      const info = await streamInfo(ops, 'BEATS', { subjects: 'beat.local.seldom.*' })
+      return Object.keys(info?.state.subjects ?? {}).length === 1
+    })
     await using seen = await fleet(eye)
-    expect(seen.list).toBeDefined()
+    expect(seen.list({ unit: 'seldom' }).length).toBe(1) // from the snapshot
+    await pulse.stop()
+    expect(await codeOf(eye.request('$JS.API.CONSUMER.DELETE.JOB_x.worker', new Uint8Array(0)))).toBe(
+      'PERMISSION_DENIED',
+    )
     expect(await codeOf(eye.request('svc.any.thing', new Uint8Array(0)))).toBe('PERMISSION_DENIED')
     await eye.close()
   })

@@ -1,11 +1,17 @@
 // The controller as a unit: several may run, one leads. It tells the fleet's changes as events and carries out rollouts.
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type Bus, messageOf } from '../bus/index.ts'
-import { announceFleet, fleet } from '../heartbeat/index.ts'
+import { announceFleet, type FleetChange, fleet } from '../heartbeat/index.ts'
 import { defineUnit, type Logger, type Unit } from '../unit/index.ts'
 import { DesiredStates } from './desired.ts'
 import { announceDrift } from './drift.ts'
 import { Lease } from './lease.ts'
 import { carryOut, Rollouts } from './rollout.ts'
+
+const againMs = 1_000
+/** Longer than a lease lasts and than it takes to tell death; ids make one event of what two leaders tell. */
+const recentMs = 10_000
+const maxRecent = 10_000
 
 /**
  * A unit that leads, or stands by to.
@@ -33,6 +39,13 @@ export async function stand(
   log: Logger,
 ): Promise<{ readonly leads: boolean; stop(): Promise<void> }> {
   const watching = await fleet(bus, { log })
+  // what happened while nobody led: a machine may take a controller and what it told of down together
+  const recent: { readonly change: FleetChange; readonly at: number }[] = []
+  watching.on((change) => {
+    const now = performance.now()
+    recent.push({ change, at: now })
+    while (recent.length > maxRecent || now - recent[0]!.at > recentMs) recent.shift()
+  })
   const rollouts = await Rollouts.open(bus)
   const states = await DesiredStates.open(bus)
   const lease = await Lease.stand(bus, {
@@ -40,33 +53,50 @@ export async function stand(
     holder,
     onLead: (token, signal) => {
       log.info({ token }, 'leads')
-      const stopTelling = announceFleet(bus, watching, (error) =>
-        log.warn({ err: error }, 'a fleet event was not published'),
+      const stopTelling = announceFleet(
+        bus,
+        watching,
+        (error) => log.warn({ err: error }, 'a fleet event was not published'),
+        recent.map(({ change }) => change),
       )
       const stopLooking = announceDrift(bus, watching, states, log)
       const underWay = new Set<string>()
       const again = new Set<string>()
       const carry = async (id: string) => {
-        if (underWay.has(id)) {
-          again.add(id) // asked for something while it stopped
-          return
-        }
-        if (signal.aborted) return
+        again.add(id) // asked for something, maybe while it stops
+        if (underWay.has(id)) return
         underWay.add(id)
-        await carryOut(bus, watching, rollouts, id, { token, signal }).catch((error) =>
-          log.error({ err: error, rollout: id }, `rollout ${id}: ${messageOf(error)}`),
-        )
+        while (again.delete(id) && !signal.aborted) {
+          await carryOut(bus, watching, rollouts, id, { token, signal }).catch(async (error) => {
+            log.error({ err: error, rollout: id }, `rollout ${id} is tried again: ${messageOf(error)}`)
+            again.add(id)
+            await sleep(againMs)
+          })
+        }
         underWay.delete(id)
-        if (again.delete(id)) await carry(id)
       }
-      const stopWatching = rollouts.watch((rollout) => {
-        if (rollout.phase === 'running' || rollout.phase === 'paused') void carry(rollout.id)
-      })
+      // a leader that cannot see the rollouts would leave them as they are
+      const watch = async () => {
+        while (!signal.aborted) {
+          const lost = Promise.withResolvers<void>()
+          try {
+            const stop = await rollouts.watch(({ id, phase }) => {
+              if (phase === 'running' || phase === 'paused') void carry(id)
+            }, lost.reject)
+            signal.addEventListener('abort', () => lost.resolve())
+            if (!signal.aborted) await lost.promise
+            stop()
+          } catch (error) {
+            log.warn({ err: error }, `rollouts cannot be watched, tried again: ${messageOf(error)}`)
+            await sleep(againMs)
+          }
+        }
+      }
+      void watch()
       signal.addEventListener('abort', () => {
         log.info({ token }, 'leads no more')
         stopTelling()
         stopLooking()
-        void stopWatching.then((stop) => stop())
       })
     },
   })

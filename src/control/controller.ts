@@ -1,6 +1,6 @@
 // Giving commands: pick the instances, write what should be, tell them, and gather what each one answers.
 import type { Msg } from '@nats-io/nats-core'
-import { type Bus, failure, MyelinError, PendingReply } from '../bus/index.ts'
+import { type Bus, failure, MyelinError, messageOf, PendingReply } from '../bus/index.ts'
 import { type Fleet, type Member, matches, type Selector } from '../heartbeat/index.ts'
 import { record } from './audit.ts'
 import { type Ack, type Command, type CommandArgs, commandSubject, everyInstance, type Verb } from './command.ts'
@@ -31,6 +31,9 @@ export interface CommandOutcome {
   readonly ok: boolean
   readonly tookMs: number
 }
+
+/** A drain may take its time. */
+const patienceMs = 20_000
 
 /** Commands that say what should be from now on, as a change of desired state. */
 function patchOf(verb: Verb, args: CommandArgs): DesiredPatch | undefined {
@@ -64,7 +67,10 @@ function patchOf(verb: Verb, args: CommandArgs): DesiredPatch | undefined {
 export async function command(bus: Bus, fleet: Fleet, request: CommandRequest): Promise<CommandOutcome> {
   const started = performance.now()
   const { verb, selector, args = {}, by } = request
-  const chosen = choose(fleet, request)
+  const states = await DesiredStates.open(bus)
+  // a unit without copies has nobody that beats: only its desired state knows of it
+  const none = verb === 'scale' ? await withoutCopies(states, fleet, request) : []
+  const chosen = none.length > 0 ? [] : choose(fleet, request)
   const id = request.id ?? crypto.randomUUID()
   const at = Date.now()
   const base: Command = {
@@ -75,34 +81,19 @@ export async function command(bus: Bus, fleet: Fleet, request: CommandRequest): 
     args,
     ...(request.token === undefined ? {} : { token: request.token }),
   }
-  const timeoutMs = request.timeoutMs ?? 20_000
+  const timeoutMs = request.timeoutMs ?? patienceMs
 
   if (verb === 'configure') await checkFirst(bus, chosen, base, timeoutMs)
   const entry = { id, at: new Date(at).toISOString(), by, verb, selector: { ...selector }, args } as const
   await record(bus, { ...entry, outcome: 'issued', results: [] })
 
-  const acks: Ack[] = []
-  const patch = patchOf(verb, args)
-  // whole units get a desired state, which those who come later find as well; single instances are told alone
-  const whole = request.percent === undefined && onlyKeys(selector, ['site', 'unit'])
-  if (patch && whole) {
-    const states = await DesiredStates.open(bus)
-    for (const [site, unit] of unitsOf(chosen)) {
-      const { revision } = await states.patch(site, unit, patch, by, {
-        expected: request.expectedRevision,
-        token: request.token,
-      })
-      const expected = chosen.filter(({ beat }) => beat.site === site && beat.unit === unit).length
-      const subject = commandSubject(site, unit, everyInstance, verb)
-      const wanted = verb === 'scale' ? Math.max(expected, args.replicas ?? 1) : expected
-      acks.push(...(await gather(bus, subject, { ...base, revision }, wanted, timeoutMs)))
-    }
-  } else {
-    const told = chosen.map(({ beat }) =>
-      gather(bus, commandSubject(beat.site, beat.unit, beat.instance, verb), base, 1, timeoutMs),
-    )
-    acks.push(...(await Promise.all(told)).flat())
-  }
+  const acks = await give(bus, states, request, base, none.length > 0 ? none : unitsOf(chosen), chosen).catch(
+    async (error: unknown) => {
+      // what was refused is part of the record as well
+      await record(bus, { ...entry, outcome: 'failed', note: messageOf(error), results: [] })
+      throw error
+    },
+  )
 
   const answered = new Set(acks.map(({ site, unit, instance }) => `${site}.${unit}.${instance}`))
   const missing = chosen
@@ -141,12 +132,57 @@ export async function command(bus: Bus, fleet: Fleet, request: CommandRequest): 
   return outcome
 }
 
+/** Says what should be from now on, tells the instances, and resolves with their answers. @throws MyelinError STALE_REVISION, FENCED */
+async function give(
+  bus: Bus,
+  states: DesiredStates,
+  { verb, selector, args = {}, by, percent, expectedRevision, token, timeoutMs = patienceMs }: CommandRequest,
+  base: Command,
+  units: readonly (readonly [site: string, unit: string])[],
+  chosen: readonly Member[],
+): Promise<Ack[]> {
+  const patch = patchOf(verb, args)
+  // whole units get a desired state, which those who come later find as well; single instances are told alone
+  if (!patch || percent !== undefined || !onlyKeys(selector, ['site', 'unit'])) {
+    const told = chosen.map((member) => {
+      const { site, unit, instance } = member.beat
+      return gather(bus, commandSubject(site, unit, instance, verb), base, [member], timeoutMs)
+    })
+    return (await Promise.all(told)).flat()
+  }
+  const acks: Ack[] = []
+  for (const [site, unit] of units) {
+    const { revision } = await states.patch(site, unit, patch, by, { expected: expectedRevision, token })
+    const awaited = chosen.filter(({ beat }) => beat.site === site && beat.unit === unit)
+    const subject = commandSubject(site, unit, everyInstance, verb)
+    const wanted = verb === 'scale' ? Math.max(awaited.length, args.replicas ?? 1) : awaited.length
+    acks.push(...(await gather(bus, subject, { ...base, revision }, awaited, timeoutMs, wanted)))
+  }
+  return acks
+}
+
+/** Units that fit, were scaled to nothing, and can be scaled again. */
+async function withoutCopies(
+  states: DesiredStates,
+  fleet: Fleet,
+  { selector }: CommandRequest,
+): Promise<[site: string, unit: string][]> {
+  if (!onlyKeys(selector, ['site', 'unit']) || present(fleet).some(({ beat }) => matches(beat, selector))) return []
+  return (await states.all())
+    .filter(({ site, unit, desired }) => desired.replicas === 0 && matches({ site, unit }, selector))
+    .map(({ site, unit }) => [site, unit])
+}
+
+const present = (fleet: Fleet) => fleet.list().filter(({ status }) => status === 'alive' || status === 'suspect')
+
 /** @throws MyelinError NO_MATCH, naming what there is */
 function choose(fleet: Fleet, { selector, percent }: CommandRequest): Member[] {
-  const present = fleet.list().filter(({ status }) => status === 'alive' || status === 'suspect')
-  const fitting = present.filter(({ beat }) => matches(beat, selector))
+  // one that is named itself is told even when it is silent: the host of a dead process hears for it
+  const named = selector.instance !== undefined && !selector.instance.includes('*')
+  const members = named ? fleet.list().filter(({ status }) => status !== 'left') : present(fleet)
+  const fitting = members.filter(({ beat }) => matches(beat, selector))
   if (fitting.length === 0) {
-    const units = [...new Set(present.map(({ beat }) => beat.unit))].join(', ') || 'none'
+    const units = [...new Set(members.map(({ beat }) => beat.unit))].join(', ') || 'none'
     throw failure('NO_MATCH', `no instance fits ${told(selector)}; units that beat: ${units}`)
   }
   if (percent === undefined) return fitting
@@ -170,9 +206,11 @@ const unitsOf = (members: readonly Member[]): [site: string, unit: string][] => 
 /** A configuration that one instance refuses changes nothing anywhere. @throws MyelinError INVALID_CONFIG */
 async function checkFirst(bus: Bus, chosen: readonly Member[], base: Command, timeoutMs: number): Promise<void> {
   for (const [site, unit] of unitsOf(chosen)) {
-    const expected = chosen.filter(({ beat }) => beat.site === site && beat.unit === unit).length
+    // one that seems dead may still be heard for by its host, but nobody waits for it here
+    const awaited = chosen.filter(({ beat, status }) => beat.site === site && beat.unit === unit && status !== 'dead')
     const subject = commandSubject(site, unit, everyInstance, 'check')
-    const answers = await gather(bus, subject, { ...base, id: `${base.id}-check` }, expected, timeoutMs)
+    const sent = { ...base, id: `${base.id}-check` }
+    const answers = await gather(bus, subject, sent, awaited, timeoutMs, Math.max(1, awaited.length))
     const refused = answers.find(({ ok }) => !ok)
     if (refused) throw new MyelinError(refused.error?.code ?? 'INVALID_CONFIG', refused.error?.message ?? 'refused')
   }
@@ -182,13 +220,18 @@ class Acks extends PendingReply {
   readonly acks: Ack[] = []
   readonly ended = Promise.withResolvers<void>()
   readonly #expected: number
-  constructor(subject: string, deadline: number, expected: number) {
+  readonly #awaited: Set<string>
+  constructor(subject: string, deadline: number, expected: number, awaited: readonly Member[]) {
     super(subject, deadline)
     this.#expected = expected
+    this.#awaited = new Set(awaited.map(({ beat }) => beat.instance))
   }
   onReply(message: Msg): void {
-    this.acks.push(message.json<Ack>())
-    if (this.acks.length < this.#expected) return
+    const ack = message.json<Ack>()
+    this.acks.push(ack)
+    this.#awaited.delete(ack.instance)
+    // others may answer as well, like one that seemed dead: they do not stand for those that were asked
+    if (this.acks.length < this.#expected || this.#awaited.size > 0) return
     this.finish()
     this.ended.resolve()
   }
@@ -199,8 +242,16 @@ class Acks extends PendingReply {
   }
 }
 
-async function gather(bus: Bus, subject: string, sent: Command, expected: number, timeoutMs: number): Promise<Ack[]> {
-  const acks = new Acks(subject, Date.now() + timeoutMs, expected)
+/** Resolves when those who are awaited have answered, and so many in all; or with who did in time. */
+async function gather(
+  bus: Bus,
+  subject: string,
+  sent: Command,
+  awaited: readonly Member[],
+  timeoutMs: number,
+  expected = awaited.length,
+): Promise<Ack[]> {
+  const acks = new Acks(subject, Date.now() + timeoutMs, expected, awaited)
   bus.start(acks, Buffer.from(JSON.stringify(sent)), '')
   await acks.ended.promise
   return acks.acks

@@ -4,6 +4,7 @@ import { type KV, type KvEntry, Kvm } from '@nats-io/kv'
 import { z } from 'zod'
 import { type Bus, failure, messageOf } from '../bus/index.ts'
 import { logLevels } from './command.ts'
+import { keysOf } from './keys.ts'
 
 const opened = new WeakMap<Bus, DesiredStates>()
 const bucket = 'MYELIN_DESIRED'
@@ -32,8 +33,10 @@ export interface DesiredEntry {
 }
 
 export class DesiredStates {
+  readonly #bus: Bus
   readonly #kv: KV
-  private constructor(kv: KV) {
+  private constructor(bus: Bus, kv: KV) {
+    this.#bus = bus
     this.#kv = kv
   }
 
@@ -43,7 +46,7 @@ export class DesiredStates {
     if (known) return known
     await bus.whenConnected()
     try {
-      const states = new DesiredStates(await new Kvm(bus.nats).create(bucket, { history: 10 }))
+      const states = new DesiredStates(bus, await new Kvm(bus.nats).create(bucket, { history: 10 }))
       opened.set(bus, states)
       return states
     } catch (cause) {
@@ -59,12 +62,9 @@ export class DesiredStates {
   }
 
   async all(): Promise<DesiredEntry[]> {
-    const found: DesiredEntry[] = []
-    for await (const key of await this.#kv.keys()) {
-      const entry = await this.#kv.get(key)
-      const read = entry ? toEntry(entry) : undefined
-      if (read) found.push(read)
-    }
+    const keys = await keysOf(this.#bus, bucket)
+    const entries = await Promise.all(keys.map((key) => this.#kv.get(key)))
+    const found = entries.flatMap((entry) => (entry && toEntry(entry)) ?? [])
     return found.sort((a, b) => `${a.site}.${a.unit}`.localeCompare(`${b.site}.${b.unit}`))
   }
 
@@ -131,7 +131,7 @@ export class DesiredStates {
         const read = toEntry(entry)
         if (read) onChange(read)
       }
-    })()
+    })().catch(() => undefined) // the connection closed
     return () => watching.stop()
   }
 }

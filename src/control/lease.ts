@@ -68,11 +68,12 @@ export class Lease {
   }
 
   async #turn(): Promise<void> {
-    if (this.#turning || this.#stopped) return
-    this.#turning = true
-    // a holder that is cut off must know it before anybody else can take over
+    if (this.#stopped) return
+    // a holder that is cut off must know it before anybody else can take over, also while a renewal hangs
     const mine = this.#mine
     if (mine && performance.now() - mine.renewedAt > this.#termMs * 0.8) this.#lose()
+    if (this.#turning) return
+    this.#turning = true
     try {
       if (this.#mine) await this.#renew(this.#mine)
       else await this.#candidate()
@@ -86,7 +87,7 @@ export class Lease {
     const startedAt = performance.now()
     try {
       mine.revision = await this.#write({ holder: this.#options.holder, token: mine.token }, mine.revision)
-      mine.renewedAt = startedAt
+      mine.renewedAt = startedAt // of no use to one that was lost meanwhile
     } catch (error) {
       if (/wrong last sequence/i.test(String(error))) this.#lose()
       throw error
@@ -105,6 +106,7 @@ export class Lease {
     const taken = await this.#write({ holder: this.#options.holder, token: 0 }, revision)
     const token = taken
     const written = await this.#write({ holder: this.#options.holder, token }, taken)
+    if (this.#stopped || performance.now() - now > this.#termMs * 0.8) return // so late that it may be another's
     const controller = new AbortController()
     this.#mine = { token, revision: written, renewedAt: now, controller }
     this.#options.onLead(token, controller.signal)

@@ -5,6 +5,13 @@ export interface Permissions {
   readonly subscribe: { readonly allow?: readonly string[]; readonly deny?: readonly string[] }
 }
 
+const buckets = ['MYELIN_DESIRED', 'MYELIN_LEASES', 'MYELIN_ROLLOUTS']
+const beats = 'BEATS'
+/** Changing or emptying the streams behind them says as much as writing there. */
+const ruling = [...buckets.map((bucket) => `KV_${bucket}`), 'AUDIT'].flatMap((stream) =>
+  ['UPDATE', 'DELETE', 'PURGE', 'MSG.DELETE', 'RESTORE'].map((verb) => `$JS.API.STREAM.${verb}.${stream}`),
+)
+
 /**
  * Permissions of a role, in the form of nats-server's `permissions`.
  * `unit`: hosts and services; `controller`: may command; `watcher`: sees the fleet, touches nothing.
@@ -17,12 +24,28 @@ export function permissions(role: 'unit' | 'controller' | 'watcher'): Permission
     case 'controller':
       return { publish: { allow: ['>'] }, subscribe: { allow: ['>'] } }
     case 'unit':
-      // desired state and audit are the controllers' to write
-      return { publish: { deny: ['ctl.>', '$KV.MYELIN_DESIRED.>', 'audit.>'] }, subscribe: {} }
+      // what controllers act upon is theirs alone to write: a rollout that anybody could put up would be carried out
+      return {
+        publish: { deny: ['ctl.>', 'audit.>', ...buckets.map((bucket) => `$KV.${bucket}.>`), ...ruling] },
+        subscribe: {},
+      }
     case 'watcher':
       return {
         publish: {
-          allow: ['$SRV.>', '$JS.API.STREAM.INFO.*', '$JS.API.CONSUMER.>', '$JS.API.DIRECT.GET.>', '$JS.API.INFO'],
+          allow: [
+            '$SRV.>',
+            '$JS.API.INFO',
+            '$JS.API.STREAM.INFO.*',
+            '$JS.API.DIRECT.GET.>',
+            // a reader of its own; other streams' consumers are others' places in their work
+            ...[
+              `CREATE.${beats}`,
+              `CREATE.${beats}.>`,
+              `INFO.${beats}.*`,
+              `DELETE.${beats}.*`,
+              `MSG.NEXT.${beats}.*`,
+            ].map((verb) => `$JS.API.CONSUMER.${verb}`),
+          ],
         },
         subscribe: { allow: ['beat.>', 'evt.fleet.>', '_INBOX.>'] },
       }

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
+import { connect, embeddedNats } from '../bus/index.ts'
 import { type Fleet, fleet, fleetEvents } from '../heartbeat/index.ts'
 import { parseComposition, type Running, up } from '../runtime/index.ts'
 import { client } from '../service/index.ts'
@@ -20,12 +21,12 @@ beforeAll(async () => {
 })
 afterAll(() => watching.close())
 
-async function started(replicas: number): Promise<{ unit: string; running: Running }> {
+async function started(replicas: number, more: object = {}): Promise<{ unit: string; running: Running }> {
   units += 1
   const unit = `r${units}`
   const config = { subject: unit }
   const composition = parseComposition(
-    { name: 't', units: { [unit]: { use: './units/counter.ts', config, replicas } } },
+    { name: 't', units: { [unit]: { use: './units/counter.ts', config, replicas, ...more } } },
     't',
   )
   const folder = join(import.meta.dirname, '../../test/fixtures')
@@ -78,6 +79,22 @@ describe('leases', () => {
     expect(told[0]).toBe('a lost')
     await first.stop()
     await second.stop()
+  })
+})
+
+describe('leases of a holder that hangs', () => {
+  it('are lost in time though the server says nothing', async () => {
+    const server = await embeddedNats()
+    const bus = await connect({ servers: server.url })
+    const lease = await Lease.stand(bus, { name: 'l', holder: 'a', termMs: 400, onLead: () => undefined })
+    expect(lease.token).toBeDefined()
+    process.kill(server.pid, 'SIGSTOP')
+    await until(() => lease.token === undefined, 800)
+    process.kill(server.pid, 'SIGCONT')
+    await until(() => lease.token !== undefined)
+    await lease.stop()
+    await bus.close()
+    await server.stop()
   })
 })
 
@@ -163,6 +180,60 @@ describe('rollouts', () => {
     expect(await ended(id)).toMatchObject({ phase: 'done', total: 4 })
     await standby.stop()
     await running.drain()
+  })
+
+  it('that were going back, or had a batch to watch, when their leader was killed are not taken for fine', async () => {
+    const { unit, running } = await started(2)
+    const first = running.status()[0]!.instance
+    const begun = await rollouts.start(watching, {
+      unit,
+      config: { unhealthy: true },
+      batchPercent: 100,
+      bakeMs: 1_000,
+    })
+    const { rollout, revision } = (await rollouts.take(begun.id))!
+    const all = running.status().map(({ instance }) => instance)
+    // a leader wrote this down and was killed; another one that slept cannot write any more
+    await rollouts.save({ ...rollout, updated: all, pending: all }, revision)
+    await expect(rollouts.save({ ...rollout, phase: 'done' }, revision)).rejects.toThrow('wrong last sequence')
+    const controller = await stand(nats.bus, 'c', log)
+    expect(await ended(begun.id)).toMatchObject({ phase: 'rolled-back' })
+    await controller.stop()
+
+    const again = await rollouts.start(watching, { unit, config: { subject: 'x' }, bakeMs: 100 })
+    const taken = (await rollouts.take(again.id))!
+    await rollouts.save({ ...taken.rollout, updated: [first], pending: [first], back: 'worse' }, taken.revision)
+    const next = await stand(nats.bus, 'c', log)
+    expect(await ended(again.id)).toMatchObject({ phase: 'rolled-back', note: 'worse' })
+    await next.stop()
+    await running.drain()
+  })
+
+  it('go back from a configuration that kills its process, on the dead one too', async () => {
+    const { unit, running } = await started(2, { isolation: 'process' })
+    const controller = await stand(nats.bus, 'c', log)
+    const config = { throwAfterMs: 1_000 }
+    const { id } = await rollouts.start(watching, { unit, config, batchPercent: 50, bakeMs: 8_000 })
+    expect((await ended(id)).phase).toBe('rolled-back')
+    await until(() => running.status().every(({ state }) => state === 'ready'))
+    const restarts = running.status().map((s) => s.restarts)
+    await new Promise((resolve) => setTimeout(resolve, 2_000))
+    expect(running.status().map((s) => s.restarts)).toEqual(restarts)
+    await controller.stop()
+    await running.drain()
+  })
+
+  it('tell what happened in the fleet while nobody led', async () => {
+    const leader = await Lease.stand(nats.bus, { name: 'controller', holder: 'mute', onLead: () => undefined })
+    const standby = await stand(nats.bus, 'standby', log)
+    const { unit, running } = await started(1)
+    await running.drain()
+    await watching.until({ unit }, ([one]) => one?.status === 'left')
+    const listening = client(nats.bus, fleetEvents).left.subscribe()
+    await listening.ready()
+    await leader.stop()
+    for await (const { payload } of listening) if (payload.unit === unit) break
+    await standby.stop()
   })
 
   it('tell what happens in the fleet as events', async () => {

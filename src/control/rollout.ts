@@ -3,11 +3,12 @@
 // with it where one was killed.
 import { type KV, type KvEntry, Kvm } from '@nats-io/kv'
 import { z } from 'zod'
-import { type Bus, failure, messageOf } from '../bus/index.ts'
+import { type Bus, failure, MyelinError, messageOf } from '../bus/index.ts'
 import type { Fleet, Member } from '../heartbeat/index.ts'
 import { record } from './audit.ts'
 import { command } from './controller.ts'
 import { DesiredStates } from './desired.ts'
+import { keysOf } from './keys.ts'
 
 const bucket = 'MYELIN_ROLLOUTS'
 
@@ -38,6 +39,10 @@ export interface Rollout {
   readonly phase: RolloutPhase
   /** Instances that have the new configuration. */
   readonly updated: readonly string[]
+  /** Those of them that have not been watched to the end: whoever takes over begins with them. */
+  readonly pending: readonly string[]
+  /** Why it is going back, since that was decided: whoever takes over goes on with that. */
+  readonly back?: string
   readonly total: number
   /** What is being done, or why it ended. */
   readonly note: string
@@ -86,6 +91,7 @@ export class Rollouts {
       spec,
       phase: 'running',
       updated: [],
+      pending: [],
       total: members.length,
       note: 'waiting for a controller',
       before: desired?.desired.config ?? {},
@@ -102,11 +108,8 @@ export class Rollouts {
   }
 
   async list(): Promise<Rollout[]> {
-    const found: Rollout[] = []
-    for await (const key of await this.#kv.keys()) {
-      const rollout = key.startsWith(wishes) ? undefined : await this.get(key)
-      if (rollout) found.push(rollout)
-    }
+    const keys = (await keysOf(this.#bus, bucket)).filter((key) => !key.startsWith(wishes))
+    const found = (await Promise.all(keys.map((key) => this.get(key)))).filter((rollout) => rollout !== undefined)
     return found.sort((a, b) => a.startedAt.localeCompare(b.startedAt))
   }
 
@@ -130,15 +133,27 @@ export class Rollouts {
     return wish === 'paused' || wish === 'aborted' ? wish : 'running'
   }
 
-  /** @internal */
-  async save(rollout: Rollout): Promise<Rollout> {
+  /** @internal with the revision that the next write has to name */
+  async take(id: string): Promise<{ readonly rollout: Rollout; readonly revision: number } | undefined> {
+    const entry = await this.#kv.get(id)
+    const rollout = entry && read(entry)
+    return rollout ? { rollout, revision: entry!.revision } : undefined
+  }
+
+  /** @internal Fails when somebody else wrote since `revision`: a leader that slept must not undo what its successor did. */
+  async save(rollout: Rollout, revision: number): Promise<{ rollout: Rollout; revision: number }> {
     const saved = { ...rollout, at: new Date().toISOString() }
-    await this.#kv.put(rollout.id, JSON.stringify(saved))
-    return saved
+    return {
+      rollout: saved,
+      revision: await this.#kv.put(rollout.id, JSON.stringify(saved), { previousSeq: revision }),
+    }
   }
 
   /** Calls for every change. Call the result to stop. */
-  async watch(onChange: (rollout: Rollout) => void): Promise<() => void> {
+  async watch(
+    onChange: (rollout: Rollout) => void,
+    onError: (error: unknown) => void = () => undefined,
+  ): Promise<() => void> {
     const watching = await this.#kv.watch()
     void (async () => {
       for await (const entry of watching) {
@@ -146,7 +161,7 @@ export class Rollouts {
         const rollout = entry.key.startsWith(wishes) ? await this.get(entry.key.slice(wishes.length)) : read(entry)
         if (rollout) onChange(rollout)
       }
-    })()
+    })().catch(onError)
     return () => watching.stop()
   }
 }
@@ -159,7 +174,10 @@ const lookMs = 250
 const latencySample = 20
 const latencyFloorMs = 5
 
-/** Carries out a rollout until it is over, paused, or this controller does not lead any more. */
+/**
+ * Carries out a rollout until it is over, paused, or this controller does not lead any more.
+ * @throws whatever may pass, like a lost connection: it can be gone on with then
+ */
 export async function carryOut(
   bus: Bus,
   fleet: Fleet,
@@ -167,88 +185,102 @@ export async function carryOut(
   id: string,
   { token, signal }: { token: number; signal: AbortSignal },
 ): Promise<void> {
-  let rollout = await rollouts.get(id)
-  if (!rollout || over(rollout.phase)) return // another controller has ended it
-  const configure = (instances: readonly string[], config: Readonly<Record<string, unknown>>) =>
-    Promise.all(
-      instances.map((instance) =>
-        command(bus, fleet, {
-          verb: 'configure',
-          selector: { unit: rollout!.spec.unit, instance },
-          args: { config },
-          by: `rollout ${id}`,
-          token,
-        }),
-      ),
+  const taken = await rollouts.take(id)
+  if (!taken || over(taken.rollout.phase)) return // another controller has ended it
+  let { rollout, revision } = taken
+  const save = async (change: Partial<Rollout>) => {
+    ;({ rollout, revision } = await rollouts.save({ ...rollout, ...change }, revision))
+  }
+  /** Resolves with those who did not follow, and why. */
+  const configure = async (instances: readonly string[], config: Readonly<Record<string, unknown>>) => {
+    const told = instances.map(async (instance) => {
+      const { unit } = rollout.spec
+      const request = { verb: 'configure', selector: { unit, instance }, args: { config } } as const
+      const { acks, missing } = await command(bus, fleet, { ...request, by: `rollout ${id}`, token })
+      const refused = acks.find(({ ok }) => !ok)
+      if (refused) return `${instance}: ${refused.error?.message}`
+      return missing.length > 0 ? `${instance} did not answer` : undefined
+    })
+    const results = await Promise.allSettled(told)
+    for (const result of results) if (result.status === 'rejected' && mayPass(result.reason)) throw result.reason
+    return results.flatMap((result, i) =>
+      result.status === 'rejected' ? `${instances[i]}: ${messageOf(result.reason)}` : (result.value ?? []),
     )
+  }
   const back = async (why: string) => {
-    const { updated, before, spec } = rollout!
-    rollout = await rollouts.save({ ...rollout!, note: `going back: ${why}` })
-    const present = new Set(fleet.list({ unit: spec.unit }).map(({ beat }) => beat.instance))
-    await configure(
-      updated.filter((instance) => present.has(instance)),
-      before,
+    await save({ back: why, note: `going back: ${why}` })
+    // the dead as well: the host of a unit whose process died hears for it
+    const there = fleet.list({ unit: rollout.spec.unit }).filter(({ status }) => status !== 'left')
+    const known = new Set(there.map(({ beat }) => beat.instance))
+    const not = await configure(
+      rollout.updated.filter((instance) => known.has(instance)),
+      rollout.before,
     )
-    rollout = await rollouts.save({ ...rollout, phase: 'rolled-back', updated: [], note: why })
+    const note = not.length === 0 ? why : `${why}; not everybody went back: ${not.join('; ')}`
+    await save({ phase: 'rolled-back', updated: [], pending: [], note })
   }
 
   try {
-    while (rollout && !over(rollout.phase) && !signal.aborted) {
+    while (!over(rollout.phase) && !signal.aborted) {
       const { spec } = rollout
       const wish = await rollouts.wish(id)
-      if (wish === 'aborted') {
-        await back(aborted)
+      if (rollout.back !== undefined || wish === 'aborted') {
+        await back(rollout.back ?? aborted)
         break
       }
       if (wish === 'paused') {
-        if (rollout.phase !== 'paused') await rollouts.save({ ...rollout, phase: 'paused', note: 'paused by command' })
+        if (rollout.phase !== 'paused') await save({ phase: 'paused', note: 'paused by command' })
         return
       }
-      if (rollout.phase === 'paused') rollout = await rollouts.save({ ...rollout, phase: 'running', note: 'resumed' })
+      if (rollout.phase === 'paused') await save({ phase: 'running', note: 'resumed' })
       const members = able(fleet, spec)
-      const updated = new Set(rollout.updated)
-      const waiting = members.filter(({ beat }) => !updated.has(beat.instance))
-      if (waiting.length === 0) {
-        // from now on also for those who come later
-        const states = await DesiredStates.open(bus)
-        for (const site of new Set(members.map(({ beat }) => beat.site))) {
-          await states.patch(site, spec.unit, { config: { ...rollout.before, ...spec.config } }, `rollout ${id}`, {
-            token,
-          })
+      if (rollout.pending.length === 0) {
+        const updated = new Set(rollout.updated)
+        const waiting = members.filter(({ beat }) => !updated.has(beat.instance))
+        if (waiting.length === 0) {
+          // from now on also for those who come later
+          const states = await DesiredStates.open(bus)
+          const config = { ...rollout.before, ...spec.config }
+          for (const site of new Set(members.map(({ beat }) => beat.site))) {
+            await states.patch(site, spec.unit, { config }, `rollout ${id}`, { token })
+          }
+          await save({ phase: 'done', note: `all ${members.length} instances` })
+          break
         }
-        rollout = await rollouts.save({ ...rollout, phase: 'done', note: `all ${members.length} instances` })
-        break
+        const batch = waiting.slice(0, Math.max(1, Math.round((members.length * spec.batchPercent) / 100)))
+        const names = batch.map(({ beat }) => beat.instance)
+        // written down before it is done: whoever takes over knows what may have to go back
+        await save({
+          total: members.length,
+          updated: [...rollout.updated, ...names],
+          pending: names,
+          note: `configuring ${names.join(', ')}`,
+        })
       }
-      const batch = waiting.slice(0, Math.max(1, Math.round((members.length * spec.batchPercent) / 100)))
-      const names = batch.map(({ beat }) => beat.instance)
-      // written down before it is done: whoever takes over knows what may have to go back
-      rollout = await rollouts.save({
-        ...rollout,
-        total: members.length,
-        updated: [...rollout.updated, ...names],
-        note: `configuring ${names.join(', ')}`,
-      })
-      const outcomes = await configure(names, { ...rollout.before, ...spec.config })
-      const refused = outcomes.flatMap(({ acks, missing }) => [
-        ...acks.filter(({ ok }) => !ok).map(({ instance, error }) => `${instance}: ${error?.message}`),
-        ...missing.map(({ instance }) => `${instance} did not answer`),
-      ])
+      const gone = new Set(fleet.list({ unit: spec.unit, state: 'left' }).map(({ beat }) => beat.instance))
+      const refused = await configure(
+        rollout.pending.filter((instance) => !gone.has(instance)),
+        { ...rollout.before, ...spec.config },
+      )
       if (refused.length > 0) {
         await back(refused.join('; '))
         break
       }
-      const worse = await bake(fleet, rollouts, rollout, signal)
+      const worse = await bake(fleet, rollouts, rollout, signal, (note) => save({ note }))
+      if (signal.aborted) return // its successor watches this batch again
       if (worse) {
         await back(worse)
         break
       }
+      await save({ pending: [] })
     }
   } catch (error) {
-    if (signal.aborted || !rollout) return
-    if (rollout.updated.length > 0) await back(messageOf(error)).catch(() => undefined)
-    else rollout = await rollouts.save({ ...rollout, phase: 'failed', note: messageOf(error) })
+    if (signal.aborted || superseded(error)) return
+    if (mayPass(error)) throw error
+    if (rollout.updated.length > 0 && rollout.back === undefined) await back(messageOf(error))
+    else await save({ phase: 'failed', note: messageOf(error) })
   }
-  if (!rollout || !over(rollout.phase)) return
+  if (!over(rollout.phase)) return
   await record(bus, {
     id,
     at: new Date().toISOString(),
@@ -261,6 +293,13 @@ export async function carryOut(
     results: [],
   })
 }
+
+/** Somebody else leads and has gone on with it. */
+const superseded = (error: unknown) =>
+  (error instanceof MyelinError && error.code === 'FENCED') || /wrong last sequence/i.test(messageOf(error))
+
+/** What the connection or the server could not do now. */
+const mayPass = (error: unknown) => superseded(error) || !(error instanceof MyelinError) || error.retriable
 
 /** Instances of a unit that can be given something. */
 function able(fleet: Fleet, { unit, site }: RolloutSpec): Member[] {
@@ -275,6 +314,7 @@ async function bake(
   rollouts: Rollouts,
   rollout: Rollout,
   signal: AbortSignal,
+  say: (note: string) => Promise<void>,
 ): Promise<string | undefined> {
   const { spec, id } = rollout
   const updated = new Set(rollout.updated)
@@ -292,7 +332,7 @@ async function bake(
   // beats with the new configuration first: what they count begins anew with it
   await new Promise((resolve) => setTimeout(resolve, Math.min(1_500, spec.bakeMs)))
   const from = counts()
-  await rollouts.save({ ...rollout, note: `watching ${updated.size} of ${rollout.total}` })
+  await say(`watching ${updated.size} of ${rollout.total}`)
   for (const end = Date.now() + spec.bakeMs; Date.now() < end && !signal.aborted; ) {
     await new Promise((resolve) => setTimeout(resolve, lookMs))
     for (const { beat, status } of fleet.list({ unit: spec.unit })) {

@@ -78,11 +78,18 @@ export function readBeat(data: Uint8Array): Beat | undefined {
     typeof beat.unit === 'string' &&
     typeof beat.instance === 'string' &&
     typeof beat.state === 'string' &&
+    typeof beat.kind === 'string' &&
+    typeof beat.version === 'string' &&
+    typeof beat.revision === 'number' &&
+    typeof beat.startedAt === 'number' &&
     typeof beat.seq === 'number' &&
     typeof beat.nextMs === 'number' &&
     beat.nextMs > 0 &&
     Array.isArray(beat.checks) &&
+    beat.checks.every((check) => typeof check?.name === 'string' && typeof check.status === 'string') &&
+    (beat.tags === undefined || Array.isArray(beat.tags)) &&
     typeof beat.vitals === 'object' &&
-    beat.vitals !== null
+    beat.vitals !== null &&
+    Object.values(beat.vitals).every((value) => typeof value === 'number')
   return fine ? (beat as Beat) : undefined
 }

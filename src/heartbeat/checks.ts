@@ -39,7 +39,7 @@ export class Checks {
     const late = new Promise<string>((resolve) => {
       timer = setTimeout(resolve, timeoutMs, `no answer within ${timeoutMs} ms`)
     })
-    let answer: true | string
+    let answer: unknown
     try {
       answer = await Promise.race([Promise.resolve().then(check.run), late])
     } catch (error) {
@@ -53,11 +53,17 @@ export class Checks {
       name,
       kind: check.kind ?? 'readiness',
       status,
-      ...(answer === true ? {} : { reason: answer.slice(0, 300) }),
+      ...(answer === true ? {} : { reason: reasonOf(answer) }),
       since: before?.status === status ? before.since : Date.now(),
     })
   }
 }
+
+/** Checks are others' code: one that answers neither true nor a reason has not said that all is well. */
+const reasonOf = (answer: unknown): string =>
+  typeof answer === 'string'
+    ? answer.slice(0, 300)
+    : `answered ${String(answer).slice(0, 100)} instead of true or a reason`
 
 /** The connection to NATS is up, and the server answers. */
 export function natsCheck(bus: Bus): HealthCheck {

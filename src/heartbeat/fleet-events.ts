@@ -32,14 +32,21 @@ export const fleetEvents = contract('fleet', {
   },
 })
 
-/** Publishes what a watcher sees. Call the result to stop. */
-export function announceFleet(bus: Bus, fleet: Fleet, onError: (error: unknown) => void): () => void {
+/** Publishes what a watcher sees, and what it saw before. Call the result to stop. */
+export function announceFleet(
+  bus: Bus,
+  fleet: Fleet,
+  onError: (error: unknown) => void,
+  before: readonly FleetChange[] = [],
+): () => void {
   const api = client(bus, fleetEvents)
-  return fleet.on(({ transition, member }: FleetChange) => {
+  const tell = ({ transition, member }: FleetChange) => {
     const { site, unit, instance, state, startedAt, seq } = member.beat
     const payload = { site, unit, instance, state, at: new Date().toISOString(), silentMs: member.silentMs }
     // watchers agree on which beat was the last one, so they agree on the id
     const id = `${site}.${unit}.${instance}:${transition}:${startedAt}:${transition === 'joined' ? 0 : seq}`
     api[transition].publish(payload, { id }).catch(onError)
-  })
+  }
+  for (const change of before) tell(change)
+  return fleet.on(tell)
 }

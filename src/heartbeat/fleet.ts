@@ -51,6 +51,8 @@ interface Entry {
 }
 
 const checkMs = 100
+/** Within this time everybody who beats once a second has done so. */
+const firstBeatMs = 1_100
 /** A step of the clock that is longer was the watcher's own pause. */
 const longestStepMs = 250
 /** Subjects of malformed beats that are remembered, so that each is named once. */
@@ -172,7 +174,9 @@ export class Fleet implements AsyncDisposable {
   /** What the server remembers: an instance whose last beat is older than it promised is under suspicion at once. */
   async #remember(subject: string): Promise<void> {
     const info = await streamInfo(this.#bus, beatsStream, { subjects: subject }).catch(() => undefined)
-    if (!info || Object.keys(info.state.subjects ?? {}).length === 0) return
+    // nothing is remembered without JetStream, or when the server was just started: whoever is there says so soon
+    if (!info) return void (await new Promise((resolve) => setTimeout(resolve, firstBeatMs)))
+    if (Object.keys(info.state.subjects ?? {}).length === 0) return
     const done = Promise.withResolvers<void>()
     const end = info.state.last_seq
     const timer = setTimeout(() => done.resolve(), 2_000)

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
-import { connect, embeddedNats } from '../bus/index.ts'
+import { connect, embeddedNats, streamInfo } from '../bus/index.ts'
 import { client } from '../service/index.ts'
 import type { Logger } from '../unit/index.ts'
 import {
@@ -164,7 +164,8 @@ describe('fleet', () => {
   it('tells a process that began anew before anybody missed it', async () => {
     await using watching = await fleet(nats.bus, { unit: 'quick' })
     const changes = changesOf(watching)
-    const said = { site: 's', unit: 'quick', instance: 'q', state: 'ready', nextMs: 1_000, checks: [], vitals: {} }
+    const known = { kind: 'test', version: '1.0.0', revision: 0, checks: [], vitals: {} }
+    const said = { ...known, site: 's', unit: 'quick', instance: 'q', state: 'ready', nextMs: 1_000 }
     for (const [startedAt, seq] of [
       [1, 1],
       [1, 2],
@@ -232,6 +233,13 @@ describe('fleet', () => {
     const { seq } = watching.list()[0]!.beat
     await until(() => watching.list()[0]!.beat.seq > seq + 3)
     expect(changes).toEqual(['lasting joined'])
+    // the snapshot was in the memory of the server that died; those who come late have one again
+    await until(async () => {
+      const info = await streamInfo(nats.bus, 'BEATS', { subjects: 'beat.*.lasting.*' })
+      return Object.keys(info?.state.subjects ?? {}).length === 1
+    })
+    await using late = await fleet(nats.bus, { unit: 'lasting' })
+    expect(late.list().length).toBe(1)
     child.kill('SIGKILL')
   })
 
@@ -261,9 +269,14 @@ system_account: SYS`,
     for (const text of ['not json', '{}', '[]', 'null', '{"site":"x","unit":"odd","instance":"i","nextMs":-1}'])
       nats.bus.publish(beatSubject('x', 'odd', 'i'), Buffer.from(text))
     await until(() => watching.malformed === 5)
-    const other = { site: 'x', unit: 'odd', instance: 'somebody-else', state: 'ready', seq: 1, nextMs: 100 }
-    nats.bus.publish(beatSubject('x', 'odd', 'j'), Buffer.from(JSON.stringify({ ...other, checks: [], vitals: {} })))
-    await until(() => watching.malformed === 6)
+    const known = { kind: 'test', version: '1.0.0', revision: 0, startedAt: 0, checks: [], vitals: {} }
+    const other = { ...known, site: 'x', unit: 'odd', instance: 'somebody-else', state: 'ready', seq: 1, nextMs: 100 }
+    // what would end whoever looks at it
+    for (const odd of [{ checks: [null] }, { tags: 'canary' }, { vitals: { rate: {} } }, { version: undefined }])
+      nats.bus.publish(beatSubject('x', 'odd', 'i'), Buffer.from(JSON.stringify({ ...other, instance: 'i', ...odd })))
+    await until(() => watching.malformed === 9)
+    nats.bus.publish(beatSubject('x', 'odd', 'j'), Buffer.from(JSON.stringify(other)))
+    await until(() => watching.malformed === 10)
     expect(watching.list()).toEqual([])
     expect(named).toEqual(
       ['i', 'j'].map((i) => `a beat on beat.x.odd.${i} cannot be read and is ignored; it is not named again`),
@@ -276,7 +289,11 @@ system_account: SYS`,
       site: 's',
       unit: 'swarm',
       instance: `i${i}`,
+      kind: 'test',
+      version: '1.0.0',
       state: 'ready',
+      revision: 0,
+      startedAt: 0,
       seq: 1,
       nextMs: 1_000,
       checks: [],

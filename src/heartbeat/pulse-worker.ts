@@ -42,7 +42,7 @@ const send = (instance: Beating, state = instance.snapshot.state) => {
   }
   // a beat that cannot be sent now is worth nothing later
   if (bus.connected) {
-    bus.publish(beatSubject(site, snapshot.unit, snapshot.instance), Buffer.from(JSON.stringify(beat)))
+    bus.publish(beatSubject(beat.site, snapshot.unit, snapshot.instance), Buffer.from(JSON.stringify(beat)))
   }
 }
 
@@ -81,7 +81,13 @@ parentPort!.on('message', async (message: ToPulse) => {
 let timer: NodeJS.Timeout
 try {
   bus = await connect({ ...options, name: connection })
-  await ensureBeats(bus).catch(() => undefined) // without JetStream there is no snapshot for those who come late
+  // without JetStream there is no snapshot for those who come late
+  const ensure = () => ensureBeats(bus).catch(() => undefined)
+  await ensure()
+  // a stream in memory ends with its server
+  bus.on(({ type }) => {
+    if (type === 'reconnected') void ensure()
+  })
   timer = setInterval(
     () => {
       const now = Date.now()

@@ -10,6 +10,8 @@ import type { BeatVitals, CheckResult, UnitState } from './beat.ts'
 
 /** An instance as its process sees it. */
 export interface PulseSource {
+  /** Default: that of its process. */
+  readonly site?: string
   readonly unit: string
   readonly instance: string
   readonly kind: () => string
@@ -34,6 +36,7 @@ export interface PulseOptions {
 
 /** What the worker is told, a few times per beat. */
 export interface Snapshot {
+  readonly site?: string
   readonly unit: string
   readonly instance: string
   readonly kind: string
@@ -152,6 +155,7 @@ export class Pulse {
     const vitals = source.vitals()
     const rate = this.#rate(source.instance, vitals.handled)
     return {
+      ...(source.site === undefined ? {} : { site: source.site }),
       unit: source.unit,
       instance: source.instance,
       kind: source.kind(),

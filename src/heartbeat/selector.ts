@@ -7,11 +7,11 @@ const keys = ['site', 'unit', 'instance', 'kind', 'version', 'state', 'host', 't
 /** All parts must fit; `*` stands for any text. */
 export type Selector = { readonly [Key in (typeof keys)[number]]?: string }
 
-export function matches(beat: Beat, selector: Selector): boolean {
+export function matches(beat: Partial<Beat>, selector: Selector): boolean {
   for (const key of keys) {
     const wanted = selector[key]
     if (wanted === undefined) continue
-    if (key === 'tag' ? !beat.tags?.some((tag) => fits(tag, wanted)) : !fits(String(beat[key] ?? ''), wanted))
+    if (key === 'tag' ? !beat.tags?.some((tag) => fits(String(tag), wanted)) : !fits(String(beat[key] ?? ''), wanted))
       return false
   }
   return true

@@ -1,5 +1,5 @@
-// What runs in a unit's own process or worker thread: one connection, one unit, told by its parent what to start. It drains on SIGTERM,
-// when asked, and when its parent is gone; it beats by itself.
+// What runs in a unit's own process or worker thread: one connection, one unit, told by its parent what to start. It
+// drains on SIGTERM, when asked, and when its parent is gone; it beats by itself.
 import { parentPort } from 'node:worker_threads'
 import { connect, MyelinError, messageOf } from '../bus/index.ts'
 import { Pulse, type UnitState } from '../heartbeat/index.ts'
@@ -13,13 +13,24 @@ const send = (message: FromChild) => {
   if (process.connected) process.send?.(message, () => undefined) // a parent that is gone has no use for it
 }
 const statsEveryMs = 500
+/** A parent that is there kills what drains for too long; this is for when it is not. */
+const orphanMs = 1_000
 
 /** The channel to whoever started this: a process has one, a thread another. */
 const channel = parentPort ?? process
 
 channel.once('message', async (message: ToChild) => {
   if (message.type !== 'start') return
-  const { unit: name, instance, site, use, folder, config, beatMs, tags } = message
+  const { unit: name, instance, site, use, folder, config, beatMs, tags, drainMs } = message
+  // whoever started this is gone before there is anything to drain
+  const orphaned = () => process.exit(1)
+  process.once('disconnect', orphaned)
+  // what nobody catches is the reason that the host gives, not just an exit code
+  process.on('uncaughtException', (error) => {
+    console.error(error)
+    tell(error)
+    process.exit(1)
+  })
   const tell = (error: unknown) =>
     send({
       type: 'failed',
@@ -33,7 +44,7 @@ channel.once('message', async (message: ToChild) => {
     beating?.catch(() => undefined)
     const bus = await connect({ ...message.connect, name: `${name}.${instance}` })
     const log = createLogger({ unit: name, instance }, { bus, site })
-    const life = await startHere(unit, { bus, config, unit: name, instance, site, log })
+    const life = await startHere(unit, { bus, config, unit: name, instance, site, log }, drainMs + orphanMs)
     const pulse = await beating
     let state: UnitState = 'ready'
     let { revision } = message
@@ -43,14 +54,20 @@ channel.once('message', async (message: ToChild) => {
       kind: () => life.kind,
       version: life.version,
       tags,
-      startedAt: Date.now(),
+      startedAt: life.startedAt,
       state: () => state,
       revision: () => revision,
       checks: () => life.checks(),
       vitals: () => life.vitals(),
     })
     const report = () =>
-      send({ type: 'stats', stats: life.stats(), maxRssBytes: process.resourceUsage().maxRSS * 1024 })
+      send({
+        type: 'stats',
+        stats: life.stats(),
+        vitals: life.vitals(),
+        checks: life.checks(),
+        maxRssBytes: process.resourceUsage().maxRSS * 1024,
+      })
     const timer = setInterval(report, statsEveryMs)
     let leaving = false
     const leave = async (goodbye: boolean) => {
@@ -59,7 +76,8 @@ channel.once('message', async (message: ToChild) => {
       state = 'draining'
       clearInterval(timer)
       try {
-        await life.drain(goodbye)
+        const failed = await life.drain(goodbye)
+        if (failed) tell(failed)
         report()
         await pulse?.stop(goodbye)
         await bus.close()
@@ -79,6 +97,7 @@ channel.once('message', async (message: ToChild) => {
     process.on('SIGTERM', () => void leave(true))
     // Ctrl-C reaches the whole group: the parent says when
     process.on('SIGINT', () => undefined)
+    process.off('disconnect', orphaned)
     process.on('disconnect', () => void leave(true))
     void life.finished.then(() => {
       report()
@@ -94,7 +113,7 @@ channel.once('message', async (message: ToChild) => {
       process.exit(1)
     })
     report()
-    send({ type: 'ready', kind: unit.kind, version: life.version })
+    send({ type: 'ready', kind: unit.kind, version: life.version, startedAt: life.startedAt })
   } catch (error) {
     tell(error)
     process.exit(1)

@@ -10,5 +10,5 @@ export {
 } from './composition.ts'
 export type { InstanceState, InstanceStatus } from './instance.ts'
 export { compositionFiles, inOwnProcesses, type LoadedComposition, loadComposition, loadUnitOf } from './load.ts'
-export { type Running, type UpOptions, up } from './up.ts'
+export { checkNames, type Running, type UpOptions, up } from './up.ts'
 export { touchedUnits, watchFiles } from './watch.ts'

@@ -31,6 +31,8 @@ export interface InstanceStatus {
 export interface Life {
   readonly kind: string
   readonly version: string
+  /** As its beats say. */
+  readonly startedAt: number
   readonly pid: number
   /** It beats by itself, from its own process. */
   readonly beats: boolean
@@ -44,8 +46,11 @@ export interface Life {
   readonly finished: Promise<void>
   /** Resolves with the reason when it failed after it was ready. */
   readonly failed: Promise<MyelinError>
-  /** `goodbye`: it leaves; else it will be back. */
-  drain(goodbye: boolean): Promise<void>
+  /**
+   * `goodbye`: it leaves; else it will be back. Resolves when it is gone, with the reason when it had to be killed or
+   * failed at it; rejects when it may still work.
+   */
+  drain(goodbye: boolean): Promise<MyelinError | undefined>
 }
 
 export interface InstanceOptions {
@@ -75,7 +80,6 @@ export class Instance {
   #logLevel: string | undefined
   #life: Life | undefined
   #state: InstanceState = 'starting'
-  #since = Date.now()
   #deaths: number[] = []
   #restarts = 0
   #error: string | undefined
@@ -85,6 +89,9 @@ export class Instance {
   #maxRssBytes: number | undefined
   #elsewhere = false
   #version = ''
+  #startedAt = Date.now()
+  /** It failed and is about to be started again. */
+  #restarting = false
   /** What is being done; the next thing waits for it. */
   #busy: Promise<unknown> = Promise.resolve()
   #wake: (() => void) | undefined
@@ -118,9 +125,12 @@ export class Instance {
   get elsewhere(): boolean {
     return this.#elsewhere
   }
-  /** What it is and since when it is as it is, alive or not. */
-  get identity(): { readonly kind: string; readonly version: string; readonly since: number } {
-    return { kind: this.#kind, version: this.#version, since: this.#since }
+  get restarting(): boolean {
+    return this.#restarting
+  }
+  /** What it is and when it was started last, alive or not. */
+  get identity(): { readonly kind: string; readonly version: string; readonly startedAt: number } {
+    return { kind: this.#kind, version: this.#version, startedAt: this.#startedAt }
   }
 
   status(): InstanceStatus {
@@ -169,8 +179,9 @@ export class Instance {
       if (this.#state === 'paused') return
       this.#refuseWhen('stopped', 'paused')
       this.#wanted = 'paused'
-      await this.#end(false)
-      this.#change('paused')
+      const killed = await this.#end(false)
+      this.#change('paused', killed)
+      if (killed) throw killed
     })
   }
 
@@ -185,10 +196,11 @@ export class Instance {
 
   restart(): Promise<void> {
     return this.#inTurn(async () => {
-      await this.#end(false)
+      const killed = await this.#end(false)
       this.#deaths = []
       await this.#beginOrFail()
       this.#restarts += 1
+      if (killed) throw killed // it runs again all the same
     })
   }
 
@@ -200,8 +212,9 @@ export class Instance {
       await this.#options.checkConfig(merged)
       this.#config = merged
       if (this.#wanted !== 'running') return // it will start with it
-      await this.#end(false)
+      const killed = await this.#end(false)
       await this.#beginOrFail()
+      if (killed) throw killed // it runs with it all the same
     })
   }
 
@@ -224,18 +237,16 @@ export class Instance {
     this.#life?.told?.(revision, logLevel)
   }
 
+  /** @throws MyelinError UNIT_FAILED when it did not drain; it is not asked again then */
   stop(): Promise<void> {
     this.#wanted = 'stopped'
     this.#wake?.()
     return this.#inTurn(async () => {
       this.#wanted = 'stopped'
       if (this.#state === 'stopped') return
-      try {
-        await this.#end(true)
-        this.#change('stopped')
-      } catch (error) {
-        this.#change('failed', error)
-      }
+      const killed = await this.#end(true)
+      this.#change(killed ? 'failed' : 'stopped', killed)
+      if (killed) throw killed
     })
   }
 
@@ -272,6 +283,7 @@ export class Instance {
     this.#kind = life.kind
     this.#version = life.version
     this.#elsewhere = life.beats
+    this.#startedAt = life.startedAt
     if (this.#logLevel !== undefined) life.told?.(this.#revision, this.#logLevel)
     this.#change('ready')
     void life.finished.then(() => {
@@ -283,18 +295,34 @@ export class Instance {
     })
   }
 
-  async #end(goodbye: boolean): Promise<void> {
+  /** Resolves when it is gone, with the reason when it did not go by itself. @throws when it may still work */
+  async #end(goodbye: boolean): Promise<MyelinError | undefined> {
     const life = this.#life
-    if (!life) return
+    if (!life) return undefined
     this.#change('draining')
     this.#lastStats = life.stats()
     this.#life = undefined
-    await life.drain(goodbye)
+    try {
+      return await life.drain(goodbye)
+    } catch (error) {
+      this.#change('failed', error)
+      throw error
+    }
   }
 
   async #died(error: MyelinError): Promise<void> {
     this.#lastStats = this.#life?.stats() ?? {}
     this.#life = undefined
+    this.#restarting = true
+    try {
+      await this.#startAgain(error)
+    } finally {
+      this.#restarting = false
+    }
+  }
+
+  /** Until it runs, is told otherwise, or is given up. */
+  async #startAgain(error: MyelinError): Promise<void> {
     while (this.#wanted === 'running') {
       this.#change('failed', error)
       const now = Date.now()
@@ -302,7 +330,7 @@ export class Instance {
       const { log } = this.#options
       if (this.#deaths.length >= crashLoop.deaths) {
         log.error(
-          { unit: this.unit, code: error.code },
+          { unit: this.unit, code: error.code, err: error },
           `unit '${this.unit}' failed ${crashLoop.deaths} times in ${crashLoop.withinMs / 1_000} s and is given up: ${error.message}`,
         )
         this.#gaveUp.resolve(error)
@@ -310,7 +338,7 @@ export class Instance {
       }
       const waitMs = Math.min(backoffMs.from * 2 ** (this.#deaths.length - 1), backoffMs.to)
       log.warn(
-        { unit: this.unit, code: error.code, waitMs },
+        { unit: this.unit, code: error.code, waitMs, err: error },
         `unit '${this.unit}' failed and is restarted: ${error.message}`,
       )
       await this.#sleep(waitMs)
@@ -340,7 +368,6 @@ export class Instance {
   }
 
   #change(state: InstanceState, error?: unknown): void {
-    if (state !== this.#state) this.#since = Date.now()
     this.#state = state
     this.#error = error === undefined ? undefined : messageOf(error)
     this.#options.onChange(this.status())

@@ -2,7 +2,9 @@
 import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
-import { type ConnectOptions, failure, isErrorCode, MyelinError } from '../bus/index.ts'
+import { type ConnectOptions, failure, isErrorCode, MyelinError, messageOf } from '../bus/index.ts'
+import type { CheckResult } from '../heartbeat/index.ts'
+import type { Vitals } from '../unit/index.ts'
 import type { Life } from './instance.ts'
 
 /** Told to a child over its channel: what it is told may hold secrets, which belong in no argument list. */
@@ -20,13 +22,21 @@ export type ToChild =
       /** Time between beats; 0: none. */
       readonly beatMs: number
       readonly tags: readonly string[]
+      /** How long it may drain when nobody is left to kill it. */
+      readonly drainMs: number
     }
   | { readonly type: 'told'; readonly revision: number; readonly logLevel: string | undefined }
   | { readonly type: 'drain'; readonly goodbye: boolean }
 
 export type FromChild =
-  | { readonly type: 'ready'; readonly kind: string; readonly version: string }
-  | { readonly type: 'stats'; readonly stats: Record<string, number>; readonly maxRssBytes: number }
+  | { readonly type: 'ready'; readonly kind: string; readonly version: string; readonly startedAt: number }
+  | {
+      readonly type: 'stats'
+      readonly stats: Record<string, number>
+      readonly vitals: Vitals
+      readonly checks: readonly CheckResult[]
+      readonly maxRssBytes: number
+    }
   | { readonly type: 'finished' }
   | { readonly type: 'failed'; readonly code: string; readonly message: string }
 
@@ -41,7 +51,8 @@ interface Carrier {
 
 interface CarrierEvents {
   message(message: FromChild): void
-  error(error: Error): void
+  /** A thread can throw anything. */
+  error(error: unknown): void
   exit(how: string): void
 }
 
@@ -81,22 +92,24 @@ function inWorker(events: CarrierEvents): Carrier {
 }
 
 export async function startIsolated(
-  start: Omit<Extract<ToChild, { type: 'start' }>, 'type'>,
+  start: Omit<Extract<ToChild, { type: 'start' }>, 'type' | 'drainMs'>,
   options: { as: 'process' | 'worker'; drainMs: number },
 ): Promise<Life> {
-  const ready = Promise.withResolvers<{ kind: string; version: string }>()
+  const ready = Promise.withResolvers<{ kind: string; version: string; startedAt: number }>()
   const failed = Promise.withResolvers<MyelinError>()
   const finished = Promise.withResolvers<void>()
   const exited = Promise.withResolvers<void>()
-  let stats: Record<string, number> = {}
-  let maxRssBytes = 0
+  let { stats, vitals, checks, maxRssBytes } = { stats: {}, vitals: {}, checks: [], maxRssBytes: 0 } as Omit<
+    Extract<FromChild, { type: 'stats' }>,
+    'type'
+  >
   let told: MyelinError | undefined
   let draining = false
 
   const carrier = (options.as === 'worker' ? inWorker : inProcess)({
     message: (message) => {
       if (message.type === 'ready') ready.resolve(message)
-      else if (message.type === 'stats') ({ stats, maxRssBytes } = message)
+      else if (message.type === 'stats') ({ stats, vitals, checks, maxRssBytes } = message)
       else if (message.type === 'finished') finished.resolve()
       else {
         const { code } = message
@@ -104,7 +117,7 @@ export async function startIsolated(
       }
     },
     error: (cause) => {
-      told ??= failure('UNIT_FAILED', `unit '${start.unit}': ${cause.message}`, { cause })
+      told ??= failure('UNIT_FAILED', `unit '${start.unit}': ${messageOf(cause)}`, { cause })
       ready.reject(told)
     },
     exit: (how) => {
@@ -118,17 +131,18 @@ export async function startIsolated(
     ready.reject(failure('UNIT_FAILED', `unit '${start.unit}' was not ready after ${startMs / 1_000} s`))
   }, startMs)
 
-  carrier.send({ type: 'start', ...start })
+  carrier.send({ type: 'start', ...start, drainMs: options.drainMs })
   try {
-    const { kind, version } = await ready.promise
+    const { kind, version, startedAt } = await ready.promise
     return {
       kind,
       version,
+      startedAt,
       pid: carrier.pid,
       beats: start.beatMs > 0,
       stats: () => stats,
-      vitals: () => ({}),
-      checks: () => [],
+      vitals: () => vitals,
+      checks: () => checks,
       // a thread's memory is its process's
       ...(options.as === 'process' ? { maxRssBytes: () => maxRssBytes } : {}),
       told: (revision, logLevel) => carrier.send({ type: 'told', revision, logLevel }),
@@ -145,11 +159,12 @@ export async function startIsolated(
         await exited.promise
         clearTimeout(timer)
         if (killed) {
-          throw failure(
+          return failure(
             'UNIT_FAILED',
             `unit '${start.unit}' (pid ${carrier.pid}) had not drained after ${options.drainMs / 1_000} s and was killed`,
           )
         }
+        return told // it ended by itself, and not well
       },
     }
   } catch (error) {

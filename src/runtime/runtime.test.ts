@@ -168,6 +168,40 @@ describe('up', () => {
     expect(status(running)).toMatchObject({ state: 'failed', error: 'told to' })
   })
 
+  it('drains within a bound what it cannot kill, and reports it', async () => {
+    const running = await up(
+      nats.bus,
+      composed({ counter: counter('hh', { config: { subject: 'hh', hangInDrain: true } }) }),
+      {
+        log,
+        drainMs: 100,
+      },
+    )
+    await running.drain()
+    expect(status(running)).toMatchObject({ state: 'failed' })
+    expect(status(running).error).toContain('had not drained after 0.1 s')
+  })
+
+  it('goes on when a thread throws nothing at all, a check answers nonsense or numbers cannot be told', async () => {
+    await using running = await up(
+      nats.bus,
+      composed({
+        counter: counter('odd', { isolation: 'worker' }),
+        odd: counter('odd2', { config: { subject: 'odd2', odd: true } }),
+      }),
+      { log, beatMs: 100, httpPort: 0 },
+    )
+    await tell('odd', 'throw null')
+    await until(() => status(running).restarts === 1 && status(running).state === 'ready')
+    await until(async () => {
+      const { problems } = (await (await fetch(`http://127.0.0.1:${running.httpPort}/readyz`)).json()) as {
+        problems: { reason: string }[]
+      }
+      return problems.some(({ reason }) => reason === 'answered false instead of true or a reason')
+    })
+    expect(status(running, 'odd').state).toBe('ready')
+  })
+
   it('kills a process that does not drain in time, and reports it', async () => {
     const running = await up(
       nats.bus,
@@ -207,7 +241,10 @@ describe('up', () => {
   it('serves health and metrics over HTTP, of itself and of the fleet', async () => {
     await using running = await up(
       nats.bus,
-      composed({ counter: counter('seen'), unwell: counter('seen', { config: { subject: 'seen', unhealthy: true } }) }),
+      composed({
+        counter: counter('seen'),
+        unwell: counter('seen', { isolation: 'process', config: { subject: 'seen', unhealthy: true } }),
+      }),
       { log, httpPort: 0, beatMs: 100 },
     )
     const get = async (path: string) => {
@@ -234,7 +271,7 @@ describe('up', () => {
     const instanceOf = (unit: string) => running.status().find((s) => s.unit === unit)?.instance
     const [a, b] = [instanceOf('a'), instanceOf('b')]
     const after = composed({ a: counter('ra'), b: counter('rb2', { replicas: 2 }), fresh: counter('rf') })
-    expect(await running.reload(after)).toEqual([
+    expect((await running.reload(after)).did).toEqual([
       { unit: 'b', did: 'restarted' },
       { unit: 'gone', did: 'stopped' },
       { unit: 'fresh', did: 'started' },
@@ -247,9 +284,24 @@ describe('up', () => {
         .map(({ unit }) => unit)
         .sort(),
     ).toEqual(['a', 'b', 'b', 'fresh'])
-    expect(await running.reload(after, ['a'])).toEqual([{ unit: 'a', did: 'restarted' }])
+    expect((await running.reload(after, ['a'])).did).toEqual([{ unit: 'a', did: 'restarted' }])
     await tell('rb2')
     await until(() => running.status().filter(({ unit, stats }) => unit === 'b' && stats.counted === 1).length === 2)
+  })
+
+  it('starts the others anew when one of them cannot, and nothing that it does not run', async () => {
+    const before = composed({ a: counter('oa'), b: counter('ob'), other: counter('oo') })
+    await using running = await up(nats.bus, before, { log, only: ['a', 'b'] })
+    const failing = { config: { subject: 'oa', failAtStart: true } }
+    const after = composed({ a: counter('oa', failing), b: counter('ob2'), other: counter('oo2') })
+    const { did, errors } = await running.reload(after, ['other'])
+    expect(did).toEqual([{ unit: 'b', did: 'restarted' }])
+    expect(errors).toMatchObject([{ code: 'UNIT_FAILED', message: "unit 'a' did not start: no" }])
+    expect(running.status().map(({ unit, state }) => [unit, state])).toEqual([
+      ['a', 'failed'],
+      ['b', 'ready'],
+    ])
+    expect((await running.reload(before)).did.map(({ unit }) => unit)).toEqual(['a', 'b'])
   })
 
   it('knows which units a changed file touches', async () => {

@@ -45,12 +45,15 @@ export interface Running extends AsyncDisposable {
   stop(unit: string): Promise<void>
   /**
    * Goes on with a changed composition: units that are new, changed or `touched` start anew, those that are gone are
-   * drained, the others do not notice. Resolves with what was done.
+   * drained, the others do not notice. Resolves with what was done, and why units did not start.
    */
   reload(
     loaded: LoadedComposition,
     touched?: readonly string[],
-  ): Promise<{ readonly unit: string; readonly did: 'started' | 'restarted' | 'stopped' }[]>
+  ): Promise<{
+    readonly did: readonly { readonly unit: string; readonly did: 'started' | 'restarted' | 'stopped' }[]
+    readonly errors: readonly unknown[]
+  }>
   /** Drains everything, last unit first, each within its bound. */
   drain(): Promise<void>
 }
@@ -77,7 +80,8 @@ export async function up(bus: Bus, loaded: LoadedComposition, options: UpOptions
   return host
 }
 
-function checkNames(composition: Composition, { only = [], config = {}, site }: UpOptions): void {
+/** Whether the units and the site that are asked for exist. @throws MyelinError INVALID_COMPOSITION */
+export function checkNames(composition: Composition, { only = [], config = {}, site }: UpOptions): void {
   const names = Object.keys(composition.units)
   for (const name of [...only, ...Object.keys(config)]) {
     if (names.includes(name)) continue
@@ -98,8 +102,8 @@ function sameSpec(a: UnitSpec, b: UnitSpec): boolean {
   return a.use === b.use && JSON.stringify({ ...a, use: '' }) === JSON.stringify({ ...b, use: '' })
 }
 
-/** States in which a copy of another process has no process. */
-const resting = new Set(['paused', 'stopped'])
+/** States in which a copy of another process has no process that could beat. */
+const withoutProcess = new Set(['starting', 'paused', 'stopped', 'failed'])
 
 class Host implements Running {
   readonly name: string
@@ -145,12 +149,10 @@ class Host implements Running {
     if (this.#beatMs > 0) {
       this.#pulse = await Pulse.start({ connect: this.#connect, site: this.#site, intervalMs: this.#beatMs })
     }
-    const wanted = Object.entries(this.#loaded.composition.units).filter(([name]) => this.#here(name))
+    const wanted = Object.keys(this.#loaded.composition.units).filter((name) => this.#here(name))
     if (this.#options.control !== false) this.#agent = await this.#listen()
     const started = await Promise.allSettled(
-      wanted.flatMap(([name, { replicas }]) =>
-        Array.from({ length: this.#agent?.wanted(name)?.desired.replicas ?? replicas }, () => this.#add(name)),
-      ),
+      wanted.flatMap((name) => Array.from({ length: this.#replicasOf(name) }, () => this.#add(name))),
     )
     const broken = started.find((result) => result.status === 'rejected')
     if (broken) throw broken.reason
@@ -159,29 +161,38 @@ class Host implements Running {
 
   async reload(loaded: LoadedComposition, touched: readonly string[] = []) {
     const before = this.#loaded.composition.units
+    const wasHere = new Set(Object.keys(before).filter((name) => this.#here(name)))
     const { units } = loaded.composition
     this.#loaded = loaded
     const did: { unit: string; did: 'started' | 'restarted' | 'stopped' }[] = []
-    for (const name of new Set([...Object.keys(before), ...Object.keys(units)])) {
-      if (!this.#here(name) && before[name] === undefined) continue
-      const [old, now] = [before[name], units[name]]
+    const errors: unknown[] = []
+    for (const name of new Set([...wasHere, ...Object.keys(units).filter((unit) => this.#here(unit))])) {
+      const old = wasHere.has(name) ? before[name] : undefined
+      const now = this.#here(name) ? units[name] : undefined
+      if (old && now && !touched.includes(name) && sameSpec(old, now)) continue
+      await Promise.all(this.#of(name).map((instance) => this.#remove(instance)))
       if (!now) {
-        await Promise.all(this.#of(name).map((instance) => this.#remove(instance)))
+        this.#agent?.forget(name)
         did.push({ unit: name, did: 'stopped' })
-      } else if (!old || touched.includes(name) || !sameSpec(old, now)) {
-        await Promise.all(this.#of(name).map((instance) => this.#remove(instance)))
-        if (!old) this.#agent?.listenFor(name)
-        await Promise.all(Array.from({ length: now.replicas }, () => this.#add(name)))
-        did.push({ unit: name, did: old ? 'restarted' : 'started' })
+        continue
       }
+      if (!old) {
+        this.#agent?.listenFor(name)
+        await this.#agent?.read(name)
+      }
+      // one that does not start is no reason to leave the others as they were
+      const copies = Array.from({ length: this.#replicasOf(name) }, () => this.#add(name))
+      const broken = (await Promise.allSettled(copies)).find((result) => result.status === 'rejected')
+      if (broken) errors.push(broken.reason)
+      else did.push({ unit: name, did: old ? 'restarted' : 'started' })
     }
-    return did
+    return { did, errors }
   }
 
   /** The ear for commands; without JetStream there is no control plane. */
   async #listen(): Promise<Agent | undefined> {
     const host = {
-      site: this.#site,
+      siteOf: (unit: string) => this.#siteOf(unit),
       units: () => Object.keys(this.#loaded.composition.units).filter((name) => this.#here(name)),
       instances: (unit: string) => this.#of(unit),
       scale: (unit: string, replicas: number) => this.#scale(unit, replicas),
@@ -202,9 +213,18 @@ class Host implements Running {
     return (only?.includes(name) ?? true) && (site === undefined || own === undefined || own === site)
   }
 
+  /** A unit that has a site of its own is there, whatever else its host runs. */
+  #siteOf(name: string): string {
+    return this.#loaded.composition.units[name]?.site ?? this.#site
+  }
+
+  #replicasOf(name: string): number {
+    return this.#agent?.wanted(name)?.desired.replicas ?? this.#loaded.composition.units[name]!.replicas
+  }
+
   #observed(): Observed[] {
     return this.#instances.map((instance) => ({
-      site: this.#site,
+      site: this.#siteOf(instance.unit),
       unit: instance.unit,
       instance: instance.instance,
       state: instance.state,
@@ -217,12 +237,16 @@ class Host implements Running {
   /** Starts or stops copies until there are so many; the youngest go first. */
   async #scale(unit: string, replicas: number): Promise<void> {
     const present = this.#of(unit)
-    await Promise.all(Array.from({ length: Math.max(0, replicas - present.length) }, () => this.#add(unit)))
+    const added = await Promise.allSettled(
+      Array.from({ length: Math.max(0, replicas - present.length) }, () => this.#add(unit)),
+    )
     await Promise.all(present.slice(replicas).map((instance) => this.#remove(instance)))
+    const broken = added.find((result) => result.status === 'rejected')
+    if (broken) throw broken.reason
   }
 
   async #remove(instance: Instance): Promise<void> {
-    await instance.stop()
+    await instance.stop().catch(() => undefined) // its status tells
     this.#pulse?.remove(instance.instance)
     this.#instances.splice(this.#instances.indexOf(instance), 1)
   }
@@ -244,7 +268,8 @@ class Host implements Running {
         await parseConfig(await loadUnit(spec.use, folder, `units.${name}`), config, `unit '${name}'`)
       },
       start: async (config, revision) => {
-        const site = spec.site ?? this.#site
+        const site = this.#siteOf(name)
+        const drainMs = this.#options.drainMs ?? 15_000
         if (spec.isolation !== 'none') {
           return startIsolated(
             {
@@ -259,37 +284,53 @@ class Host implements Running {
               beatMs: this.#beatMs,
               tags: spec.tags,
             },
-            { as: spec.isolation, drainMs: this.#options.drainMs ?? 15_000 },
+            { as: spec.isolation, drainMs },
           )
         }
         const unit = await loadUnit(spec.use, folder, `units.${name}`)
-        return startHere(unit, { bus: this.#bus, config, unit: name, instance: id, site, log })
+        return startHere(unit, { bus: this.#bus, config, unit: name, instance: id, site, log }, drainMs)
       },
     })
     if (desired) {
-      instance.told(desired.revision, desired.desired.logLevel)
-      if (desired.desired.config) await instance.preset(desired.desired.config)
+      // a configuration that was told once and fits no longer must not keep the unit from running: nobody could mend it
+      const { config, by, logLevel } = desired.desired
+      const wrong = config && (await instance.preset(config).catch((error: Error) => error))
+      if (wrong) {
+        const from = `desired state, revision ${desired.revision}, by ${by}`
+        log.error({ err: wrong }, `the configuration of ${from} does not fit and is left out: ${wrong.message}`)
+      }
+      instance.told(wrong ? 0 : desired.revision, logLevel)
     }
     this.#instances.push(instance)
     void instance.gaveUp.then((error) => this.#failed.resolve(error))
-    // what was paused or stopped stays so over a restart of its host
-    if (desired && desired.desired.state !== 'running') await instance.rest(desired.desired.state)
-    else await instance.start()
-    this.#beat(instance)
+    try {
+      // what was paused or stopped stays so over a restart of its host
+      if (desired && desired.desired.state !== 'running') await instance.rest(desired.desired.state)
+      else await instance.start()
+    } finally {
+      this.#beat(instance) // one that did not start is there as well, to be seen and commanded
+    }
   }
 
   /** Beats for an instance of this process; one of another process beats by itself while it lives. */
   #beat(instance: Instance): void {
-    const { identity } = instance
     this.#pulse?.add({
+      site: this.#siteOf(instance.unit),
       unit: instance.unit,
       instance: instance.instance,
       kind: () => instance.identity.kind,
-      version: identity.version,
+      get version() {
+        return instance.identity.version
+      },
       tags: this.#loaded.composition.units[instance.unit]?.tags ?? [],
-      startedAt: identity.since,
+      // that of the latest life, wherever it was: watchers take what is older for the past, what is newer for a restart
+      get startedAt() {
+        return instance.identity.startedAt
+      },
       state: () => instance.state,
-      silent: () => instance.life?.beats === true || (instance.elsewhere && !resting.has(instance.state)),
+      silent: () =>
+        instance.life?.beats === true ||
+        (instance.elsewhere && (instance.restarting || !withoutProcess.has(instance.state))),
       revision: () => instance.revision,
       checks: () => instance.life?.checks() ?? [],
       vitals: () => instance.life?.vitals() ?? {},
@@ -311,7 +352,7 @@ class Host implements Running {
   async stop(unit: string): Promise<void> {
     await Promise.all(
       this.#of(unit).map(async (instance) => {
-        await instance.stop()
+        await instance.stop().catch(() => undefined) // its status tells
         this.#pulse?.remove(instance.instance)
       }),
     )

@@ -74,8 +74,8 @@ Examples:
         args,
         by: flags.by,
         timeoutMs: milliseconds(flags.timeout),
-        ...(flags.percent === undefined ? {} : { percent: Number(flags.percent) }),
-        ...(flags.revision === undefined ? {} : { expectedRevision: Number(flags.revision) }),
+        ...(flags.percent === undefined ? {} : { percent: number(flags.percent.replace(/%$/, ''), '--percent') }),
+        ...(flags.revision === undefined ? {} : { expectedRevision: number(flags.revision, '--revision') }),
       })
     })
 
@@ -127,6 +127,14 @@ Examples:
       ])
       print(table(['AT', 'BY', 'COMMAND', 'SELECTOR', 'OUTCOME', 'OBEYED', 'TOOK'], rows))
     })
+}
+
+/** @throws MyelinError INVALID_INPUT */
+function number(typed: string, option: string): number {
+  const value = Number(typed)
+  if (typed === '' || !Number.isFinite(value))
+    throw failure('INVALID_INPUT', `${option}: expected a number, got "${typed}"`)
+  return value
 }
 
 /** Gives a command and shows what every instance answered. @throws MyelinError COMMAND_INCOMPLETE */

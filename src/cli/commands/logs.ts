@@ -3,7 +3,7 @@ import { type Command, Option } from 'commander'
 import { logLevels } from '../../control/index.ts'
 import { parseSelector } from '../../heartbeat/index.ts'
 import { logSubject } from '../../unit/index.ts'
-import { type ConnectionFlags, interrupted, onBus, withConnection } from '../connection.ts'
+import { aborted, type ConnectionFlags, interrupted, onBus, withConnection } from '../connection.ts'
 import { print } from '../text.ts'
 
 interface Flags extends ConnectionFlags {
@@ -39,15 +39,25 @@ export function addLogs(program: Command): void {
       const signal = interrupted()
       await onBus(flags, async (bus) => {
         const subscription = bus.subscribe(logSubject(site, unit, instance), (message) => {
-          const line = message.json<Line>()
-          if (line.level < least) return
+          const line = readLine(message.string())
+          if (!line || line.level < least) return
           print(flags.json ? JSON.stringify(line) : readable(line))
         })
         await bus.flush()
-        await new Promise((resolve) => signal.addEventListener('abort', resolve))
+        await aborted(signal)
         subscription.unsubscribe()
       })
     })
+}
+
+/** Anybody may publish here: what is no line of a log is left out. */
+function readLine(text: string): Line | undefined {
+  try {
+    const line = JSON.parse(text) as Partial<Line> | null
+    return typeof line?.level === 'number' && typeof line.time === 'number' ? (line as Line) : undefined
+  } catch {
+    return undefined
+  }
 }
 
 function readable(line: Line): string {

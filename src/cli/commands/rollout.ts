@@ -6,7 +6,7 @@ import { type Rollout, Rollouts, stand } from '../../control/index.ts'
 import { fleet } from '../../heartbeat/index.ts'
 import { createLogger } from '../../unit/index.ts'
 import { readConfig } from '../config.ts'
-import { type ConnectionFlags, interrupted, onBus, withConnection } from '../connection.ts'
+import { aborted, type ConnectionFlags, interrupted, onBus, withConnection } from '../connection.ts'
 import { milliseconds, print, printJson, table } from '../text.ts'
 
 interface Flags extends ConnectionFlags {
@@ -58,7 +58,7 @@ Examples:
           told = rollout.note
           if (rollout.phase !== 'running' && rollout.phase !== 'paused') over.resolve(rollout)
         })
-        signal.addEventListener('abort', () => over.resolve(undefined))
+        void aborted(signal).then(over.resolve)
         try {
           const rollout = await rollouts.start(watching, {
             unit,

@@ -1,7 +1,7 @@
 // myelin server: the embedded nats-server in the foreground.
 import { type Command, InvalidArgumentError } from 'commander'
 import { embeddedNats } from '../../bus/index.ts'
-import { interrupted } from '../connection.ts'
+import { aborted, interrupted } from '../connection.ts'
 import { print, printJson } from '../text.ts'
 
 interface Flags {
@@ -49,10 +49,9 @@ export function addServer(program: Command): void {
         if (websocketUrl) print(`  websocket ${websocketUrl}`)
         if (monitorUrl) print(`  monitor   ${monitorUrl}`)
       }
-      const asked = new Promise<undefined>((resolve) => signal.addEventListener('abort', () => resolve(undefined)))
       // waiting for a signal keeps no process alive
       const alive = setInterval(() => undefined, 60_000)
-      const reason = await Promise.race([server.closed(), asked])
+      const reason = await Promise.race([server.closed(), aborted(signal)])
       clearInterval(alive)
       if (reason) {
         process.stderr.write(`${reason}\n`)
@@ -61,7 +60,8 @@ export function addServer(program: Command): void {
     })
 }
 
-function port(typed: string): number {
+/** A port as typed. @throws InvalidArgumentError */
+export function port(typed: string): number {
   if (!/^\d+$/.test(typed) || Number(typed) > 65_535) throw new InvalidArgumentError('expected a port from 0 to 65535')
   return Number(typed)
 }

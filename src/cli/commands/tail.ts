@@ -11,7 +11,7 @@ import {
 } from '../../bus/index.ts'
 import { eventStream } from '../../contract/index.ts'
 import { viewStream } from '../../stream/index.ts'
-import { type ConnectionFlags, interrupted, onBus, withConnection } from '../connection.ts'
+import { aborted, type ConnectionFlags, interrupted, onBus, withConnection } from '../connection.ts'
 import { print, printJson } from '../text.ts'
 
 interface Flags extends ConnectionFlags {
@@ -48,7 +48,7 @@ Examples:
       await onBus(flags, async (bus) => {
         const source = await sourceOf(bus, what, flags.key)
         const done = Promise.withResolvers<void>()
-        signal.addEventListener('abort', () => done.resolve())
+        void aborted(signal).then(() => done.resolve())
         let shown = 0
         const show = (subject: string, data: Uint8Array, headers: HeaderReader, sequence: number | undefined) => {
           if (shown >= limit) return

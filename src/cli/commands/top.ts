@@ -8,7 +8,7 @@ import {
   parseSelector,
   type Selector,
 } from '../../heartbeat/index.ts'
-import { type ConnectionFlags, interrupted, onBus, withConnection } from '../connection.ts'
+import { aborted, type ConnectionFlags, interrupted, onBus, withConnection } from '../connection.ts'
 import { fleetTable, memberJson } from '../fleet-table.ts'
 import { print, printJson } from '../text.ts'
 
@@ -30,12 +30,12 @@ export function addTop(program: Command): void {
         if (flags.once) return print(fleetTable(watching.list(selector)))
         if (flags.json) {
           watching.on(({ transition, member }) => printJson({ transition, ...(memberJson(member) as object) }))
-          await new Promise((resolve) => signal.addEventListener('abort', resolve))
+          await aborted(signal)
           return
         }
         const screen = new Screen(watching, selector)
         await new Promise<void>((resolve) => {
-          signal.addEventListener('abort', () => resolve())
+          void aborted(signal).then(resolve)
           const release = onKeys(screen, () => {
             release()
             resolve()

@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import { connect } from '../../bus/index.ts'
 import {
+  checkNames,
   compositionJsonSchema,
   type InstanceStatus,
   inOwnProcesses,
@@ -11,8 +12,16 @@ import {
   up,
   watchFiles,
 } from '../../runtime/index.ts'
-import { type ConnectionFlags, connectOptions, interrupted, tellFailure, withConnection } from '../connection.ts'
+import {
+  aborted,
+  type ConnectionFlags,
+  connectOptions,
+  interrupted,
+  tellFailure,
+  withConnection,
+} from '../connection.ts'
 import { print, printJson, table } from '../text.ts'
+import { port } from './server.ts'
 
 interface Flags extends ConnectionFlags {
   only?: string
@@ -29,7 +38,7 @@ export function addUp(program: Command): void {
     .argument('[path]', 'myelin.config.ts, myelin.yaml, or a folder with one of them', '.')
     .option('--only <units>', 'only these, separated by commas')
     .option('--site <site>', 'only what runs at this site')
-    .option('--http <port>', 'serve /healthz, /readyz and /metrics there', Number)
+    .option('--http <port>', 'serve /healthz, /readyz and /metrics there; 0: a free port', port)
     .option('--watch', 'start anew what a changed file touches; every unit runs in a process of its own')
     .option('--dry-run', 'check the file and say what would run')
     .option('--schema', 'print the JSON Schema of composition files')
@@ -43,8 +52,9 @@ export function addUp(program: Command): void {
       const loaded = flags.watch ? inOwnProcesses(read) : read
       const only = flags.only?.split(',').map((name) => name.trim())
       if (flags.dryRun) {
+        checkNames(loaded.composition, { ...(only ? { only } : {}), ...(flags.site ? { site: flags.site } : {}) })
         const planned = Object.entries(loaded.composition.units)
-          .filter(([name]) => only === undefined || only.includes(name))
+          .filter(([name, { site }]) => (only?.includes(name) ?? true) && (!flags.site || !site || site === flags.site))
           .map(([unit, { use, replicas, isolation }]) => ({
             unit,
             use: typeof use === 'string' ? use : use.name,
@@ -79,10 +89,16 @@ export function addUp(program: Command): void {
         print(`${running.name} runs on ${bus.url}; Ctrl-C drains it`)
       }
       const stopWatching = flags.watch ? follow(running, path, loaded.folder, flags.json) : () => undefined
-      const asked = new Promise<undefined>((resolve) => signal.addEventListener('abort', () => resolve(undefined)))
-      const failed = await Promise.race([asked, running.failed])
+      const failed = await Promise.race([aborted(signal), running.failed])
       stopWatching()
       if (failed) throw failed
+      await running.drain()
+      const stuck = running.status().filter(({ state }) => state === 'failed')
+      if (stuck.length === 0) return
+      for (const { error } of stuck) process.stderr.write(`UNIT_FAILED: ${error}\n`)
+      // what such a unit still holds would keep this process for ever
+      await bus.close()
+      process.exit(1)
     })
 }
 
@@ -93,14 +109,16 @@ function follow(running: Running, path: string, folder: string, json: boolean | 
     busy = busy.then(async () => {
       try {
         const loaded = inOwnProcesses(await loadComposition(path, { fresh: true }))
-        for (const change of await running.reload(loaded, await touchedUnits(loaded, files))) {
+        const { did, errors } = await running.reload(loaded, await touchedUnits(loaded, files))
+        for (const change of did) {
           if (json) printJson(change)
           else print(`${change.unit} ${change.did}`)
         }
+        for (const error of errors) tellFailure(error, json ?? false)
       } catch (error) {
         tellFailure(error, json ?? false)
-        process.exitCode = 0 // what ran before still runs
       }
+      process.exitCode = 0 // what ran before still runs, and the next change may mend it
     })
   })
 }
