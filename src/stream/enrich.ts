@@ -8,13 +8,14 @@ import type { Source } from './sources.ts'
 export interface EnrichOptions<T> {
   /** Questions under way at once. Default 64. */
   readonly concurrency?: number
-  /** Values with the same text here share their answer for a while. */
+  /** Values with the same key share their answer for a while. `max` answers are kept, 10,000 by default. */
   readonly cache?: { readonly key: (value: T) => string; readonly forMs: number; readonly max?: number }
 }
 
 /** @internal */
 export interface Enrichment {
   readonly ask: (value: never, host: EnrichHost) => Promise<unknown>
+  readonly combine: (value: never, answer: never) => unknown
   readonly options: EnrichOptions<never>
 }
 
@@ -24,22 +25,26 @@ export interface EnrichHost {
 }
 
 /**
- * A source whose values are what `ask` makes of them. A question that fails because the other end cannot answer now is
+ * A source whose values are what `combine` makes of each and of what `ask` was answered about it. A question that fails because the other end cannot answer now is
  * asked again until it can; one that it refuses (INVALID_INPUT, NOT_FOUND) sends the value to the error output.
  * What is asked is not part of the input: after a crash the answer may be another.
  *
- * @example enrich(event(flights, 'departed'), async (flight, { bus }) => ({ ...flight, airport: await client(bus, airports).find({ iata: flight.origin }) }),
- *   { cache: { key: (flight) => flight.origin, forMs: 60_000 } })
+ * @example enrich(event(flights, 'departed'), (flight, { bus }) => client(bus, airports).find({ iata: flight.origin }),
+ *   (flight, airport) => ({ ...flight, city: airport.city }), { cache: { key: (flight) => flight.origin, forMs: 60_000 } })
  */
-export function enrich<T, Out>(
+export function enrich<T, Answer, Out>(
   source: Source<T>,
-  ask: (value: T, host: EnrichHost) => Promise<Out>,
+  ask: (value: T, host: EnrichHost) => Promise<Answer>,
+  combine: (value: T, answer: Answer) => Out,
   options: EnrichOptions<T> = {},
 ): Source<Out> {
   const concurrency = options.concurrency ?? 64
   if (!(concurrency >= 1))
     throw failure('INVALID_OPTION', `enrich: concurrency: expected at least 1, got ${concurrency}`)
-  return { ...source, enrichment: { ask, options: { ...options, concurrency } as EnrichOptions<never> } } as Source<Out>
+  return {
+    ...source,
+    enrichment: { ask, combine, options: { ...options, concurrency } as EnrichOptions<never> },
+  } as Source<Out>
 }
 
 const again = new Set(['DISCONNECTED', 'NO_RESPONDERS', 'DEADLINE_EXCEEDED', 'OVERLOADED', 'CIRCUIT_OPEN'])
@@ -60,7 +65,12 @@ export class Enricher {
     this.#cache = cache && new LRUCache({ max: cache.max ?? 10_000, ttl: cache.forMs })
   }
 
-  ask(value: unknown): Promise<unknown> {
+  /** Resolves with the value and what was answered about it as one. */
+  async enrich(value: unknown): Promise<unknown> {
+    return this.#enrichment.combine(value as never, (await this.#answer(value)) as never)
+  }
+
+  #answer(value: unknown): Promise<unknown> {
     const key = this.#enrichment.options.cache?.key(value as never)
     const known = key === undefined ? undefined : this.#cache?.get(key)
     if (known) return known

@@ -220,52 +220,56 @@ describe('several sources', () => {
     await unit.drain()
   })
 
-  it('one processor goes on with what another makes, and asks a service in between', async () => {
-    const { readings, name } = sensor()
-    const first = view(name, { key: 'room', row: z.object({ room: z.string(), start: z.string(), n: z.number() }) })
-    const counts = processor(name, { from: event(readings, 'read'), to: first, checkpointMs: 50 }, (input) =>
-      input
-        .time((r) => r.at)
-        .keyBy((r) => r.room)
-        .window(tumbling(100))
-        .aggregate({ n: count() }),
-    )
-    let asked = 0
-    let underWay = 0
-    let most = 0
-    const named = enrich(
-      rowsOf(first),
-      async (row) => {
-        asked += 1
-        underWay += 1
-        most = Math.max(most, underWay)
-        await new Promise((resolve) => setTimeout(resolve, 20 * Math.random()))
-        underWay -= 1
-        return { ...row, name: row.room.toUpperCase() }
-      },
-      { concurrency: 8, cache: { key: (row) => row.room, forMs: 1 } },
-    )
-    const seen: number[] = []
-    const names = processor(`${name}-names`, { from: named, to: view(`${name}-names`, { key: 'name' }) }, (input) =>
-      input
-        .peek((row) => seen.push(Date.parse(row.start)))
-        .keyBy((row) => row.name)
-        .aggregate({ windows: count(), events: sum((row) => row.n) }),
-    )
-    const api = client(nats.bus, readings)
-    for (let i = 0; i < 100; i++) await api.read.publish({ at: i * 50, room: 'ab'[i % 2]!, value: 1 })
-    const one = await serve(nats.bus, counts)
-    const two = await serve(nats.bus, names)
-    await until(() => statOf(two, 'in') === 98)
-    await until(async () => (await streamInfo(nats.bus, `VIEW_${name}-names`))!.state.messages === 98)
-    const rows = await read(`VIEW_${name}-names`)
-    expect(rows.at(-1)!.value).toEqual({ name: 'B', windows: 49, events: 49 })
-    expect(seen).toEqual([...seen].sort((a, b) => a - b)) // answers in the order of the questions' values
-    expect(asked).toBeGreaterThan(2)
-    expect(most).toBeGreaterThan(1)
-    await two.drain()
-    await one.drain()
-  })
+  it.each([false, true])(
+    'one goes on with what another makes, and asks a service in between; cached: %s',
+    async (cached) => {
+      const { readings, name } = sensor()
+      const first = view(name, { key: 'room', row: z.object({ room: z.string(), start: z.string(), n: z.number() }) })
+      const counts = processor(name, { from: event(readings, 'read'), to: first, checkpointMs: 50 }, (input) =>
+        input
+          .time((r) => r.at)
+          .keyBy((r) => r.room)
+          .window(tumbling(100))
+          .aggregate({ n: count() }),
+      )
+      let asked = 0
+      let underWay = 0
+      let most = 0
+      const named = enrich(
+        rowsOf(first),
+        async (row) => {
+          asked += 1
+          underWay += 1
+          most = Math.max(most, underWay)
+          await new Promise((resolve) => setTimeout(resolve, 20 * Math.random()))
+          underWay -= 1
+          return row.room.toUpperCase()
+        },
+        (row, name) => ({ ...row, name }),
+        { concurrency: 8, ...(cached ? { cache: { key: (row) => row.room, forMs: 60_000 } } : {}) },
+      )
+      const seen: number[] = []
+      const names = processor(`${name}-names`, { from: named, to: view(`${name}-names`, { key: 'name' }) }, (input) =>
+        input
+          .peek((row) => seen.push(Date.parse(row.start)))
+          .keyBy((row) => row.name)
+          .aggregate({ windows: count(), events: sum((row) => row.n) }),
+      )
+      const api = client(nats.bus, readings)
+      for (let i = 0; i < 100; i++) await api.read.publish({ at: i * 50, room: 'ab'[i % 2]!, value: 1 })
+      const one = await serve(nats.bus, counts)
+      const two = await serve(nats.bus, names)
+      await until(() => statOf(two, 'in') === 98)
+      await until(async () => (await streamInfo(nats.bus, `VIEW_${name}-names`))!.state.messages === 98)
+      const rows = await read(`VIEW_${name}-names`)
+      expect(rows.at(-1)!.value).toEqual({ name: 'B', windows: 49, events: 49 })
+      expect(seen).toEqual([...seen].sort((a, b) => a - b)) // answers in the order of the questions' values
+      expect(asked).toBe(cached ? 2 : 98)
+      expect(most).toBe(cached ? 2 : 8)
+      await two.drain()
+      await one.drain()
+    },
+  )
 })
 
 describe('the error output', () => {

@@ -305,7 +305,7 @@ export class Task {
     const answer: Answer = { done: false, promise: Promise.resolve() }
     const settle = (value: unknown, error?: unknown) => Object.assign(answer, { done: true, value, error })
     try {
-      answer.promise = enricher.ask(this.#decode(message)).then(settle, (error) => settle(undefined, error))
+      answer.promise = enricher.enrich(this.#decode(message)).then(settle, (error) => settle(undefined, error))
     } catch (error) {
       settle(undefined, error)
     }
