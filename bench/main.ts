@@ -21,6 +21,10 @@ const suites: Record<
     load: () => import('./suites/heartbeat.ts'),
     peers: true,
   },
+  stream: {
+    about: 'hourly windows over 3,000,000 flights against the same sums by hand; a million keys',
+    load: () => import('./suites/stream.ts'),
+  },
   control: { about: 'pausing 1,000 instances against a bare gather', load: () => import('./suites/control.ts') },
   airline: {
     about: 'the whole main job at full speed: seconds and peak memory',

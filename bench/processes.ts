@@ -13,7 +13,7 @@ export class Child implements AsyncDisposable {
     const child = fork(join(import.meta.dirname, 'child.ts'), [module, role, url], {
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
       execArgv: ['--conditions=myelin-source', '--no-warnings'],
-      env: { ...process.env, MYELIN_LOG: 'fatal', NODE_ENV: 'production' },
+      env: { ...process.env, MYELIN_LOG: process.env.BLOG ?? 'fatal', NODE_ENV: 'production' },
     })
     const failed = once(child, 'exit').then(() => {
       throw new Error(`${module} ${role} ended before it was ready`)

@@ -3,16 +3,14 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { DuckDBInstance } from '@duckdb/node-api'
-import { type Bus, connect, type EmbeddedNats, embeddedNats, readStream, streamInfo } from 'myelin/bus'
+import { type Bus, connect, type EmbeddedNats, embeddedNats, streamInfo } from 'myelin/bus'
 import { command } from 'myelin/control'
 import { fleet } from 'myelin/heartbeat'
 import { loadComposition, type Running, up } from 'myelin/runtime'
 import { createLogger } from 'myelin/unit'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { until } from '../../test/support/nats.ts'
-import type { DelayHour } from './contracts/delays.ts'
-import { flightsFile } from './units/data.ts'
+import { expectSameAsDuckDB } from './same-as-duckdb.ts'
 
 let server: EmbeddedNats
 let bus: Bus
@@ -27,53 +25,6 @@ afterEach(async () => {
   await server.stop()
   await rm(storeDir, { recursive: true, force: true })
 })
-
-/** The answer to compare with, in the view's own words. */
-async function expectedRows(limit: number): Promise<Map<string, string>> {
-  const instance = await DuckDBInstance.create(':memory:')
-  const connection = await instance.connect()
-  const result = await connection.runAndReadAll(`
-    select origin, strftime(date_trunc('hour', date), '%Y-%m-%dT%H:%M:%SZ') as hour, count(*)::integer as flights,
-      avg(delay) as mean, quantile_cont(delay, 0.5) as p50, quantile_cont(delay, 0.95) as p95,
-      avg((delay > 15)::integer) as late
-    from (select * from read_parquet('${flightsFile}', file_row_number = true) where file_row_number < ${limit})
-    group by 1, 2`)
-  const rows = new Map<string, string>()
-  for (const row of result.getRowObjects()) {
-    rows.set(`${row.origin} ${row.hour}`, JSON.stringify([row.flights, row.mean, row.p50, row.p95, row.late]))
-  }
-  connection.closeSync()
-  instance.closeSync()
-  return rows
-}
-
-/** Compares the whole view with DuckDB's answer: same windows, each once, same numbers to the last digit. */
-async function expectSameAsDuckDB(limit: number): Promise<number> {
-  const expected = await expectedRows(limit)
-  const end = (await streamInfo(bus, 'VIEW_delays'))!.state.last_seq
-  const wrong: string[] = []
-  const { promise, resolve, reject } = Promise.withResolvers<void>()
-  const total = expected.size
-  const reader = await readStream(bus, {
-    stream: 'VIEW_delays',
-    maxPending: 5_000,
-    onError: reject,
-    onMessage: (message) => {
-      reader.release()
-      const row = JSON.parse(Buffer.from(message.data).toString()) as DelayHour
-      const window = `${row.origin} ${row.hour}`
-      const found = JSON.stringify([row.flights, row.mean, row.p50, row.p95, row.late])
-      if (expected.get(window) !== found) wrong.push(`${window}: ${found}, expected ${expected.get(window)}`)
-      expected.delete(window) // a window that comes out again is wrong as well
-      if (message.sequence >= end) resolve()
-    },
-  })
-  await promise
-  await reader.stop()
-  expect(wrong.slice(0, 5)).toEqual([])
-  expect([...expected.keys()].slice(0, 5)).toEqual([])
-  return total
-}
 
 async function start(limit?: number): Promise<Running> {
   const loaded = await loadComposition(import.meta.dirname)
@@ -102,7 +53,7 @@ describe('the airline', () => {
   it('gives for all 3,000,000 flights the windows that DuckDB gives', { timeout: 240_000 }, async () => {
     await using running = await start()
     await Promise.all([running.finished('feed'), running.finished('delays')])
-    expect(await expectSameAsDuckDB(3_000_000)).toBe(424_259)
+    expect(await expectSameAsDuckDB(bus, 3_000_000)).toBe(424_259)
     // every badly delayed flight has been rebooked, each once
     await until(async () => (await streamInfo(bus, 'JOB_rebooking_rebook'))!.state.messages === 0, 60_000)
     expect((await streamInfo(bus, 'JOB_rebooking_rebook'))!.state.last_seq).toBe(14_162)
@@ -123,7 +74,7 @@ describe('the airline', () => {
       await kill(running, unit)
     }
     await until(() => statOf(running, 'delays', 'ended') === 1, 60_000)
-    await expectSameAsDuckDB(limit)
+    await expectSameAsDuckDB(bus, limit)
     expect((await streamInfo(bus, 'EVT_flights_departed'))!.state.last_seq).toBe(limit + 1)
     expect(running.status().find(({ unit }) => unit === 'delays')!.restarts).toBe(3)
   })
@@ -145,7 +96,7 @@ describe('the airline', () => {
       expect((await say('resume')).ok).toBe(true)
     }
     await until(() => statOf(running, 'delays', 'ended') === 1, 60_000)
-    await expectSameAsDuckDB(limit)
+    await expectSameAsDuckDB(bus, limit)
   })
 
   it('gives the same when the server is killed -9 in the middle', { timeout: 120_000 }, async () => {
@@ -158,7 +109,7 @@ describe('the airline', () => {
       await until(() => server.restarts > restarts)
     }
     await until(() => statOf(running, 'delays', 'ended') === 1, 60_000)
-    await expectSameAsDuckDB(limit)
+    await expectSameAsDuckDB(bus, limit)
   })
 
   it('goes on where it stopped after a clean end', { timeout: 60_000 }, async () => {
@@ -173,6 +124,6 @@ describe('the airline', () => {
       await until(() => statOf(running, 'delays', 'ended') === 1, 30_000)
       expect(statOf(running, 'feed', 'sent')).toBeLessThanOrEqual(limit - Math.min(position, limit))
     }
-    await expectSameAsDuckDB(limit)
+    await expectSameAsDuckDB(bus, limit)
   })
 })

@@ -231,6 +231,31 @@ describe('processor', () => {
     expect(rows.every((row) => row.endsWith(' 2 2'))).toBe(true)
   })
 
+  it('keeps its checkpoints short: changes, now and then a new base, nothing before the base before', async () => {
+    const { readings, name, rooms } = sensor()
+    const api = client(nats.bus, readings)
+    const stream = `CKPT_${name}`
+    const keys = 3_000
+    const lives = 8
+    let firstSequence = 0
+    for (let life = 0; life < lives; life++) {
+      await using unit = await serve(nats.bus, rooms({ checkpointMs: 20 }))
+      expect(statOf(unit, 'keys')).toBe(life * keys)
+      const stored: Promise<unknown>[] = []
+      for (let i = 0; i < keys; i++) {
+        const room = `r${life * keys + i}-${'x'.repeat(100)}` // half a megabyte of state per life
+        stored.push(api.read.publish({ at: 1, room, value: 1 }))
+      }
+      await Promise.all(stored)
+      await until(() => statOf(unit, 'keys') === (life + 1) * keys)
+      firstSequence = (await streamInfo(nats.bus, stream))!.state.first_seq
+    }
+    expect(firstSequence).toBeGreaterThan(1) // the log was cut
+    await using unit = await serve(nats.bus, rooms())
+    expect([statOf(unit, 'keys'), statOf(unit, 'open')]).toEqual([lives * keys, lives * keys])
+    expect((await streamInfo(nats.bus, stream))!.state.bytes).toBeLessThan(5 * lives * keys * 200)
+  })
+
   it('waits while its view is full, and loses nothing', async () => {
     const { readings, name, rooms } = sensor()
     const api = client(nats.bus, readings)

@@ -39,6 +39,11 @@ export interface ProcessorOptions<From, Row = unknown, Key extends string = stri
 type Sources = Source<unknown> | Readonly<Record<string, Source<unknown>>>
 type InputOfSource<From> =
   From extends TableSource<infer T> ? Table<T> : From extends Source<infer T> ? Stream<T> : never
+/** {@link Rows} as far as `to` needs to know them: comparing all that can be done with rows would take the compiler ages. */
+interface Given<Row> {
+  readonly row: Row
+  to(view: View<never>): End
+}
 /** What a program is given: a stream or table for each source. */
 export type Inputs<From> =
   From extends Source<unknown> ? InputOfSource<From> : { readonly [Name in keyof From]: InputOfSource<From[Name]> }
@@ -73,7 +78,7 @@ export function processor<const From extends Sources, Row, Key extends string>(
   name: string,
   options: ProcessorOptions<From, Row, Key> & { readonly to: View<Row, Key> },
   // a view's row is the program's row and its key
-  program: (input: Inputs<From>) => Rows<Omit<Row, Key>> | readonly [Rows<Omit<Row, Key>>, ...End[]],
+  program: (input: Inputs<From>) => Given<Omit<Row, Key>> | readonly [Given<Omit<Row, Key>>, ...End[]],
 ): Unit<Config>
 export function processor<const From extends Sources>(
   name: string,

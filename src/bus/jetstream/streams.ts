@@ -100,6 +100,8 @@ export async function removeStream(bus: Bus, name: string): Promise<void> {
 
 /** Removes a stream's messages before a sequence. */
 export async function purgeBefore(bus: Bus, name: string, sequence: number): Promise<void> {
+  // to the server a purge up to sequence 1 is one without a sequence: it would remove everything
+  if (!(sequence > 1)) return
   try {
     await (await manager(bus)).streams.purge(name, { seq: sequence })
   } catch (error) {

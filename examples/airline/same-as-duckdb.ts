@@ -1,0 +1,54 @@
+// For tests: the hourly delays as DuckDB computes them from the same file.
+import { DuckDBInstance } from '@duckdb/node-api'
+import { type Bus, readStream, streamInfo } from 'myelin/bus'
+import { viewStream } from 'myelin/stream'
+import { expect } from 'vitest'
+import type { DelayHour } from './contracts/delays.ts'
+import { flightsFile } from './units/data.ts'
+
+/** The answer to compare with, in the view's own words. */
+async function expectedRows(limit: number): Promise<Map<string, string>> {
+  const instance = await DuckDBInstance.create(':memory:')
+  const connection = await instance.connect()
+  const result = await connection.runAndReadAll(`
+    select origin, strftime(date_trunc('hour', date), '%Y-%m-%dT%H:%M:%SZ') as hour, count(*)::integer as flights,
+      avg(delay) as mean, quantile_cont(delay, 0.5) as p50, quantile_cont(delay, 0.95) as p95,
+      avg((delay > 15)::integer) as late
+    from (select * from read_parquet('${flightsFile}', file_row_number = true) where file_row_number < ${limit})
+    group by 1, 2`)
+  const rows = new Map<string, string>()
+  for (const row of result.getRowObjects()) {
+    rows.set(`${row.origin} ${row.hour}`, JSON.stringify([row.flights, row.mean, row.p50, row.p95, row.late]))
+  }
+  connection.closeSync()
+  instance.closeSync()
+  return rows
+}
+
+/** Compares the whole view with DuckDB's answer: same windows, each once, same numbers to the last digit. */
+export async function expectSameAsDuckDB(bus: Bus, limit: number, view = 'delays'): Promise<number> {
+  const expected = await expectedRows(limit)
+  const end = (await streamInfo(bus, viewStream(view)))!.state.last_seq
+  const wrong: string[] = []
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  const total = expected.size
+  const reader = await readStream(bus, {
+    stream: viewStream(view),
+    maxPending: 5_000,
+    onError: reject,
+    onMessage: (message) => {
+      reader.release()
+      const row = JSON.parse(Buffer.from(message.data).toString()) as DelayHour
+      const window = `${row.origin} ${row.hour}`
+      const found = JSON.stringify([row.flights, row.mean, row.p50, row.p95, row.late])
+      if (expected.get(window) !== found) wrong.push(`${window}: ${found}, expected ${expected.get(window)}`)
+      expected.delete(window) // a window that comes out again is wrong as well
+      if (message.sequence >= end) resolve()
+    },
+  })
+  await promise
+  await reader.stop()
+  expect(wrong.slice(0, 5)).toEqual([])
+  expect([...expected.keys()].slice(0, 5)).toEqual([])
+  return total
+}
