@@ -45,6 +45,8 @@ export interface CircuitHost {
   readonly span?: { readonly fromMs: number; readonly untilMs: number }
   /** Keys that one operator may remember. */
   readonly maxKeys?: number
+  /** Of these, how many an operator of windows keeps in memory. */
+  readonly keysInMemory?: number
 }
 
 interface Clock {
@@ -71,10 +73,13 @@ interface SavedCircuit {
 }
 
 const defaultMaxKeys = 10_000_000
+// about 400 MB of windows with a few aggregates
+const defaultKeysInMemory = 1_000_000
 
 export class Circuit {
   readonly host: CircuitHost
   readonly maxKeys: number
+  readonly keysInMemory: number
   readonly #nodes = new Map<object, Push<never>[]>()
   readonly #inputs = new Map<number | object, Push<unknown>[]>()
   readonly #shared = new Map<object, unknown>()
@@ -97,6 +102,7 @@ export class Circuit {
   constructor(host: CircuitHost) {
     this.host = host
     this.maxKeys = host.maxKeys ?? defaultMaxKeys
+    this.keysInMemory = host.keysInMemory ?? defaultKeysInMemory
   }
 
   /** No event before this time is expected any more, unix ms; Infinity after the end of the input. */

@@ -32,6 +32,11 @@ export interface ProcessorOptions<From, Row = unknown, Key extends string = stri
   readonly maxPending?: number
   /** Keys that one step may remember, per partition; more go to the error output. Default 10,000,000. */
   readonly maxKeys?: number
+  /**
+   * Keys of windows that one step keeps in memory, per partition; those that were not touched for longest are spilled to
+   * a temporary SQLite file. Default 1,000,000.
+   */
+  readonly keysInMemory?: number
   /** After how long a silent instance is replaced. Default 2,000 ms. */
   readonly termMs?: number
 }
@@ -232,6 +237,7 @@ class Processor implements RunningUnit {
       checkpointMs: options.checkpointMs ?? 1_000,
       maxPending: options.maxPending ?? 5_000,
       ...(options.maxKeys === undefined ? {} : { maxKeys: options.maxKeys }),
+      ...(options.keysInMemory === undefined ? {} : { keysInMemory: options.keysInMemory }),
       onEnd: (ended) => void this.#shares?.mark(partition, ended).catch(() => undefined),
       onFailure: (error) => void this.#failed(partition, task, error),
     })

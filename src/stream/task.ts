@@ -45,6 +45,7 @@ export interface TaskOptions {
   readonly checkpointMs: number
   readonly maxPending: number
   readonly maxKeys?: number
+  readonly keysInMemory?: number
   /** Its input has ended, or goes on after an end. */
   readonly onEnd: (ended: boolean) => void
   /** It cannot go on. */
@@ -228,7 +229,7 @@ export class Task {
   }
 
   #build(): Circuit {
-    const { partition, partitions, processor, span, maxKeys } = this.#options
+    const { partition, partitions, processor, span, maxKeys, keysInMemory } = this.#options
     const circuit = new Circuit({
       startEffect: (effect, value) => this.#startEffect(effect, value),
       poison: (error) => this.#poison(error, this.#message),
@@ -246,6 +247,7 @@ export class Task {
           }),
       ...(span ? { span } : {}),
       ...(maxKeys === undefined ? {} : { maxKeys }),
+      ...(keysInMemory === undefined ? {} : { keysInMemory }),
     })
     circuit.describe(0, `${processor}/${partitions}`)
     for (const end of this.#options.ends) end.connect(circuit)

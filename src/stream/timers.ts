@@ -17,11 +17,15 @@ export class Timers {
     this.#queue.push({ atMs, key })
   }
 
-  /** The next key whose moment has come, until there is none. */
-  due(watermarkMs: number): string | undefined {
-    const next = this.#queue.peek()
-    if (next === undefined || next.atMs > watermarkMs) return undefined
-    return this.#queue.pop()!.key
+  /**
+   * The keys whose moment has come, each moment by itself. Do only what is due at that moment, not all that the watermark
+   * allows: a key may have moments that are void by now, which a restored program does not have, and the order of rows
+   * must not depend on them.
+   */
+  *due(watermarkMs: number): Generator<Timer> {
+    for (let next = this.#queue.peek(); next !== undefined && next.atMs <= watermarkMs; next = this.#queue.peek()) {
+      yield this.#queue.pop()!
+    }
   }
 
   clear(): void {

@@ -16,6 +16,7 @@ export interface RunOptions {
   /** Take everything down into JSON and begin anew from it after every so many events. */
   readonly saveEvery?: number
   readonly maxKeys?: number
+  readonly keysInMemory?: number
 }
 
 export interface Ran {
@@ -34,7 +35,7 @@ type AnyStream = Stream<any>
 export function runProgram(
   describe: (...inputs: AnyStream[]) => End | readonly End[],
   events: readonly Fed[],
-  { sources = 1, saveEvery = 0, maxKeys }: RunOptions = {},
+  { sources = 1, saveEvery = 0, maxKeys, keysInMemory }: RunOptions = {},
 ): Ran {
   const plan = new Plan()
   const inputs = Array.from({ length: sources }, (_, i) => new Stream(Line.root(plan, new Set([i]), i)))
@@ -45,6 +46,7 @@ export function runProgram(
       startEffect: (_effect, value) => ran.effects.push(value),
       poison: (error) => ran.bad.push(error),
       ...(maxKeys === undefined ? {} : { maxKeys }),
+      ...(keysInMemory === undefined ? {} : { keysInMemory }),
     })
     for (const end of ends) end.connect(circuit)
     return circuit

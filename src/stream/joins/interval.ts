@@ -89,12 +89,12 @@ export class IntervalJoin implements Operator {
 
   advance(watermarkMs: number): void {
     const { kind, tell } = this.#plan
-    for (let key = this.#timers.due(watermarkMs); key !== undefined; key = this.#timers.due(watermarkMs)) {
+    for (const { atMs, key } of this.#timers.due(watermarkMs)) {
       const sides = this.#keys.get(key)
       if (!sides) continue
       for (const side of [0, 1] as const) {
         const kept = sides[side].filter((one) => {
-          if (this.#goneMs(side, one.timeMs) > watermarkMs) return true
+          if (this.#goneMs(side, one.timeMs) > atMs) return true
           if (!one.met) {
             this.open -= 1
             if (side === 0 && kind !== 'inner') tell(key, one.value, undefined, one.timeMs)

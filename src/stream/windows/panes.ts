@@ -6,6 +6,7 @@ import { subjectToken } from '../../contract/index.ts'
 import type { Circuit, Operator, StateRecord } from '../circuit.ts'
 import { Aggregation, type States } from './aggregation.ts'
 import type { AlignedShape } from './shapes.ts'
+import { Spill } from './spill.ts'
 import type { WindowOperator, WindowPlan } from './window-operator.ts'
 
 /** What one key has in one window. */
@@ -20,7 +21,10 @@ interface Cell {
 interface Pane {
   readonly startMs: number
   readonly endMs: number
+  /** Those in memory. */
   readonly cells: Map<string, Cell>
+  /** How many more are spilled. */
+  spilled: number
   readonly changed: string[]
   /** Its final rows have gone out; it is kept for late events. */
   closed: boolean
@@ -42,6 +46,9 @@ export class Panes<T> implements Operator, WindowOperator<T> {
   readonly #earlyMs: number
   readonly #panes = new Map<number, Pane>()
   #gone: number[] = []
+  #spill: Spill | undefined
+  /** Cells in memory, of all panes. */
+  #inMemory = 0
   #last: Pane | undefined
   keys = 0
   nextMs = Number.POSITIVE_INFINITY
@@ -80,7 +87,7 @@ export class Panes<T> implements Operator, WindowOperator<T> {
   }
 
   #add(pane: Pane, key: string, value: T, timeMs: number): void {
-    const cell = pane.cells.get(key) ?? this.#cell(pane, key)
+    const cell = pane.cells.get(key) ?? (pane.spilled > 0 ? this.#back(pane, key) : undefined) ?? this.#cell(pane, key)
     this.#aggregation.add(cell.states, value, timeMs)
     pane.events += 1
     if (!cell.changed) {
@@ -99,10 +106,72 @@ export class Panes<T> implements Operator, WindowOperator<T> {
     if (this.keys >= this.#circuit.maxKeys) {
       throw failure('TOO_MANY_KEYS', `a window has ${this.keys} keys, which is the limit; "${key}" is left out`)
     }
+    this.#makeRoom()
     const cell: Cell = { states: this.#aggregation.init(), changed: false, untold: false }
     pane.cells.set(key, cell)
     this.keys += 1
+    this.#inMemory += 1
     return cell
+  }
+
+  /** A spilled cell comes back with the next event of its key. */
+  #back(pane: Pane, key: string): Cell | undefined {
+    const found = this.#spill!.take(pane.startMs, key)
+    if (!found) return undefined
+    const cell = { states: this.#aggregation.load(found.states), changed: false, untold: found.untold }
+    pane.spilled -= 1
+    this.#makeRoom()
+    pane.cells.set(key, cell)
+    this.#inMemory += 1
+    return cell
+  }
+
+  /** Spills a tenth of what may be in memory, the cells that came first; not those that no checkpoint has yet. */
+  #makeRoom(): void {
+    if (this.#inMemory < this.#circuit.keysInMemory) return
+    let wanted = Math.ceil(this.#circuit.keysInMemory / 10)
+    // when too little is in a checkpoint yet, asking again at each new key would cost more than it brings
+    if ((this.#inMemory - this.#circuit.keysInMemory) % wanted !== 0) return
+    this.#spill ??= new Spill()
+    this.#spill.together(() => {
+      for (const pane of [...this.#panes.values()].sort((a, b) => b.cells.size - a.cells.size)) {
+        for (const [key, cell] of pane.cells) {
+          if (wanted === 0) return
+          if (cell.changed) continue
+          this.#spillCell(pane, key, cell)
+          wanted -= 1
+        }
+      }
+    })
+  }
+
+  #spillCell(pane: Pane, key: string, cell: Cell): void {
+    this.#spill!.put(pane.startMs, key, JSON.stringify(this.#aggregation.save(cell.states)), cell.untold)
+    pane.cells.delete(key)
+    pane.spilled += 1
+    this.#inMemory -= 1
+  }
+
+  /** A pane's cells in the order of their keys, which a replay finds again. */
+  *#sorted(pane: Pane): Generator<readonly [key: string, cell: Cell]> {
+    if (pane.spilled > 0) {
+      yield* this.#sortedSpilled(pane)
+      return
+    }
+    for (const key of [...pane.cells.keys()].sort()) yield [key, pane.cells.get(key)!]
+  }
+
+  *#sortedSpilled(pane: Pane): Generator<readonly [key: string, cell: Cell]> {
+    const memory = [...pane.cells.keys()].sort()
+    let next = 0
+    for (const { key, states, untold } of this.#spill!.sorted(pane.startMs)) {
+      while (next < memory.length && memory[next]! < key) {
+        yield [memory[next]!, pane.cells.get(memory[next]!)!]
+        next += 1
+      }
+      yield [key, { states: this.#aggregation.load(states), changed: true, untold }]
+    }
+    for (; next < memory.length; next++) yield [memory[next]!, pane.cells.get(memory[next]!)!]
   }
 
   /** The pane of a window, or undefined when it is closed for good. */
@@ -116,6 +185,7 @@ export class Panes<T> implements Operator, WindowOperator<T> {
         startMs,
         endMs,
         cells: new Map(),
+        spilled: 0,
         changed: [],
         closed: endMs <= watermarkMs,
         events: 0,
@@ -150,11 +220,13 @@ export class Panes<T> implements Operator, WindowOperator<T> {
       if (!pane.closed && pane.endMs <= watermarkMs) {
         pane.closed = true
         pane.unsaved = true
-        for (const key of [...pane.cells.keys()].sort()) this.#tell(pane, key, pane.cells.get(key)!, true)
+        for (const [key, cell] of this.#sorted(pane)) this.#tell(pane, key, cell, true)
       }
       if (pane.endMs + this.#plan.latenessMs <= watermarkMs) {
         this.#panes.delete(pane.startMs)
-        this.keys -= pane.cells.size
+        this.keys -= pane.cells.size + pane.spilled
+        this.#inMemory -= pane.cells.size
+        if (pane.spilled > 0) this.#spill!.drop(pane.startMs)
         this.#gone.push(pane.startMs)
         if (this.#last === pane) this.#last = undefined
       } else this.#wake(pane)
@@ -162,10 +234,9 @@ export class Panes<T> implements Operator, WindowOperator<T> {
   }
 
   #early(pane: Pane, watermarkMs: number): void {
-    for (const key of [...pane.cells.keys()].sort()) {
-      const cell = pane.cells.get(key)!
-      if (cell.untold) this.#tell(pane, key, cell, false)
-    }
+    const due = [...this.#sorted(pane)].filter(([, { untold }]) => untold)
+    // what was told has to be known: spilled ones come back, as if an event had come
+    for (const [key] of due) this.#tell(pane, key, pane.cells.get(key) ?? this.#back(pane, key)!, false)
     const passed = Math.floor((watermarkMs - pane.startMs) / this.#earlyMs)
     pane.earlyMs = pane.startMs + (passed + 1) * this.#earlyMs
     pane.unsaved = true
@@ -194,6 +265,11 @@ export class Panes<T> implements Operator, WindowOperator<T> {
         cell.changed = false
         yield [pane.startMs, key, this.#aggregation.save(cell.states), ...(cell.untold ? [1] : [])]
       }
+      if (everything && pane.spilled > 0) {
+        for (const { key, states, untold } of this.#spill!.sorted(pane.startMs)) {
+          yield [pane.startMs, key, states, ...(untold ? [1] : [])]
+        }
+      }
       pane.changed.length = 0
       pane.unsaved = false
     }
@@ -203,7 +279,9 @@ export class Panes<T> implements Operator, WindowOperator<T> {
     const startMs = start as number
     const known = this.#panes.get(startMs)
     if (what === undefined) {
-      this.keys -= known?.cells.size ?? 0
+      this.keys -= known ? known.cells.size + known.spilled : 0
+      this.#inMemory -= known?.cells.size ?? 0
+      if (known && known.spilled > 0) this.#spill!.drop(startMs)
       this.#panes.delete(startMs)
     } else if (typeof what === 'boolean') {
       const [events, earlyMs] = rest
@@ -211,6 +289,7 @@ export class Panes<T> implements Operator, WindowOperator<T> {
         startMs,
         endMs: this.#shape.endOf(startMs),
         cells: new Map(),
+        spilled: 0,
         changed: [],
         closed: false,
         events: 0,
@@ -223,10 +302,15 @@ export class Panes<T> implements Operator, WindowOperator<T> {
       this.#panes.set(startMs, pane)
     } else {
       const [states, untold] = rest
-      const cells = known!.cells
-      if (!cells.has(what as string)) this.keys += 1
+      const key = what as string
+      const { cells, spilled } = known!
+      if (!cells.has(key) && !(spilled > 0 && this.#back(known!, key))) {
+        this.keys += 1
+        this.#inMemory += 1
+      }
       const cell = { states: this.#aggregation.load(states as unknown[]), changed: false, untold: untold === 1 }
-      cells.set(what as string, cell)
+      cells.set(key, cell)
+      this.#makeRoom()
     }
     this.nextMs = Number.POSITIVE_INFINITY
   }

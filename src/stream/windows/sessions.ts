@@ -113,17 +113,17 @@ export class Sessions<T> implements Operator, WindowOperator<T> {
   }
 
   advance(watermarkMs: number): void {
-    for (let key = this.#timers.due(watermarkMs); key !== undefined; key = this.#timers.due(watermarkMs)) {
+    for (const { atMs, key } of this.#timers.due(watermarkMs)) {
       const sessions = this.#keys.get(key)
       if (!sessions) continue
       const kept: Session[] = []
       for (const one of sessions) {
         const endMs = one.lastMs + this.#gapMs
-        if (!one.closed && endMs <= watermarkMs) {
+        if (!one.closed && endMs <= atMs) {
           this.#close(key, one)
           this.#timers.add(endMs + this.#plan.latenessMs, key)
         }
-        if (endMs + this.#plan.latenessMs > watermarkMs) kept.push(one)
+        if (endMs + this.#plan.latenessMs > atMs) kept.push(one)
       }
       if (kept.length === sessions.length) continue
       this.#changed.add(key)

@@ -95,16 +95,16 @@ export class Slidings<T> implements Operator, WindowOperator<T> {
   }
 
   advance(watermarkMs: number): void {
-    for (let key = this.#timers.due(watermarkMs); key !== undefined; key = this.#timers.due(watermarkMs)) {
+    for (const { atMs, key } of this.#timers.due(watermarkMs)) {
       const events = this.#keys.get(key)
       if (!events) continue
       for (const event of events) {
         // an event of just the watermark's time may still come
-        if (event.told || event.timeMs >= watermarkMs) continue
+        if (event.told || event.timeMs >= atMs) continue
         this.#tell(key, events, event, true)
         this.#timers.add(event.timeMs + this.#keptMs, key)
       }
-      const kept = events.filter(({ timeMs }) => timeMs + this.#keptMs > watermarkMs)
+      const kept = events.filter(({ timeMs }) => timeMs + this.#keptMs > atMs)
       if (kept.length === events.length) continue
       this.#changed.add(key)
       if (kept.length > 0) this.#keys.set(key, kept)

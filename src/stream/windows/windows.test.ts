@@ -182,6 +182,35 @@ describe('windows', () => {
     )
   })
 
+  it('larger than memory are as if they were not', () => {
+    const many = fc.array(
+      fc.record({
+        key: fc.constantFrom(...'abcdefghijklmnopqrstuvwxyz', 'ä', '\u{1f6eb}', '\uffee'),
+        at: fc.integer({ min: 0, max: 3_000 }),
+        value: fc.integer({ min: -100, max: 100 }),
+      }),
+      { maxLength: 150 },
+    )
+    let spilled = 0
+    fc.assert(
+      fc.property(
+        many,
+        spans,
+        spans,
+        emissions,
+        fc.integer({ min: 1, max: 10 }),
+        (list, outOfOrder, lateness, emit, saveEvery) => {
+          const made = program(tumbling(1_000), { outOfOrder, lateness, emit, aside: true })
+          const small = runProgram(made, fed(list), { saveEvery, keysInMemory: 3 })
+          spilled += Number(small.rows.length > 10)
+          expect(small).toEqual(runProgram(made, fed(list)))
+        },
+      ),
+      { numRuns: 200 },
+    )
+    expect(spilled).toBeGreaterThan(0)
+  })
+
   it('come out once, in the order of their ends and then of their keys, when nothing is late', () => {
     fc.assert(
       fc.property(events, sizes, (list, size) => {
