@@ -55,8 +55,8 @@ it(`${kills} instances killed -9 while ${limit} flights stream: same rows as Duc
       if (instances.size === 0) await start()
     }
     await feeding.done
-    if (instances.size === 0) await start()
     const ended = async () => {
+      if (instances.size === 0) await start() // the last one may have been told to leave
       const found = await inspectProcessor(bus, 'parts')
       const partitions = found.flatMap((one) => one.partitions)
       return partitions.length === 6 && partitions.every((one) => one.ended)
