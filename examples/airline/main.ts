@@ -17,6 +17,7 @@ const program = new Command('npm start --')
   .addOption(new Option('--limit <flights>', 'only the first flights of the file').argParser(positive))
   .addOption(new Option('--port <port>', 'of the page; 0: a free one').default(4280).argParser(whole))
   .option('--no-board', 'without the page')
+  .option('--only <units>', 'only these units, separated by commas')
   .option('--server <url>', 'an external NATS server instead of one of its own')
   .option('--store <folder>', 'where the server keeps its data', join(folder, '../../.myelin/nats'))
   .option('--json', 'print one JSON summary at the end and nothing else on stdout')
@@ -38,6 +39,7 @@ const options = program.opts<{
   limit?: number
   port: number
   board: boolean
+  only?: string
   server?: string
   store: string
   json?: boolean
@@ -76,7 +78,7 @@ async function main(): Promise<void> {
   const loaded = await loadComposition(folder)
   const startedAt = performance.now()
   await using running = await up(bus, loaded, {
-    ...(options.board ? {} : { only: Object.keys(loaded.composition.units).filter((unit) => unit !== 'board') }),
+    only: chosen(Object.keys(loaded.composition.units)),
     config: {
       ...(options.board ? { board: { port: options.port } } : {}),
       feed: { speed: options.speed, ...(options.limit ? { limit: options.limit } : {}) },
@@ -100,6 +102,11 @@ async function main(): Promise<void> {
   if (options.json) process.stdout.write(`${JSON.stringify(summary)}\n`)
   else say(`\n${told(summary)}`)
   if (summary.lost > 0 || summary.duplicates > 0) process.exitCode = 1
+}
+
+function chosen(units: readonly string[]): string[] {
+  const only = options.only?.split(',').map((unit) => unit.trim()) ?? units
+  return only.filter((unit) => options.board || unit !== 'board')
 }
 
 /** Where an earlier run stopped; one that reached the end is forgotten, so that there is something to see. */

@@ -4,15 +4,17 @@ import { readFile } from 'node:fs/promises'
 import { type Bus, readStream, removeStream, streamInfo } from 'myelin/bus'
 import { eventStream, jobStream } from 'myelin/contract'
 import type { InstanceStatus } from 'myelin/runtime'
-import { checkpointStream, viewStream } from 'myelin/stream'
+import { checkpointStream, refusedStream, viewStream } from 'myelin/stream'
 import { DelayHour } from './contracts/delays.ts'
 
 const streams = {
   flights: eventStream('flights', 'departed'),
   windows: viewStream('delays'),
   jobs: jobStream('rebooking', 'rebook'),
-  checkpoints: checkpointStream('delays'),
 }
+
+/** The processors: what they write and remember goes with what they read. */
+const processors = ['delays', 'states', 'unusual']
 
 /** How far an earlier run came. */
 export interface Position {
@@ -31,7 +33,8 @@ export async function positionOf(bus: Bus): Promise<Position> {
 
 /** Removes what earlier runs stored. */
 export async function forgetAirline(bus: Bus): Promise<void> {
-  for (const stream of Object.values(streams)) await removeStream(bus, stream)
+  const made = processors.flatMap((name) => [viewStream(name), checkpointStream(name), refusedStream(name)])
+  for (const stream of new Set([...Object.values(streams), ...made])) await removeStream(bus, stream)
 }
 
 export interface Summary {

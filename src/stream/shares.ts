@@ -54,6 +54,7 @@ export class Shares {
   #turning: Promise<void> | undefined
   #again = false
   #stopped = false
+  #joined = false
 
   private constructor(kv: KV, options: SharesOptions) {
     this.#kv = kv
@@ -72,6 +73,8 @@ export class Shares {
       await shares.leave()
       throw refused
     }
+    shares.#joined = true
+    shares.#lookForEnd()
     shares.#timer = setInterval(() => shares.#wake(), options.termMs / 5)
     return shares
   }
@@ -154,10 +157,13 @@ export class Shares {
     const owner = entry.operation === 'PUT' ? read<Owner>(entry, { holder: '' }) : { holder: '' }
     this.#owners.set(Number(name), { value: owner, ...seen })
     if (owner.holder === '') this.#wake()
-    if (
-      this.#owners.size === this.#options.partitions &&
-      [...this.#owners.values()].every(({ value }) => value.ended)
-    ) {
+    this.#lookForEnd()
+  }
+
+  /** What an earlier run wrote about its end says nothing until this instance has looked for what is free. */
+  #lookForEnd(): void {
+    const owners = [...this.#owners.values()]
+    if (this.#joined && owners.length === this.#options.partitions && owners.every(({ value }) => value.ended)) {
       this.#ended.resolve()
     }
   }

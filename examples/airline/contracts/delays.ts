@@ -14,3 +14,18 @@ export const DelayHour = z.object({
   late: z.number(),
 })
 export type DelayHour = z.infer<typeof DelayHour>
+
+/** What the states processor writes: the same per state. */
+export const StateHour = DelayHour.pick({ hour: true, flights: true, mean: true, late: true }).extend({
+  state: z.string(),
+})
+export type StateHour = z.infer<typeof StateHour>
+
+/** What the unusual processor writes: hours that are far from what the airport's last week was like. */
+export const UnusualHour = DelayHour.pick({ origin: true, hour: true, flights: true, mean: true }).extend({
+  /** Mean and standard deviation of the hourly means of the week that ends with this hour, and how many hours had flights. */
+  usual: z.number(),
+  deviation: z.number(),
+  hours: z.number().int(),
+})
+export type UnusualHour = z.infer<typeof UnusualHour>

@@ -55,6 +55,8 @@ export async function ensureStream(bus: Bus, spec: StreamSpec): Promise<void> {
     try {
       await streams.update(spec.name, { ...existing.config, ...wanted })
     } catch (cause) {
+      const mapped = apiFailure(cause, `stream ${spec.name}`)
+      if (mapped.retriable) throw mapped // not refused, only not answered
       const keys = changed.map(([key]) => key).join(', ')
       throw failure('STREAM_MISMATCH', `stream ${spec.name} cannot be changed (${keys}): ${messageOf(cause)}`, {
         cause,
@@ -172,7 +174,10 @@ function differs(have: unknown, want: unknown): boolean {
     // the server adds its own keys to metadata
     return Object.entries(want).some(([key, value]) => (have as Record<string, unknown> | undefined)?.[key] !== value)
   }
-  return JSON.stringify(have ?? null) !== JSON.stringify(want) && !(have === undefined && (want === '' || want === 0))
+  return (
+    JSON.stringify(have ?? null) !== JSON.stringify(want) &&
+    !(have === undefined && (want === '' || want === 0 || (Array.isArray(want) && want.length === 0)))
+  )
 }
 
 /** What can be compared of a list of sources: the server adds its own fields to those it keeps. */
