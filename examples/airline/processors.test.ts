@@ -73,7 +73,7 @@ it('join flights to their airports and find unusual hours as DuckDB does', { tim
     const unusual = await rowsOf<{ origin: string; hour: string; mean: number }>(bus, 'unusual')
     const found = await ask(`,
       hourly as (select origin, date_trunc('hour', date) as hour, count(*) as flights, avg(delay) as mean from flights group by 1, 2),
-      weekly as (select *, avg(mean) over week as usual, stddev_pop(mean) over week as deviation, count(*) over week as hours
+      weekly as (select *, avg(mean) over week as usual, stddev_samp(mean) over week as deviation, count(*) over week as hours
         from hourly window week as (partition by origin order by hour
           range between interval '167 hours' preceding and current row))
       select origin, strftime(hour, '%Y-%m-%dT%H:%M:%SZ') as hour, mean from weekly

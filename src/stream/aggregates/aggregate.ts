@@ -15,6 +15,8 @@
  * }
  */
 export interface Aggregate<T, State, Result> {
+  /** What kind it is: a checkpoint of a program with another kind under the same name is not loaded. */
+  readonly kind?: string
   init(): State
   /**
    * The state with one more event; may change and return the given one. One that throws must have changed nothing: the

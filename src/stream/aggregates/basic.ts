@@ -9,7 +9,13 @@ import { clamped, inRange, numberOf } from './values.ts'
  * .aggregate({ flights: count() })
  */
 export function count<T>(): Aggregate<T, number, number> {
-  return { init: () => 0, add: (events) => events + 1, result: (events) => events, merge: (a, b) => a + b }
+  return {
+    kind: 'count',
+    init: () => 0,
+    add: (events) => events + 1,
+    result: (events) => events,
+    merge: (a, b) => a + b,
+  }
 }
 
 /**
@@ -23,6 +29,7 @@ export function count<T>(): Aggregate<T, number, number> {
 export function sum<T>(of: (value: T) => number): Aggregate<T, number, number> {
   const read = numberOf('sum', of)
   return {
+    kind: 'sum',
     init: () => 0,
     add: (total, value) => inRange('sum', total + read(value)),
     result: (total) => total,
@@ -42,6 +49,7 @@ export function sum<T>(of: (value: T) => number): Aggregate<T, number, number> {
 export function mean<T>(of: (value: T) => number): Aggregate<T, [total: number, events: number], number> {
   const read = numberOf('mean', of)
   return {
+    kind: 'mean',
     init: () => [0, 0],
     add: (state, value) => {
       state[0] = inRange('mean', state[0] + read(value))
@@ -66,6 +74,7 @@ export function mean<T>(of: (value: T) => number): Aggregate<T, [total: number, 
  */
 export function share<T>(test: (value: T) => boolean): Aggregate<T, [hits: number, events: number], number> {
   return {
+    kind: 'share',
     init: () => [0, 0],
     add: (state, value) => {
       if (test(value)) state[0] += 1

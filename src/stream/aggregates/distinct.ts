@@ -45,6 +45,7 @@ export function distinct<T>(
     return now
   }
   return {
+    kind: 'distinct',
     init: () => new Set(),
     add: (state, value) => admit(state, read(value)),
     result: (state) => (state instanceof Set ? state.size : estimate(state)),
@@ -79,6 +80,7 @@ export function distinct<T>(
 export function distinctExact<T>(of: (value: T) => Scalar): Aggregate<T, Set<Scalar>, number> {
   const read = scalarOf('distinctExact', of)
   return {
+    kind: 'distinctExact',
     init: () => new Set(),
     add: (scalars, value) => scalars.add(read(value)),
     result: (scalars) => scalars.size,

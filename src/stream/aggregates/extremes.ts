@@ -16,6 +16,7 @@ export function min<T>(of: (value: T) => number): Aggregate<T, Extreme, number> 
   const read = numberOf('min', of)
   const least = (a: Extreme, b: Extreme) => (a === null || (b !== null && b < a) ? b : a)
   return {
+    kind: 'min',
     init: () => null,
     add: (state, value) => {
       const number = read(value)
@@ -38,6 +39,7 @@ export function max<T>(of: (value: T) => number): Aggregate<T, Extreme, number> 
   const read = numberOf('max', of)
   const greatest = (a: Extreme, b: Extreme) => (a === null || (b !== null && b > a) ? b : a)
   return {
+    kind: 'max',
     init: () => null,
     add: (state, value) => {
       const number = read(value)
@@ -79,6 +81,7 @@ export function top<T, Row extends Present>(
   const rankOf = numberOf('top', options?.by ?? (of as (value: T) => unknown as (value: T) => number))
   const rowOf = presentOf('top', of)
   return {
+    kind: 'top',
     init: () => ({ ranks: [], rows: [] }),
     add: (state, value) => {
       const rank = rankOf(value)

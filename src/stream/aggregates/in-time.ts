@@ -35,6 +35,7 @@ function oneInTime<T, V extends Present>(
 ): Aggregate<T, Held<V>, V> {
   const read = presentOf(name, of)
   return {
+    kind: name,
     init: () => null,
     add: (held, value, timeMs) => {
       const kept = read(value)
@@ -80,6 +81,7 @@ export function collect<T, V extends Present>(
   checkWhole('collect: max', max, 1, 1_000_000)
   const read = presentOf('collect', of)
   return {
+    kind: 'collect',
     init: () => ({ times: [], values: [], truncated: false }),
     add: (state, value, timeMs) => {
       insert(state, max, timeMs, read(value), false)

@@ -53,6 +53,7 @@ export function mostFrequent<T, V extends Scalar>(
   checkWhole('mostFrequent: counters', counters, k, 1_000_000)
   const read = scalarOf('mostFrequent', of)
   return {
+    kind: 'mostFrequent',
     init: () => ({ heap: [], byValue: new Map() }),
     add: (summary, value) => {
       count(summary, read(value), counters)

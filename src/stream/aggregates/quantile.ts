@@ -13,7 +13,7 @@ import { checkQuantile, numberOf } from './values.ts'
  */
 export function quantile<T>(q: number, of: (value: T) => number): Aggregate<T, number[], number> {
   checkQuantile('quantile', q)
-  return { ...keeping('quantile', of), result: (values) => quantileOf(sorted(values), q) }
+  return { kind: 'quantile', ...keeping('quantile', of), result: (values) => quantileOf(sorted(values), q) }
 }
 
 /**
@@ -36,7 +36,7 @@ export function quantileSketch<T>(
 ): AnyAggregate<T, number> {
   checkQuantile('quantileSketch', q)
   const sketch = ddSketch('quantileSketch', of, options)
-  return { ...sketch, result: (state) => sketch.quantilesOf(state, [q])[0]! }
+  return { kind: 'quantileSketch', ...sketch, result: (state) => sketch.quantilesOf(state, [q])[0]! }
 }
 
 /**
@@ -56,9 +56,10 @@ export function quantiles<T, const Qs extends readonly number[]>(
   for (const q of qs) checkQuantile('quantiles', q)
   if (options.relativeError !== undefined) {
     const sketch = ddSketch('quantiles', of, options)
-    return { ...sketch, result: (state) => sketch.quantilesOf(state, qs) as Result }
+    return { kind: 'quantiles', ...sketch, result: (state) => sketch.quantilesOf(state, qs) as Result }
   }
   return {
+    kind: 'quantiles',
     ...keeping('quantiles', of),
     result: (values: number[]) => {
       const inOrder = sorted(values)

@@ -17,5 +17,5 @@ export function reduce<T, State>(
   add: (state: State, value: T, timeMs: number) => State,
   { merge }: { readonly merge?: (a: State, b: State) => State } = {},
 ): Aggregate<T, State, State> {
-  return { init, add, result: (state) => state, ...(merge ? { merge } : {}) }
+  return { kind: 'reduce', init, add, result: (state) => state, ...(merge ? { merge } : {}) }
 }

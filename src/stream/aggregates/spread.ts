@@ -49,6 +49,7 @@ function moments<T>(
   const fewer = kind === 'sample' ? 1 : 0
   const read = numberOf(name, of)
   return {
+    kind: name,
     init: () => [0, 0, 0],
     add: (state, value) => {
       const number = read(value)

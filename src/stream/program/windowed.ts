@@ -52,7 +52,7 @@ export class WindowedStream<T, Head extends object> {
       emission === 'close' ? '' : `, ${typeof emission === 'object' ? `early ${emission.earlyMs}` : emission}`
     return new Rows(
       this.#line.step<KeyedRow<Row>>((circuit, out, follow) => {
-        circuit.describe(order, `${shape.description} lateness ${latenessMs}${told} as ${as}: ${names.join(', ')}`)
+        circuit.describe(order, `${shape.description} lateness ${latenessMs}${told} as ${as}: ${shapeOf(aggregates)}`)
         if (aside) end?.connect(circuit)
         const lateOut = aside && circuit.inputs(aside)
         const windows = windowOperator<T>(circuit, shape, {
@@ -83,6 +83,12 @@ export class WindowedStream<T, Head extends object> {
     )
   }
 }
+
+/** What is aggregated, for the program's shape. */
+const shapeOf = (aggregates: Record<string, { readonly kind?: string }>): string =>
+  Object.entries(aggregates)
+    .map(([name, { kind = 'own' }]) => (name === kind ? name : `${name} = ${kind}`))
+    .join(', ')
 
 /** `2001-01-01T05:00:00Z`; milliseconds only where there are some. */
 function isoText(timeMs: number): string {

@@ -8,14 +8,23 @@ export type States = unknown[]
 export class Aggregation<T> {
   readonly #aggregates: readonly AnyAggregate<T>[]
   readonly #plain: boolean
+  /** Those that refuse some values. */
+  readonly #strict: readonly AnyAggregate<T>[]
 
   constructor(aggregates: readonly AnyAggregate<T>[]) {
     this.#aggregates = aggregates
     this.#plain = aggregates.every(({ save, load }) => save === undefined && load === undefined)
+    this.#strict = aggregates.filter(({ check }) => check !== undefined)
   }
 
   init(): States {
     return this.#aggregates.map((aggregate) => aggregate.init())
+  }
+
+  /** Before a window changes: an event that one aggregate refuses is in none, and opens no window. */
+  check(value: T): void {
+    const strict = this.#strict
+    for (let i = 0; i < strict.length; i++) strict[i]!.check!(value)
   }
 
   /** Hot path: about 0.2 µs for five aggregates. */

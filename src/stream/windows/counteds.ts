@@ -36,6 +36,7 @@ export class Counteds<T> implements Operator, WindowOperator<T> {
   }
 
   push(key: string, value: T, timeMs: number): void {
+    this.#aggregation.check(value)
     const filling = this.#keys.get(key) ?? this.#begin(key, timeMs)
     this.#aggregation.add(filling.states, value, timeMs)
     filling.events += 1

@@ -63,6 +63,7 @@ export class Panes<T> implements Operator, WindowOperator<T> {
 
   /** Hot path: about 0.3 µs, most of it the aggregates'. */
   push(key: string, value: T, timeMs: number): void {
+    this.#aggregation.check(value)
     const shape = this.#shape
     let startMs = shape.startOf(timeMs)
     if (!shape.overlapping) {

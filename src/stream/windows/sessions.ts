@@ -45,6 +45,7 @@ export class Sessions<T> implements Operator, WindowOperator<T> {
   }
 
   push(key: string, value: T, timeMs: number): void {
+    this.#aggregation.check(value)
     const sessions = this.#keys.get(key) ?? []
     // those that the event touches become one with it
     const touched = sessions.filter(

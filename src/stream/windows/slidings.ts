@@ -40,6 +40,7 @@ export class Slidings<T> implements Operator, WindowOperator<T> {
   }
 
   push(key: string, value: T, timeMs: number): void {
+    this.#aggregation.check(value)
     const watermarkMs = this.#circuit.watermarkOf(this.#plan.order)
     if (timeMs + this.#plan.latenessMs < watermarkMs) {
       this.#circuit.late += 1

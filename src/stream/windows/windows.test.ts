@@ -252,6 +252,19 @@ describe('windows', () => {
     }
   })
 
+  it('of every kind are as if a value that an aggregate refuses had never come', () => {
+    const mixed = events.map((list) => list.map((e, i) => (i % 3 === 1 ? { ...e, value: Number.NaN } : e)))
+    fc.assert(
+      fc.property(mixed, shapes, emissions, (list, shape, emit) => {
+        const made = program(shape, { outOfOrder: forever, emit })
+        const good = list.filter(({ value }) => !Number.isNaN(value))
+        const ran = runProgram(made, fed(list))
+        expect(ran.rows).toEqual(runProgram(made, fed(good)).rows)
+        expect(ran.bad.length).toBe(list.length - good.length)
+      }),
+    )
+  })
+
   it('of the calendar are as long as the day is', () => {
     const day = calendar('day', { timeZone: 'America/New_York' })
     const hours = (text: string) => {
