@@ -223,7 +223,9 @@ describe.each(Object.entries(cases))('%s', (_, { aggregate, plain, anyOrder, nea
     )
   })
 
-  it.runIf(anyOrder)('does not depend on the order of events', () => {
+  if (!anyOrder) return
+
+  it('does not depend on the order of events', () => {
     const shuffled = events.chain((list) =>
       fc.tuple(fc.constant(list), fc.shuffledSubarray(list, { minLength: list.length })),
     )
