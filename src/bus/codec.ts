@@ -56,7 +56,7 @@ const byContentType = new Map<string, Codec>(Object.values(codecs).map((codec) =
 
 /** The codec for a received `content-type`; parameters are ignored, none means JSON. @throws MALFORMED_PAYLOAD */
 export function codecFor(contentType: string | undefined): Codec {
-  if (contentType === undefined) return json
+  if (contentType === undefined || contentType === json.contentType) return json
   const name = contentType.split(';', 1)[0]?.trim().toLowerCase() ?? ''
   const codec = byContentType.get(name) ?? (name.endsWith('+json') ? json : undefined)
   if (!codec) {

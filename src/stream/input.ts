@@ -9,8 +9,10 @@ export interface Input {
   readonly stream: string
   /** What of the stream a partition reads. */
   subjects(partition: number): readonly string[]
-  /** Which source a message is from, and its subject's part after the source's fixed one. */
-  locate(subject: string): { readonly source: number; readonly key: string }
+  /** Which source a message is from. */
+  sourceOf(subject: string): number
+  /** The subject's part after the source's fixed one. */
+  keyOf(subject: string): string
   /** Makes sure that it exists. */
   ensure(bus: Bus): Promise<void>
   /** Nothing before a sequence is needed any more. */
@@ -45,7 +47,8 @@ function direct(source: Source<unknown>): Input {
   return {
     stream: source.stream,
     subjects: () => [source.subject],
-    locate: (subject) => ({ source: 0, key: subject.slice(fixed) }),
+    sourceOf: () => 0,
+    keyOf: (subject) => subject.slice(fixed),
     ensure: (bus) => source.ensure(bus),
     trim: async () => undefined,
   }
@@ -88,10 +91,8 @@ function merged(processor: string, sources: readonly Source<unknown>[], partitio
       const ends = partitionOf(endToken, partitions)
       return [own, ...shared, ...(ends === partition ? [] : [`in.${processor}.${ends}.*.${endToken}`])]
     },
-    locate(subject) {
-      const [, , , source = '', ...key] = subject.split('.')
-      return { source: Number(source), key: key.join('.') }
-    },
+    sourceOf: (subject) => Number.parseInt(subject.slice(nthDot(subject, 3) + 1), 10),
+    keyOf: (subject) => subject.slice(nthDot(subject, 4) + 1),
     async ensure(bus) {
       await Promise.all(sources.map((source) => source.ensure(bus)))
       const existing = await streamInfo(bus, stream)
@@ -117,6 +118,12 @@ function merged(processor: string, sources: readonly Source<unknown>[], partitio
       await purgeBefore(bus, stream, before)
     },
   }
+}
+
+function nthDot(subject: string, n: number): number {
+  let at = -1
+  for (let i = 0; i < n; i++) at = subject.indexOf('.', at + 1)
+  return at
 }
 
 /** Waits until a stream has what its sources hold now. @throws MyelinError DEADLINE_EXCEEDED */

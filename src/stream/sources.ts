@@ -17,10 +17,9 @@ import { ensureView, type View, viewSubject } from './view.ts'
 
 /** A message of an input. */
 export interface Incoming {
+  readonly subject: string
   readonly data: Uint8Array
   readonly headers: HeaderReader
-  /** What the subject says after the source's fixed part. */
-  readonly key: string
   readonly timestampMs: number
 }
 
@@ -35,8 +34,11 @@ export interface Source<T> {
   readonly everywhere?: boolean
   /** Makes sure that the stream exists. */
   ensure(bus: Bus): Promise<void>
-  /** @throws MyelinError INVALID_INPUT, MALFORMED_PAYLOAD: the message cannot be used */
-  decode(message: Incoming): unknown
+  /**
+   * `keyOf` gives what a subject says after the source's fixed part.
+   * @throws MyelinError INVALID_INPUT, MALFORMED_PAYLOAD: the message cannot be used
+   */
+  decode(message: Incoming, keyOf: (subject: string) => string): unknown
   /** @internal What is asked for each value before the program sees it. */
   readonly enrichment?: Enrichment
   /** @internal carries the payload's type */
@@ -117,9 +119,9 @@ export function table<S extends Schema = Schema<unknown>>(
     subject: `$KV.${bucket}.>`,
     everywhere: options.everywhere ?? false,
     ensure: async () => undefined,
-    decode: (message) => {
+    decode: (message, keyOf) => {
       const removed = message.headers.get('KV-Operation') !== undefined // DEL or PURGE
-      const change = { key: message.key, timeMs: message.timestampMs }
+      const change = { key: keyOf(message.subject), timeMs: message.timestampMs }
       return { ...change, value: removed ? undefined : decode(message) }
     },
   }

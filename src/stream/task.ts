@@ -294,34 +294,29 @@ export class Task {
       this.#backlog.push(message)
       return
     }
-    if (this.#decoded.get(message)?.done === false) this.#backlog.push(message)
+    if (this.#asks && this.#decoded.get(message)?.done === false) this.#backlog.push(message)
     else if (this.#process(message)) return
     void this.#work()
   }
 
   /** Questions about a message are asked as soon as it is here; the program gets it when its turn comes. */
   #ask(message: StreamMessage): void {
-    const { source } = this.#options.input.locate(message.subject)
+    const source = this.#options.input.sourceOf(message.subject)
     const enricher = this.#enrichers[source]
     if (!enricher || (message.data.length === 0 && isEndOfInput(message))) return
     const answer: Answer = { done: false, promise: Promise.resolve() }
     const settle = (value: unknown, error?: unknown) => Object.assign(answer, { done: true, value, error })
     try {
-      answer.promise = enricher.enrich(this.#decode(message)).then(settle, (error) => settle(undefined, error))
+      answer.promise = enricher.enrich(this.#decode(source, message)).then(settle, (error) => settle(undefined, error))
     } catch (error) {
       settle(undefined, error)
     }
     this.#decoded.set(message, answer)
   }
 
-  #decode(message: StreamMessage): unknown {
-    const { source, key } = this.#options.input.locate(message.subject)
-    return this.#options.sources[source]!.decode({
-      data: message.data,
-      headers: message.headers,
-      key,
-      timestampMs: message.timestampMs,
-    })
+  #decode(source: number, message: StreamMessage): unknown {
+    const { sources, input } = this.#options
+    return sources[source]!.decode(message, input.keyOf)
   }
 
   /** Hot path. One message from beginning to end, without a promise; false when the loop must wait for something. */
@@ -331,16 +326,16 @@ export class Task {
     this.#message = message
     this.#effectsOfMessage = 0
     try {
-      const { source } = this.#options.input.locate(message.subject)
+      const source = this.#options.input.sourceOf(message.subject)
       if (message.data.length === 0 && isEndOfInput(message)) this.#end(source)
       else {
         if (this.#ended) this.#goOn()
-        const answer = this.#decoded.get(message)
+        const answer = this.#asks ? this.#decoded.get(message) : undefined
         if (answer) {
           this.#decoded.delete(message)
           if (answer.error !== undefined) throw answer.error
         }
-        this.#circuit.feed(source, answer ? answer.value : this.#decode(message), message.timestampMs)
+        this.#circuit.feed(source, answer ? answer.value : this.#decode(source, message), message.timestampMs)
       }
     } catch (error) {
       this.#poison(error, message)
