@@ -57,5 +57,5 @@ export async function run({ rounds, say }: Options): Promise<Result> {
 
 async function ask(url: string, params: object) {
   await using child = await Child.start('subjects/stream-myelin.ts', 'keys', url)
-  return child.ask<{ ready: number; took: number; bytesPerKey: number }>(params)
+  return await child.ask<{ ready: number; took: number; bytesPerKey: number }>(params) // before the child is disposed of
 }
