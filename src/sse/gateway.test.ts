@@ -3,6 +3,7 @@ import { request } from 'node:http'
 import { chromium } from 'playwright-core'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
+import { listen } from '../../test/support/event-stream.ts'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
 import { ensureStream, streamWriter } from '../bus/index.ts'
 import { contract } from '../contract/index.ts'
@@ -30,46 +31,6 @@ async function start(config: Record<string, unknown> = {}) {
   const unit = await serve(nats.bus, gateway, { config: { port: 0, ...config } as never })
   const port = unit.stats!().port!
   return { unit, port, url: `http://127.0.0.1:${port}`, [Symbol.asyncDispose]: () => unit.drain() }
-}
-
-interface Received {
-  id: string | undefined
-  event: string
-  data: string
-}
-
-/** A client of our own, so that a test sees every byte. */
-function listen(url: string, headers: Record<string, string> = {}) {
-  const events: Received[] = []
-  const state = { status: 0, ended: false, text: '', headers: {} as Record<string, unknown> }
-  const outgoing = request(url, { headers }, (response) => {
-    state.status = response.statusCode ?? 0
-    state.headers = response.headers
-    response.setEncoding('utf8')
-    let buffer = ''
-    response.on('data', (chunk: string) => {
-      state.text += chunk
-      buffer += chunk
-      const parts = buffer.split('\n\n')
-      buffer = parts.pop() ?? ''
-      for (const part of parts) {
-        const fields = new Map(
-          part.split('\n').map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 2)]),
-        )
-        if (fields.has('data')) {
-          events.push({ id: fields.get('id'), event: fields.get('event') ?? '', data: fields.get('data') ?? '' })
-        }
-      }
-    })
-    response.on('close', () => {
-      state.ended = true
-    })
-  })
-  outgoing.on('error', () => {
-    state.ended = true
-  })
-  outgoing.end()
-  return { events, state, close: () => outgoing.destroy() }
 }
 
 const putRows = async (rows: [room: string, value: number][]) => {

@@ -20,6 +20,7 @@ import type { SseSource } from './source.ts'
 const ringFrames = 4_096
 /** Keys whose latest row is kept for the snapshot. */
 const maxKeys = 100_000
+const longestRestMs = 50
 
 type Message = Parameters<Missed['frameOf']>[0]
 
@@ -41,6 +42,7 @@ export class Topic {
   readonly #clients = new Set<SseClient>()
   readonly #onFailed: (error: MyelinError) => void
   #due: Audience[] = []
+  #restUntil = 0
   #reader: StreamReader | undefined
   #subscription: BusSubscription | undefined
 
@@ -118,14 +120,24 @@ export class Topic {
 
   #offer(audience: Audience, frame: Frame): void {
     if (!audience.take(frame)) return
-    // what arrives while 5,000 clients are written to goes out together: the batches grow with the load
-    if (this.#due.push(audience) === 1) setImmediate(() => this.#flush())
+    if (this.#due.push(audience) > 1) return
+    const waitMs = this.#restUntil - performance.now()
+    if (waitMs > 1) setTimeout(() => this.#flush(), waitMs)
+    else setImmediate(() => this.#flush())
   }
 
+  /**
+   * Hot path. What arrives while 5,000 clients are written to (40 ms of system calls here) goes out together, so batches
+   * grow with the load. After a long pass it rests as long as the pass took: the batch after it is twice as large for the
+   * same number of system calls, and the rest of the process gets its turn.
+   */
   #flush(): void {
     const due = this.#due
     this.#due = []
+    const started = performance.now()
     for (const audience of due) audience.flush()
+    const now = performance.now()
+    this.#restUntil = now + Math.min(now - started, longestRestMs)
   }
 
   /**
