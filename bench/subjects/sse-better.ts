@@ -1,9 +1,15 @@
 // better-sse: a channel, as its guide shows.
-import { createServer } from 'node:http'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
 import { connect } from '@nats-io/transport-node'
-import { createChannel, createSession } from 'better-sse'
 import { serving, subject } from './sse.ts'
+
+// installed on first use, so that there are no types here
+const { createChannel, createSession } = createRequire(import.meta.url)('better-sse') as {
+  createChannel(): { register(session: unknown): unknown; broadcast(data: unknown, event: string): unknown }
+  createSession(request: IncomingMessage, response: ServerResponse): Promise<unknown>
+}
 
 export async function serve(url: string) {
   const nats = await connect({ servers: url })

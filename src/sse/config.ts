@@ -43,7 +43,7 @@ export const Config = z
     corsCredentials: z.boolean().default(false).describe('other origins may send cookies'),
     auth: Auth.optional().describe('who may read what; absent: everybody everything'),
     drainMs: z.number().int().min(0).default(0).describe('when stopped: answer 503 for so long before the port closes'),
-    moveTo: z.url().optional().describe('when stopped: where clients are told to go'),
+    moveTo: z.url().optional().describe('when stopped: the address of the gateway that clients are sent to'),
     metrics: z.boolean().default(true).describe('GET /metrics for Prometheus'),
   })
   .refine(({ cors, corsCredentials }) => !corsCredentials || (cors !== undefined && ![cors].flat().includes('*')), {
