@@ -69,7 +69,9 @@ function refusal(error: unknown) {
   if (error instanceof errors.JWTClaimValidationFailed) {
     return failure('UNAUTHENTICATED', `the token's claim "${error.claim}" is not what it must be`)
   }
-  if (error instanceof errors.JWKSTimeout || !(error instanceof errors.JOSEError)) {
+  const ofIssuer = error instanceof errors.JWKSTimeout || error instanceof errors.JWKSInvalid
+  // what jose has no class for is an answer of the issuer that is no key set
+  if (ofIssuer || !(error instanceof errors.JOSEError) || error.code === 'ERR_JOSE_GENERIC') {
     return failure('OVERLOADED', "the issuer's keys cannot be had now, so no token can be checked", { cause: error })
   }
   return failure('UNAUTHENTICATED', 'the token is not genuine')

@@ -53,8 +53,7 @@ const closed = 2
  * Listens to a stream of a gateway: each event once and in order, also after a lost connection.
  *
  * @example
- * import { listen } from 'myelin/sse/browser'
- * import type { delays } from '../contracts/delays.ts' // a view
+ * // `delays` is a view, imported as a type
  * listen<typeof delays>('/streams/delays', { row: ({ origin, mean }) => show(origin, mean) })
  */
 export function listen<Offer>(url: string, handlers: Handlers<RowOf<Offer>>, options: ListenOptions = {}): Listening {

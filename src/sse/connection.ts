@@ -40,8 +40,7 @@ function overHttp1(response: ServerResponse, head: OutgoingHttpHeaders): Writabl
   response.shouldKeepAlive = false
   response.writeHead(200, head)
   response.flushHeaders()
-  const { socket } = response
-  if (!socket) return response // its turn on a pipelined connection has not come
+  const socket = response.socket!
   socket.setTimeout(0)
   socket.setKeepAlive(true, keepAliveMs) // tells peers that vanished
   return socket

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
 import { request } from 'node:http'
+import { connect } from 'node:net'
 import { chromium } from 'playwright-core'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
@@ -141,6 +142,18 @@ describe('SSE gateway', () => {
     expect(() => fromEvent(house, 'nothing' as 'rang')).toThrow(expect.objectContaining({ code: 'UNKNOWN_ENDPOINT' }))
     expect(await codeOf(serve(nats.bus, gateway, { config: { port: at.port } as never }))).toBe('PORT_TAKEN')
     expect(await codeOf(serve(nats.bus, gateway, { config: { port: 'x' } as never }))).toBe('INVALID_CONFIG')
+  })
+
+  it('serves one stream per connection, however many are asked for at once', async () => {
+    await using at = await start()
+    const socket = connect(at.port, '127.0.0.1')
+    socket.on('error', () => undefined)
+    socket.resume()
+    socket.write('GET /streams/rooms HTTP/1.1\r\nhost: here\r\n\r\n'.repeat(20))
+    await until(() => at.unit.stats!().refused === 19)
+    expect(at.unit.stats!().clients).toBe(1)
+    socket.destroy()
+    await until(() => at.unit.stats!().clients === 0)
   })
 
   it('sends everybody away when it drains', async () => {

@@ -2,7 +2,7 @@ import { Kvm } from '@nats-io/kv'
 import { describe, expect, it } from 'vitest'
 import { listen } from '../../test/support/event-stream.ts'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
-import { ensureStream, removeStream, streamWriter } from '../bus/index.ts'
+import { ensureStream, removeStream, streamInfo, streamWriter } from '../bus/index.ts'
 import { serve } from '../service/index.ts'
 import { fromStream, fromTable, type SseSource, sseGateway } from './index.ts'
 
@@ -154,6 +154,31 @@ describe('a KV table', () => {
     await until(() => snapshot.events.length === 2)
     expect(snapshot.events.map(({ data }) => JSON.parse(data).key)).toEqual(['t.a3', 't.a4'])
     snapshot.close()
+    // what each key was in between is gone from the bucket, and no gap
+    const behind = listen(`${later.url}/streams/gates`, { 'Last-Event-ID': '1' })
+    await until(() => behind.events.length === 4)
+    expect(behind.events.map(({ event, data }) => [event, JSON.parse(data).key])).toEqual([
+      ['gates', 't.a3'],
+      ['gates', 't.a1'],
+      ['gates', 't.a4'],
+      ['gates', 't.a2'],
+    ])
+    behind.close()
     expect(await codeOf(start({ none: fromTable('nothing') }))).toBe('STREAM_NOT_FOUND')
+  })
+
+  it('whose keys expired while a client was away is told anew, after a gap', async () => {
+    const table = await new Kvm(nats.bus.nats).create('brief', { history: 1, ttl: 300 })
+    await table.put('old', '1')
+    await until(async () => (await streamInfo(nats.bus, 'KV_brief'))!.state.messages === 0)
+    await table.put('new', '2')
+    await using at = await start({ brief: fromTable('brief') })
+    const browser = listen(`${at.url}/streams/brief`, { 'Last-Event-ID': '0' })
+    await until(() => browser.events.length === 2)
+    expect(browser.events.map(({ event, data }) => [event, data])).toEqual([
+      ['gap', '{"after":0,"firstAvailable":2}'],
+      ['brief', '{"key":"new","value":2}'],
+    ])
+    browser.close()
   })
 })

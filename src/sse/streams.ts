@@ -70,6 +70,9 @@ export async function serveStreams(
     const { source } = topic
     const selection = selectionOf(request.query, request.headers, { source, grant, filters, gzip: config.gzip })
     const position = positionOf(request.query, request.headers, source)
+    if (!isAlone(reply.raw)) {
+      throw failure('INVALID_OPTION', 'an event stream has no end, so nothing can follow it on a pipelined connection')
+    }
     const address = request.ip
     clients.admit(address, config)
     const client = connected(reply, { ...cors, vary: 'origin, accept-encoding' }, topic, selection, config, () =>
@@ -83,6 +86,9 @@ export async function serveStreams(
   })
   return clients
 }
+
+/** Whether a response may be written now: on a pipelined connection it waits for the ones before it. */
+const isAlone = (response: object): boolean => 'stream' in response || (response as ServerResponse).socket !== null
 
 function connected(
   reply: FastifyReply,

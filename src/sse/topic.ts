@@ -198,14 +198,16 @@ export class Topic {
     const { stream, snapshot, compacted } = this.source
     const from = 'after' in position ? position.after + 1 : await this.#sequenceAt(position.timeMs)
     if (from === this.#last + 1 || (from <= this.#last && this.#joins(from))) return from
-    const state = (await streamInfo(this.#bus, stream!))?.state
+    const { state, config } = (await streamInfo(this.#bus, stream!)) ?? {}
     const first = state?.first_seq ?? 1
-    const lost = from < first && 'after' in position && !compacted
+    // of a table only what expired is lost; what a key was in between does not matter
+    const expires = !compacted || (config?.max_age ?? 0) > 0
+    const lost = from < first && 'after' in position && expires
     const remade = from > Math.max(this.#last, state?.last_seq ?? 0) + 1 // its sequences count from 1 again
     if (lost || remade) {
       client.say(`event: gap\ndata: ${JSON.stringify({ after: from - 1, firstAvailable: first })}\n\n`)
     }
-    if (remade && snapshot) return undefined
+    if ((remade && snapshot) || (lost && compacted)) return undefined
     return remade ? first : Math.max(first, from)
   }
 
