@@ -1,11 +1,12 @@
 // Event streams in a real browser, through what happens to browsers: lost networks, sleeping tabs, killed and moved
 // servers. The claim is always the same: every event once and in order.
-import { type ChildProcess, fork } from 'node:child_process'
+import { type ChildProcess, execFileSync, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { stripTypeScriptTypes } from 'node:module'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ensureStream, streamWriter } from 'myelin/bus'
 import { fromStream, sseGateway } from 'myelin/sse'
@@ -142,7 +143,8 @@ describe.skipIf(!executablePath)('an event stream in a browser', () => {
       args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking'],
     })
     const browser = await chromium.connect(server.wsEndpoint())
-    open = async () => browser.newPage()
+    const context = await browser.newContext({ ignoreHTTPSErrors: true })
+    open = async () => context.newPage()
   })
   afterAll(() => server?.close())
 
@@ -238,6 +240,33 @@ describe.skipIf(!executablePath)('an event stream in a browser', () => {
     }
     second.kill('SIGKILL')
     await page.close()
+  })
+
+  it('shares one HTTP/2 connection with more streams than HTTP/1.1 has connections', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'myelin-tls-'))
+    const [certFile, keyFile] = [join(folder, 'cert.pem'), join(folder, 'key.pem')]
+    const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', keyFile]
+    execFileSync('openssl', ['req', '-x509', ...key, '-out', certFile, '-days', '1', '-subj', '/CN=localhost'], {
+      stdio: 'ignore',
+    })
+    await using at = await start({ tls: { certFile, keyFile } })
+    rmSync(folder, { recursive: true })
+    const page = await open()
+    await page.goto(`https://127.0.0.1:${at.port}`)
+    const protocol = () =>
+      page.evaluate(
+        () =>
+          (performance.getEntriesByType('navigation' as never)[0] as unknown as Record<string, string>).nextHopProtocol,
+      )
+    expect(await protocol()).toBe('h2')
+    for (let i = 0; i < 9; i++)
+      await page.evaluate(() => Object.assign(globalThis, { other: new EventSource('/streams/seen') }))
+    await note(page, '/streams/seen', 'seen')
+    await until(() => at.unit.stats!().clients === 10)
+    const from = (await send(500)) - 499
+    await expectAll(page, from, await send(10))
+    await page.close()
+    await until(() => at.unit.stats!().clients === 0)
   })
 
   it('goes with `listen` where a stopped gateway sends it, and back after an HTTP error', async () => {
