@@ -10,7 +10,8 @@ import {
   sequenceAt,
   streamInfo,
 } from '../bus/index.ts'
-import { Audience, type Selection } from './audience.ts'
+import type { Selection } from './audience.ts'
+import { Audiences } from './audiences.ts'
 import { type Missed, sendMissed } from './catch-up.ts'
 import type { SseClient } from './client.ts'
 import { noCounts } from './counters.ts'
@@ -20,7 +21,6 @@ import type { SseSource } from './source.ts'
 const ringFrames = 4_096
 /** Keys whose latest row is kept for the snapshot. */
 const maxKeys = 100_000
-const longestRestMs = 20
 
 type Message = Parameters<Missed['frameOf']>[0]
 
@@ -32,17 +32,12 @@ export class Topic {
   readonly source: SseSource
   readonly counters = noCounts()
   readonly #bus: Bus
-  readonly #audiences = new Map<string, Audience>()
-  /** Audiences by what they want: everything, or some keys. */
-  readonly #ofAll = new Set<Audience>()
-  readonly #ofKey = new Map<string, Set<Audience>>()
+  readonly #audiences = new Audiences()
   readonly #latest = new Map<string, Frame>()
   #ring: Frame[] = []
   #last = 0
   readonly #clients = new Set<SseClient>()
   readonly #onFailed: (error: MyelinError) => void
-  #due: Audience[] = []
-  #restUntil = 0
   #reader: StreamReader | undefined
   #subscription: BusSubscription | undefined
 
@@ -79,7 +74,8 @@ export class Topic {
     this.#reader = await readStream(this.#bus, {
       stream: source.stream,
       subjects: [source.subject],
-      from: source.snapshot ? 'last-per-subject' : 'new',
+      // by sequence, so that nothing is between what clients come back to and what is read
+      from: source.snapshot ? 'last-per-subject' : { sequence: end + 1 },
       onMessage: (message) => {
         this.#reader?.release()
         this.#last = Math.max(this.#last, message.sequence)
@@ -112,32 +108,7 @@ export class Topic {
       this.#ring.push(frame)
       if (this.#ring.length >= 2 * ringFrames) this.#ring = this.#ring.slice(-ringFrames)
     }
-    for (const audience of this.#ofAll) this.#offer(audience, frame)
-    const some = this.#ofKey.get(frame.key)
-    if (some) for (const audience of some) this.#offer(audience, frame)
-    frame.forgetPayload()
-  }
-
-  #offer(audience: Audience, frame: Frame): void {
-    if (!audience.take(frame)) return
-    if (this.#due.push(audience) > 1) return
-    const waitMs = this.#restUntil - performance.now()
-    if (waitMs > 1) setTimeout(() => this.#flush(), waitMs)
-    else setImmediate(() => this.#flush())
-  }
-
-  /**
-   * Hot path. What arrives while 5,000 clients are written to (40 ms of system calls here) goes out together, so batches
-   * grow with the load. After a long pass it rests half as long: at 100 events a second that takes the core from 95 % to
-   * 65 %, because the next batch is larger for the same number of system calls, and adds little to the events' age.
-   */
-  #flush(): void {
-    const due = this.#due
-    this.#due = []
-    const started = performance.now()
-    for (const audience of due) audience.flush()
-    const now = performance.now()
-    this.#restUntil = now + Math.min((now - started) / 2, longestRestMs)
+    this.#audiences.offer(frame)
   }
 
   /**
@@ -154,7 +125,7 @@ export class Topic {
     }
     if (client.closed) return
     // no pause from here on, so that nothing slips between
-    const audience = this.#audienceOf(selection)
+    const audience = this.#audiences.of(selection)
     if (from === undefined) {
       audience.sendSnapshot(client, this.#last, this.#latest.values())
       audience.add(client, stream ? this.#last : -1)
@@ -168,29 +139,7 @@ export class Topic {
 
   remove(client: SseClient, selection: Selection): void {
     this.#clients.delete(client)
-    const audience = this.#audiences.get(selection.id)
-    if (!audience?.clients.delete(client) || audience.clients.size > 0) return
-    audience.stop()
-    this.#audiences.delete(selection.id)
-    this.#ofAll.delete(audience)
-    for (const key of selection.keys ?? []) {
-      const some = this.#ofKey.get(key)
-      some?.delete(audience)
-      if (some?.size === 0) this.#ofKey.delete(key)
-    }
-  }
-
-  #audienceOf(selection: Selection): Audience {
-    const found = this.#audiences.get(selection.id)
-    if (found) return found
-    const audience = new Audience(selection)
-    this.#audiences.set(selection.id, audience)
-    if (!selection.keys) this.#ofAll.add(audience)
-    for (const key of selection.keys ?? []) {
-      const some = this.#ofKey.get(key) ?? new Set()
-      this.#ofKey.set(key, some.add(audience))
-    }
-    return audience
+    this.#audiences.remove(client, selection)
   }
 
   /** The first sequence that a client needs, or undefined when it must begin anew. Tells it what is gone. */
@@ -233,8 +182,7 @@ export class Topic {
   async stop(farewell: () => string): Promise<void> {
     await this.#reader?.stop()
     this.#subscription?.unsubscribe()
-    this.#flush()
-    for (const audience of this.#audiences.values()) audience.stop()
+    this.#audiences.stop()
     for (const client of [...this.#clients]) {
       client.say(farewell())
       client.end()
@@ -242,7 +190,7 @@ export class Topic {
   }
 
   heartbeat(stuckMs: number): void {
-    for (const audience of this.#audiences.values()) audience.heartbeat()
+    this.#audiences.heartbeat()
     const now = Date.now()
     for (const client of [...this.#clients]) if (client.stuckMs(now) > stuckMs) client.disconnect()
   }
