@@ -25,6 +25,11 @@ const suites: Record<
     about: 'hourly windows over 3,000,000 flights against the same sums by hand; a million keys',
     load: () => import('./suites/stream.ts'),
   },
+  sse: {
+    about: '5,000 clients and 100 events a second against better-sse and a bare res.write loop',
+    load: () => import('./suites/sse.ts'),
+    peers: true,
+  },
   control: { about: 'pausing 1,000 instances against a bare gather', load: () => import('./suites/control.ts') },
   airline: {
     about: 'the whole main job at full speed: seconds and peak memory',

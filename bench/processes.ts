@@ -25,7 +25,8 @@ export class Child implements AsyncDisposable {
   ask<Answer>(params: unknown): Promise<Answer> {
     const child = this.#process
     return new Promise((resolve, reject) => {
-      const died = () => reject(new Error('a process of the benchmark died'))
+      const died = (code: number | null, signal: string | null) =>
+        reject(new Error(`a process of the benchmark died (${signal ?? code})`))
       child.once('exit', died)
       child.once('message', (answer) => {
         child.off('exit', died)

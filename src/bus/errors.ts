@@ -151,6 +151,30 @@ export const errorCatalogue = {
   },
   ALREADY_QUEUED: { what: 'A job with this unique key is waiting or running.', fix: 'Nothing, or use another key.' },
 
+  // browsers
+  INVALID_FILTER: {
+    what: 'The filter of an event stream could not be understood.',
+    fix: 'Write conditions as field, operator, value, joined by commas: filter=delay>15,origin==ATL|ORD.',
+  },
+  UNAUTHENTICATED: {
+    what: 'The request carries no token, or one that is forged, expired or meant for somebody else.',
+    fix: 'Get a new token and send it as `Authorization: Bearer` or in the cookie the gateway expects.',
+  },
+  FORBIDDEN: {
+    what: 'The token does not allow this stream or key.',
+    fix: 'Ask for a token whose claims `streams` and `keys` name it.',
+  },
+  TOO_MANY_CONNECTIONS: {
+    what: 'The address has as many open event streams as one may have.',
+    fix: 'Close some, or raise maxClientsPerAddress; behind a proxy set trustProxy.',
+    retriable: true,
+  },
+  DRAINING: {
+    what: 'The instance is being stopped and takes no new work.',
+    fix: 'Try again after the time in Retry-After; another instance answers then.',
+    retriable: true,
+  },
+
   // definitions
   INVALID_CONTRACT: { what: 'The contract is not well formed.', fix: 'Mend what the message names.' },
   INVALID_OPTION: { what: 'An option has a value that is not allowed.', fix: 'Mend the option the message names.' },

@@ -1,21 +1,62 @@
 // One event on its way to browsers: encoded once, sent to everyone.
 
 /** A message as `text/event-stream` bytes. */
-export interface Frame {
+export class Frame {
   /** Sequence in the stream; 0 for events that are not kept. */
   readonly sequence: number
   /** What later frames of the same key replace. */
   readonly key: string
+  /** Says that the key is gone; every filter lets it through. */
+  readonly deleted: boolean
   readonly bytes: Buffer
+  readonly #dataAt: number
+  #payload: unknown
+  #parsed = false
+
+  constructor(sequence: number, key: string, bytes: Buffer, dataAt: number, deleted: boolean) {
+    this.sequence = sequence
+    this.key = key
+    this.bytes = bytes
+    this.deleted = deleted
+    this.#dataAt = dataAt
+  }
+
+  /** The payload, parsed when a filter first asks for it; undefined if it is no JSON. */
+  get payload(): unknown {
+    if (!this.#parsed) {
+      this.#parsed = true
+      try {
+        this.#payload = JSON.parse(this.bytes.toString('utf8', this.#dataAt).replaceAll('\ndata: ', '\n'))
+      } catch {
+        this.#payload = undefined
+      }
+    }
+    return this.#payload
+  }
+
+  /** Lets go of the parsed payload: thousands of frames stay for clients that come back. */
+  forgetPayload(): void {
+    this.#payload = undefined
+    this.#parsed = false
+  }
 }
 
 /**
  * The bytes of an event. Source: WHATWG HTML, server-sent events.
  * Payloads are JSON text, which may hold line breaks between its tokens: each line becomes a `data` field.
  */
-export function encodeFrame(event: string, sequence: number, key: string, payload: Uint8Array): Frame {
-  const text = Buffer.from(payload.buffer, payload.byteOffset, payload.length).toString()
+export function encodeFrame(
+  event: string,
+  sequence: number,
+  key: string,
+  payload: Uint8Array | string,
+  deleted = false,
+): Frame {
+  const text =
+    typeof payload === 'string'
+      ? payload
+      : Buffer.from(payload.buffer, payload.byteOffset, payload.length).toString('utf8')
   const data = /[\r\n]/.test(text) ? text.split(/\r\n|\r|\n/).join('\ndata: ') : text
-  const id = sequence > 0 ? `id: ${sequence}\n` : ''
-  return { sequence, key, bytes: Buffer.from(`${id}event: ${event}\ndata: ${data}\n\n`) }
+  const head = `${sequence > 0 ? `id: ${sequence}\n` : ''}event: ${event}\ndata: `
+  return new Frame(sequence, key, Buffer.from(`${head}${data}\n\n`), Buffer.byteLength(head), deleted)
 }

@@ -1,8 +1,10 @@
 import { existsSync } from 'node:fs'
 import { request } from 'node:http'
+import { connect } from 'node:net'
 import { chromium } from 'playwright-core'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
+import { listen } from '../../test/support/event-stream.ts'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
 import { ensureStream, streamWriter } from '../bus/index.ts'
 import { contract } from '../contract/index.ts'
@@ -30,46 +32,6 @@ async function start(config: Record<string, unknown> = {}) {
   const unit = await serve(nats.bus, gateway, { config: { port: 0, ...config } as never })
   const port = unit.stats!().port!
   return { unit, port, url: `http://127.0.0.1:${port}`, [Symbol.asyncDispose]: () => unit.drain() }
-}
-
-interface Received {
-  id: string | undefined
-  event: string
-  data: string
-}
-
-/** A client of our own, so that a test sees every byte. */
-function listen(url: string, headers: Record<string, string> = {}) {
-  const events: Received[] = []
-  const state = { status: 0, ended: false, text: '', headers: {} as Record<string, unknown> }
-  const outgoing = request(url, { headers }, (response) => {
-    state.status = response.statusCode ?? 0
-    state.headers = response.headers
-    response.setEncoding('utf8')
-    let buffer = ''
-    response.on('data', (chunk: string) => {
-      state.text += chunk
-      buffer += chunk
-      const parts = buffer.split('\n\n')
-      buffer = parts.pop() ?? ''
-      for (const part of parts) {
-        const fields = new Map(
-          part.split('\n').map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 2)]),
-        )
-        if (fields.has('data')) {
-          events.push({ id: fields.get('id'), event: fields.get('event') ?? '', data: fields.get('data') ?? '' })
-        }
-      }
-    })
-    response.on('close', () => {
-      state.ended = true
-    })
-  })
-  outgoing.on('error', () => {
-    state.ended = true
-  })
-  outgoing.end()
-  return { events, state, close: () => outgoing.destroy() }
 }
 
 const putRows = async (rows: [room: string, value: number][]) => {
@@ -177,9 +139,21 @@ describe('SSE gateway', () => {
     await until(() => at.unit.stats!().clients === 1)
     expect(await get('/streams/rooms')).toEqual([503, 'OVERLOADED'])
     browser.close()
-    expect(() => fromEvent(house, 'nothing')).toThrow(expect.objectContaining({ code: 'UNKNOWN_ENDPOINT' }))
+    expect(() => fromEvent(house, 'nothing' as 'rang')).toThrow(expect.objectContaining({ code: 'UNKNOWN_ENDPOINT' }))
     expect(await codeOf(serve(nats.bus, gateway, { config: { port: at.port } as never }))).toBe('PORT_TAKEN')
     expect(await codeOf(serve(nats.bus, gateway, { config: { port: 'x' } as never }))).toBe('INVALID_CONFIG')
+  })
+
+  it('serves one stream per connection, however many are asked for at once', async () => {
+    await using at = await start()
+    const socket = connect(at.port, '127.0.0.1')
+    socket.on('error', () => undefined)
+    socket.resume()
+    socket.write('GET /streams/rooms HTTP/1.1\r\nhost: here\r\n\r\n'.repeat(20))
+    await until(() => at.unit.stats!().refused === 19)
+    expect(at.unit.stats!().clients).toBe(1)
+    socket.destroy()
+    await until(() => at.unit.stats!().clients === 0)
   })
 
   it('sends everybody away when it drains', async () => {

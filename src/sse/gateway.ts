@@ -1,27 +1,18 @@
 // The SSE microservice: streams of NATS as text/event-stream for any browser, `new EventSource(url)` and nothing else.
 //
-// Promise: of what is kept (views, durable events) a client that comes back with its Last-Event-ID gets everything it
-// missed, once and in order; of a view, a client too slow for every row gets the latest of each key.
+// Promise: of what is kept (views, tables, durable events) a client that comes back with its Last-Event-ID gets
+// everything it missed, once and in order; of a view, a client too slow for every row gets the latest of each key.
 // Source: WHATWG HTML, server-sent events.
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import { type FastifyInstance, fastify } from 'fastify'
-import { z } from 'zod'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { FastifyInstance } from 'fastify'
 import { failure, MyelinError } from '../bus/index.ts'
 import { defineUnit, type RunningUnit, type Unit, type UnitHost } from '../unit/index.ts'
-import { SseClient } from './client.ts'
+import { Config } from './config.ts'
+import { metricsText } from './metrics.ts'
+import { createServer, listen } from './server.ts'
 import type { SseSource } from './source.ts'
+import { serveStreams } from './streams.ts'
 import { Topic } from './topic.ts'
-
-const Config = z.object({
-  port: z.number().int().min(0).max(65_535).default(4280).describe('HTTP port; 0: a free one'),
-  host: z.string().default('127.0.0.1').describe('address to listen on'),
-  maxClients: z.number().int().positive().default(10_000).describe('more are refused with 503'),
-  maxBuffered: z.number().int().positive().default(1_000).describe('frames that wait for one slow client'),
-  heartbeatMs: z.number().int().positive().default(15_000).describe('comment lines on quiet connections'),
-  retryMs: z.number().int().positive().default(1_000).describe('when a browser comes back after a lost connection'),
-  cors: z.string().optional().describe('allowed origin; absent: same origin only'),
-})
-type Config = z.output<typeof Config>
 
 export interface GatewayOptions {
   readonly name?: string
@@ -51,127 +42,98 @@ export function sseGateway(options: GatewayOptions): Unit<Config> {
 
 async function start(options: GatewayOptions, host: UnitHost<Config>): Promise<RunningUnit> {
   const { bus, config, log } = host
+  const failed = Promise.withResolvers<void>()
+  failed.promise.catch(() => undefined)
   const topics = new Map<string, Topic>()
-  for (const [name, source] of Object.entries(options.streams)) topics.set(name, new Topic(bus, name, source))
-  const app = fastify({ forceCloseConnections: true })
-  let clients = 0
-  let refused = 0
-  const stop = async () => {
-    clearInterval(heartbeat)
-    await Promise.all([...topics.values()].map((topic) => topic.stop()))
-    await app.close()
+  for (const [name, source] of Object.entries(options.streams)) {
+    topics.set(name, new Topic(bus, name, source, failed.reject))
   }
+  const app = await createServer(config)
+  const refused: Record<string, number> = {}
+  const state = { draining: false }
   const heartbeat = setInterval(() => {
-    for (const topic of topics.values()) topic.heartbeat()
+    for (const topic of topics.values()) topic.heartbeat(config.stuckMs)
   }, config.heartbeatMs)
 
-  app.setErrorHandler((error, _request, reply) => {
+  const stop = async () => {
+    clearInterval(heartbeat)
+    state.draining = true
+    await Promise.all([...topics.values()].map((topic) => topic.stop(() => farewell(config))))
+    await sleep(config.drainMs)
+    await app.close()
+  }
+
+  app.setErrorHandler((error, request, reply) => {
     const known = error instanceof MyelinError
-    if (!known) log.error({ err: error }, 'a request failed')
+    // the path without the query, and no headers: they may hold tokens
+    if (!known) log.error({ err: error, path: request.url.split('?')[0] }, 'a request failed')
     const status = known ? (statusOf[error.code] ?? 500) : ((error as { statusCode?: number }).statusCode ?? 500)
+    const code = known ? error.code : status < 500 ? 'INVALID_INPUT' : 'INTERNAL'
+    refused[code] = (refused[code] ?? 0) + 1
+    if (status === 503 || status === 429) void reply.header('retry-after', '1')
+    if (status === 401) void reply.header('www-authenticate', 'Bearer')
     void reply.status(status).send({
-      code: known ? error.code : status < 500 ? 'INVALID_INPUT' : 'INTERNAL',
+      code,
       message: known || status < 500 ? (error as Error).message : 'the request failed; the log tells why',
     })
   })
-  app.get<{ Params: { name: string }; Querystring: Record<string, string> }>(
-    '/streams/:name',
-    async (request, reply) => {
-      const topic = topics.get(request.params.name)
-      if (!topic) {
-        throw failure(
-          'STREAM_NOT_FOUND',
-          `there is no stream "${request.params.name}"; there are: ${[...topics.keys()].join(', ')}`,
-        )
-      }
-      const lastId = lastEventId(request.raw, request.query)
-      const everyMs = numberOf(request.query.every, 'every', 0, 60_000) ?? 0
-      if (everyMs > 0 && topic.source.policy !== 'coalesce') {
-        throw failure('INVALID_OPTION', 'every: only a view can be thinned out; its rows replace each other')
-      }
-      if (clients >= config.maxClients) {
-        refused += 1
-        throw failure('OVERLOADED', `${clients} clients are connected, which is the limit`)
-      }
-      reply.hijack()
-      open(reply.raw, config)
-      clients += 1
-      const client = new SseClient(
-        reply.raw,
-        { policy: topic.source.policy, maxBuffered: config.maxBuffered, everyMs, key: request.query.key },
-        () => {
-          clients -= 1
-          topic.remove(client)
-        },
-      )
-      await topic.add(client, lastId).catch((error) => {
-        log.warn({ err: error, stream: topic.name }, 'a client could not be served')
-        client.end()
-      })
-    },
-  )
+  app.addHook('onRequest', async () => {
+    if (state.draining) throw failure('DRAINING', 'this gateway is being stopped; another one answers in a moment')
+  })
+  const clients = await serveStreams(app, topics, config, log)
+  if (config.metrics) {
+    app.get('/metrics', async (_request, reply) => {
+      const { type, text } = await metricsText(topics.values(), refused)
+      return reply.type(type).send(text)
+    })
+  }
   try {
     await Promise.all([...topics.values()].map((topic) => topic.start()))
     await options.routes?.(app, host)
-    const address = await app.listen({ port: config.port, host: config.host }).catch((cause) => {
-      if (cause.code === 'EADDRINUSE')
-        throw failure('PORT_TAKEN', `port ${config.port} of ${config.host} is in use by another process`, { cause })
-      throw cause
-    })
-    log.info({ address }, 'listening')
+    log.info({ address: await listen(app, config) }, 'listening')
   } catch (error) {
     await stop()
     throw error
   }
+  const sum = (of: (topic: Topic) => number) => [...topics.values()].reduce((total, topic) => total + of(topic), 0)
+  const turnedAway = () => Object.values(refused).reduce((total, count) => total + count, 0)
   return {
     drain: stop,
+    done: failed.promise,
     vitals: () => ({
-      inFlight: clients,
-      handled: [...topics.values()].reduce((sum, topic) => sum + topic.delivered, 0),
-      errors: refused,
+      inFlight: clients.count,
+      handled: sum(({ counters }) => counters.delivered),
+      errors: turnedAway(),
     }),
     stats: () => ({
-      clients,
-      refused,
+      clients: clients.count,
+      refused: turnedAway(),
       port: (app.server.address() as { port?: number } | null)?.port ?? 0,
-      delivered: [...topics.values()].reduce((sum, topic) => sum + topic.delivered, 0),
+      delivered: sum(({ counters }) => counters.delivered),
+      dropped: sum(({ counters }) => counters.dropped),
+      slow: sum(({ counters }) => counters.slow),
+      bytes: sum(({ counters }) => counters.bytes),
     }),
   }
 }
 
+/** Spread out, so that not everybody knocks at the next door at once. */
+function farewell({ retryMs, moveTo }: Config): string {
+  const retry = `retry: ${Math.round(retryMs * (0.25 + Math.random()))}\n`
+  return moveTo === undefined ? `${retry}\n` : `${retry}event: move\ndata: ${JSON.stringify({ url: moveTo })}\n\n`
+}
+
 const statusOf: Partial<Record<string, number>> = {
+  UNAUTHENTICATED: 401,
+  FORBIDDEN: 403,
   STREAM_NOT_FOUND: 404,
+  FILE_NOT_FOUND: 404,
   INVALID_OPTION: 400,
+  INVALID_FILTER: 400,
   INVALID_INPUT: 400,
+  TOO_MANY_CONNECTIONS: 429,
   OVERLOADED: 503,
+  DRAINING: 503,
   NO_RESPONDERS: 503,
   DEADLINE_EXCEEDED: 504,
-}
-
-function open(response: ServerResponse, { retryMs, cors }: Config): void {
-  response.writeHead(200, {
-    'content-type': 'text/event-stream; charset=utf-8',
-    'cache-control': 'no-cache, no-transform',
-    'x-accel-buffering': 'no',
-    ...(cors ? { 'access-control-allow-origin': cors } : {}),
-  })
-  // a little jitter: not everybody at once after a restart
-  response.write(`retry: ${Math.round(retryMs * (0.75 + Math.random() / 2))}\n\n`)
-}
-
-/** From the header that browsers send, or from the query for the first request. @throws MyelinError INVALID_OPTION */
-function lastEventId(request: IncomingMessage, query: Record<string, string>): number | undefined {
-  const header = request.headers['last-event-id']
-  return numberOf(typeof header === 'string' ? header : query.lastEventId, 'Last-Event-ID', 0, Number.MAX_SAFE_INTEGER)
-}
-
-function numberOf(text: string | undefined, what: string, from: number, to: number): number | undefined {
-  if (text === undefined || text === '') return undefined
-  const value = Number(text)
-  if (!/^\d+$/.test(text) || value < from || value > to)
-    throw failure(
-      'INVALID_OPTION',
-      `${what}: expected a whole number from ${from} to ${to}, got ${JSON.stringify(text)}`,
-    )
-  return value
 }

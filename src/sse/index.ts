@@ -1,4 +1,13 @@
 // The SSE microservice: the stream's way to browsers.
 export type { SlowClientPolicy } from './client.ts'
 export { type GatewayOptions, sseGateway } from './gateway.ts'
-export { fromEvent, fromView, type SseSource } from './source.ts'
+export {
+  fromEvent,
+  fromStream,
+  fromTable,
+  fromView,
+  type SourceOptions,
+  type SseSource,
+  type StreamSourceOptions,
+  type TableRow,
+} from './source.ts'

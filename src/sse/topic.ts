@@ -1,28 +1,50 @@
-// What is offered under one name: a view, a kept event, or one that is not kept. One subscription for all clients; the
-// newest frames stay here for clients that come back, older ones are read from the stream again.
-import { type Bus, type BusSubscription, readStream, type StreamReader, streamInfo } from '../bus/index.ts'
+// What is offered under one name: a view, a table, a kept event, or one that is not kept. One subscription for all
+// clients; the newest frames stay here for clients that come back, older ones are read from the stream again.
+import {
+  type Bus,
+  type BusSubscription,
+  type MyelinError,
+  nextMessage,
+  readStream,
+  type StreamReader,
+  sequenceAt,
+  streamInfo,
+} from '../bus/index.ts'
+import type { Selection } from './audience.ts'
+import { Audiences } from './audiences.ts'
+import { type Missed, sendMissed } from './catch-up.ts'
 import type { SseClient } from './client.ts'
+import { noCounts } from './counters.ts'
 import { encodeFrame, type Frame } from './frame.ts'
 import type { SseSource } from './source.ts'
 
 const ringFrames = 4_096
-/** Keys whose latest row is kept for the snapshot of a view. */
+/** Keys whose latest row is kept for the snapshot. */
 const maxKeys = 100_000
+
+type Message = Parameters<Missed['frameOf']>[0]
+
+/** Where a client begins: after an event it has seen, at a time, or (undefined) with the snapshot or now. */
+export type Position = { readonly after: number } | { readonly timeMs: number }
 
 export class Topic {
   readonly name: string
   readonly source: SseSource
+  readonly counters = noCounts()
   readonly #bus: Bus
-  readonly #clients = new Set<SseClient>()
+  readonly #audiences = new Audiences()
   readonly #latest = new Map<string, Frame>()
   #ring: Frame[] = []
   #last = 0
+  readonly #clients = new Set<SseClient>()
+  readonly #onFailed: (error: MyelinError) => void
   #reader: StreamReader | undefined
   #subscription: BusSubscription | undefined
-  delivered = 0
 
-  constructor(bus: Bus, name: string, source: SseSource) {
+  /** `onFailed`: its stream cannot be read any more. */
+  constructor(bus: Bus, name: string, source: SseSource, onFailed: (error: MyelinError) => void) {
     this.#bus = bus
+    this.#onFailed = onFailed
     this.name = name
     this.source = source
   }
@@ -34,78 +56,113 @@ export class Topic {
   /** Resolves when the topic is up to date. @throws MyelinError STREAM_NOT_FOUND, … */
   async start(): Promise<void> {
     const { source } = this
+    await source.ensure(this.#bus)
     if (!source.stream) {
-      this.#subscription = this.#bus.subscribe(source.subject, (message) => {
-        this.#push(encodeFrame(this.name, 0, keyOf(message.subject), message.data))
+      this.#subscription = this.#bus.subscribe(source.subject, ({ subject, data }) => {
+        const told = source.tell({ subject, data })
+        if (told) this.#push(encodeFrame(this.name, 0, told.key, told.data, told.deleted))
       })
       await this.#bus.flush()
       return
     }
-    await source.ensure(this.#bus)
-    const info = await streamInfo(this.#bus, source.stream)
-    const end = info?.state.last_seq ?? 0
+    const end = (await streamInfo(this.#bus, source.stream))?.state.last_seq ?? 0
+    const filled = source.snapshot && (await nextMessage(this.#bus, source.stream, 1, { subject: source.subject }))
     // clients that come back are served from here on; whoever needs older events gets them from the stream
-    this.#last = source.snapshot ? 0 : end
+    this.#last = end
     const caughtUp = Promise.withResolvers<void>()
+    caughtUp.promise.catch(() => undefined)
     this.#reader = await readStream(this.#bus, {
       stream: source.stream,
       subjects: [source.subject],
-      from: source.snapshot ? 'last-per-subject' : 'new',
+      // by sequence, so that nothing is between what clients come back to and what is read
+      from: source.snapshot ? 'last-per-subject' : { sequence: end + 1 },
       onMessage: (message) => {
         this.#reader?.release()
-        this.#last = message.sequence
-        if (message.data.length > 0) {
-          this.#push(encodeFrame(this.name, message.sequence, keyOf(message.subject), message.data))
-        }
+        this.#last = Math.max(this.#last, message.sequence)
+        const frame = this.#frameOf(message)
+        if (frame) this.#push(frame)
         if (message.pending === 0) caughtUp.resolve()
       },
+      onError: (error) => {
+        caughtUp.reject(error)
+        this.#onFailed(error)
+      },
     })
-    if (source.snapshot && end > 0) await caughtUp.promise
+    if (filled) await caughtUp.promise
     // of the snapshot only the latest rows are here, not what lies between them
     this.#ring = []
   }
 
+  #frameOf(message: Message): Frame | undefined {
+    const told = this.source.tell(message)
+    return told && encodeFrame(this.name, message.sequence, told.key, told.data, told.deleted)
+  }
+
   #push(frame: Frame): void {
     if (this.source.snapshot) {
-      if (this.#latest.has(frame.key)) this.#latest.delete(frame.key)
-      else if (this.#latest.size >= maxKeys) this.#latest.delete(this.#latest.keys().next().value!)
-      this.#latest.set(frame.key, frame)
+      this.#latest.delete(frame.key) // set anew, so that the map's order is the order of sequences
+      if (!frame.deleted) this.#latest.set(frame.key, frame)
+      if (this.#latest.size > maxKeys) this.#latest.delete(this.#latest.keys().next().value!)
     }
     if (frame.sequence > 0) {
       this.#ring.push(frame)
       if (this.#ring.length >= 2 * ringFrames) this.#ring = this.#ring.slice(-ringFrames)
     }
-    for (const client of this.#clients) client.push(frame)
-    this.delivered += this.#clients.size
+    this.#audiences.offer(frame)
   }
 
   /**
-   * Adds a client: after `lastId` without a gap, or from a snapshot, or from now on.
+   * Adds a client: after a position without a gap, or from a snapshot, or from now on.
    * A position that the stream no longer holds is told by `event: gap` with the first one it has.
    */
-  async add(client: SseClient, lastId: number | undefined): Promise<void> {
-    if (!this.source.stream || lastId === undefined) {
-      for (const frame of this.#latest.values()) client.push(frame)
-    } else if (lastId < this.#last) {
-      await this.#catchUp(client, lastId)
+  async add(client: SseClient, selection: Selection, position: Position | undefined): Promise<void> {
+    const { stream } = this.source
+    this.#clients.add(client)
+    let from = position && stream ? await this.#begin(client, position) : undefined
+    while (from !== undefined && !client.closed && !this.#joins(from)) {
+      const frameOf = (message: Message) => this.#wanted(selection, message)
+      from = await sendMissed(this.#bus, client, { source: this.source, from, until: this.#last, frameOf })
     }
-    if (!client.closed) this.#clients.add(client)
+    if (client.closed) return
+    // no pause from here on, so that nothing slips between
+    const audience = this.#audiences.of(selection)
+    if (from === undefined) {
+      audience.sendSnapshot(client, this.#last, this.#latest.values())
+      audience.add(client, stream ? this.#last : -1)
+      return
+    }
+    for (const frame of this.#ring) {
+      if (frame.sequence >= from && wants(selection, frame)) client.pushMissed(frame)
+    }
+    audience.add(client, Math.max(this.#last, from - 1))
   }
 
-  remove(client: SseClient): void {
+  remove(client: SseClient, selection: Selection): void {
     this.#clients.delete(client)
+    this.#audiences.remove(client, selection)
   }
 
-  async #catchUp(client: SseClient, lastId: number): Promise<void> {
-    let from = lastId + 1
-    const first = (await streamInfo(this.#bus, this.source.stream!))?.state.first_seq ?? 1
-    if (from < first) {
-      client.raw(`event: gap\ndata: ${JSON.stringify({ after: lastId, firstAvailable: first })}\n\n`)
-      from = first
+  /** The first sequence that a client needs, or undefined when it must begin anew. Tells it what is gone. */
+  async #begin(client: SseClient, position: Position): Promise<number | undefined> {
+    const { stream, snapshot, compacted } = this.source
+    const from = 'after' in position ? position.after + 1 : await this.#sequenceAt(position.timeMs)
+    if (from === this.#last + 1 || (from <= this.#last && this.#joins(from))) return from
+    const { state, config } = (await streamInfo(this.#bus, stream!)) ?? {}
+    const first = state?.first_seq ?? 1
+    // of a table only what expired is lost; what a key was in between does not matter
+    const expires = !compacted || (config?.max_age ?? 0) > 0
+    const lost = from < first && 'after' in position && expires
+    const remade = from > Math.max(this.#last, state?.last_seq ?? 0) + 1 // its sequences count from 1 again
+    if (lost || remade) {
+      client.say(`event: gap\ndata: ${JSON.stringify({ after: from - 1, firstAvailable: first })}\n\n`)
     }
-    // from the stream until what is here joins on; the last step is taken without a pause, so that nothing slips between
-    while (!client.closed && !this.#joins(from)) from = await this.#readSome(client, from)
-    for (const frame of this.#ring) if (frame.sequence >= from) client.pushMissed(frame)
+    if ((remade && snapshot) || (lost && compacted)) return undefined
+    return remade ? first : Math.max(first, from)
+  }
+
+  #wanted(selection: Selection, message: Message): Frame | undefined {
+    const frame = this.#frameOf(message)
+    return frame && wants(selection, frame) ? frame : undefined
   }
 
   #joins(from: number): boolean {
@@ -113,51 +170,43 @@ export class Topic {
     return from > this.#last || (first !== undefined && first.sequence <= from)
   }
 
-  /** Sends what the stream holds from a position to its present end, at the client's pace. Returns what comes next. */
-  async #readSome(client: SseClient, from: number): Promise<number> {
-    const until = this.#last
-    const done = Promise.withResolvers<void>()
-    let next = from
-    const reader = await readStream(this.#bus, {
-      stream: this.source.stream!,
-      from: { sequence: from },
-      maxPending: 500,
-      onMessage: (message) => {
-        if (message.sequence > until) {
-          done.resolve()
-          return
-        }
-        next = message.sequence + 1
-        if (message.data.length > 0) {
-          client.pushMissed(encodeFrame(this.name, message.sequence, keyOf(message.subject), message.data))
-        }
-        if (client.closed || message.sequence >= until || message.pending === 0) done.resolve()
-        else if (client.congested) void client.room().then(() => reader.release())
-        else reader.release()
-      },
-      onError: (error) => done.reject(error),
+  #sequenceAt(timeMs: number): Promise<number> {
+    const { subject, stream, timeOf, tell } = this.source
+    return sequenceAt(this.#bus, stream!, timeMs, {
+      subject,
+      timeOf: timeOf && ((message) => timeOf(payloadOf(tell(message)?.data))),
     })
-    try {
-      await done.promise
-    } finally {
-      await reader.stop()
-    }
-    return Math.max(next, until + 1)
   }
 
-  /** Ends the clients' connections; a browser comes back by itself, to whoever serves then. */
-  async stop(): Promise<void> {
+  /** Ends the clients' connections, each with what `farewell` says; a browser comes back by itself, to whoever serves then. */
+  async stop(farewell: () => string): Promise<void> {
     await this.#reader?.stop()
     this.#subscription?.unsubscribe()
-    for (const client of [...this.#clients]) client.end()
+    this.#audiences.stop()
+    for (const client of [...this.#clients]) {
+      client.say(farewell())
+      client.end()
+    }
   }
 
-  heartbeat(): void {
-    for (const client of this.#clients) client.raw(':\n\n')
+  heartbeat(stuckMs: number): void {
+    this.#audiences.heartbeat()
+    const now = Date.now()
+    for (const client of [...this.#clients]) if (client.stuckMs(now) > stuckMs) client.disconnect()
   }
 }
 
-/** The last token of a subject, which is the key of keyed events and of views. */
-function keyOf(subject: string): string {
-  return subject.slice(subject.lastIndexOf('.') + 1)
+function wants({ keys, filter }: Selection, frame: Frame): boolean {
+  if (keys && !keys.includes(frame.key)) return false
+  const fits = !filter || frame.deleted || filter(frame.payload)
+  frame.forgetPayload()
+  return fits
+}
+
+function payloadOf(data: Uint8Array | string | undefined): unknown {
+  try {
+    return data === undefined ? undefined : JSON.parse(typeof data === 'string' ? data : Buffer.from(data).toString())
+  } catch {
+    return undefined
+  }
 }

@@ -6,6 +6,7 @@ import { client } from 'myelin/service'
 import { fromEvent, fromView, sseGateway } from 'myelin/sse'
 import { view } from 'myelin/stream'
 import { airports } from '../contracts/airports.ts'
+import { DelayHour } from '../contracts/delays.ts'
 import { flights, Speed } from '../contracts/flights.ts'
 import { rebooking } from '../contracts/rebooking.ts'
 
@@ -22,7 +23,8 @@ export default sseGateway({
   name: 'board',
   description: 'Delays, progress and rebookings for browsers, and the page that shows them.',
   streams: {
-    delays: fromView(view('delays', { key: 'origin' })),
+    // ?from= means hours of 2001, not when they were computed
+    delays: fromView(view('delays', { key: 'origin', row: DelayHour }), { time: ({ hour }) => hour }),
     progress: fromEvent(flights, 'progress'),
     rebooked: fromEvent(rebooking, 'done'),
   },

@@ -3,12 +3,17 @@ export { StreamMessage } from './message.ts'
 export { type Stored, type StoreOptions, store } from './publish.ts'
 export { type ReaderOptions, readStream, type StartPosition, type StreamReader } from './reader.ts'
 export {
+  lastMessage,
+  nextMessage,
+  type SequenceAtOptions,
+  type StoredMessage,
+  sequenceAt,
+} from './stored.ts'
+export {
   deleteMessage,
   ensureStream,
-  lastMessage,
   purgeBefore,
   removeStream,
-  type StoredMessage,
   type StreamSourceSpec,
   type StreamSpec,
   streamInfo,

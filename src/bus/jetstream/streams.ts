@@ -111,24 +111,6 @@ export async function purgeBefore(bus: Bus, name: string, sequence: number): Pro
   }
 }
 
-/** The last message of a subject, or undefined. */
-export async function lastMessage(bus: Bus, name: string, subject: string): Promise<StoredMessage | undefined> {
-  try {
-    const found = await (await manager(bus)).streams.getMessage(name, { last_by_subj: subject })
-    return found ? { subject: found.subject, sequence: found.seq, data: found.data } : undefined
-  } catch (error) {
-    if (/no message found|not found/i.test(messageOf(error))) return undefined
-    throw apiFailure(error, `stream ${name}`)
-  }
-}
-
-/** A message as a stream holds it. */
-export interface StoredMessage {
-  readonly subject: string
-  readonly sequence: number
-  readonly data: Uint8Array
-}
-
 /** Removes one message from a stream; nothing happens if it is gone already. */
 export async function deleteMessage(bus: Bus, stream: string, sequence: number): Promise<void> {
   try {

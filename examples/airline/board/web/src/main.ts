@@ -1,5 +1,6 @@
 // The board: what the three streams say, drawn at most ten times a second however fast they come.
 import './style.css'
+import { listen } from 'myelin/sse/browser'
 import { AirportMap } from './map.ts'
 import { showRebookings, showWorst } from './panels.ts'
 import { type Progress, type Rebooked, type Row, stale } from './rows.ts'
@@ -18,35 +19,32 @@ let changed = true
 const map = new AirportMap(element('map') as unknown as SVGSVGElement, element('tip'), rows)
 const speed = new SpeedControl(element('speeds'))
 
-/** Listens to a stream; the browser itself comes back after a lost connection, and says what it saw last. */
-function listen<T>(name: string, query: string, onData: (data: T, id: number) => void): EventSource {
-  const source = new EventSource(`/streams/${name}${query}`)
-  source.addEventListener(name, (event) => {
-    onData(JSON.parse(event.data) as T, Number(event.lastEventId))
-    changed = true
-  })
-  return source
-}
-
-const delays = listen<Row>('delays', '?every=250', (row, id) => {
-  rows.set(row.origin, row)
-  windows = Math.max(windows, id)
-})
-const state = (text: string, live: boolean) => {
-  element('connection').textContent = text
+const state = (live: boolean) => {
+  element('connection').textContent = live ? 'live' : 'connection lost, coming back…'
   element('connection').dataset.state = live ? 'live' : 'waiting'
 }
-delays.addEventListener('open', () => state('live', true))
-delays.addEventListener('error', () => state('connection lost, coming back…', false))
-
-listen<Progress>('progress', '', (next) => {
-  progress = next
-  speed.show(next.speed)
+listen<Row>('/streams/delays?every=250', {
+  row: (row, id) => {
+    rows.set(row.origin, row)
+    windows = Math.max(windows, id)
+    changed = true
+  },
+  state: (now) => state(now === 'live'),
 })
-listen<Rebooked>('rebooked', '', (job) => {
-  rebooked += 1
-  lastRebooked.unshift(job)
-  if (lastRebooked.length > 6) lastRebooked.pop()
+listen<Progress>('/streams/progress', {
+  row: (next) => {
+    progress = next
+    speed.show(next.speed)
+    changed = true
+  },
+})
+listen<Rebooked>('/streams/rebooked', {
+  row: (job) => {
+    rebooked += 1
+    lastRebooked.unshift(job)
+    if (lastRebooked.length > 6) lastRebooked.pop()
+    changed = true
+  },
 })
 
 function draw(): void {

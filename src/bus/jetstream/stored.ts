@@ -1,0 +1,106 @@
+// Single messages of a stream, read where they lie: by position, by subject, or by a time that grows with it.
+import type { StoredMsg } from '@nats-io/jetstream'
+import type { Bus } from '../bus.ts'
+import { failure, messageOf } from '../errors.ts'
+import { apiFailure, manager } from './api.ts'
+import { streamInfo } from './streams.ts'
+
+/** A message as it lies in its stream. */
+export interface StoredMessage {
+  readonly sequence: number
+  readonly subject: string
+  readonly data: Uint8Array
+  /** When the server stored it, unix ms. */
+  readonly timestampMs: number
+}
+
+/**
+ * The first message at or after a position, of these subjects only if given; undefined when there is none yet.
+ * Direct gets where the stream allows them (ADR-31), which any replica answers; else the stream's leader is asked.
+ * @throws MyelinError STREAM_NOT_FOUND, JETSTREAM_DISABLED, DEADLINE_EXCEEDED, DISCONNECTED
+ */
+export async function nextMessage(
+  bus: Bus,
+  stream: string,
+  from: number,
+  options: { subject?: string | undefined; direct?: boolean } = {},
+): Promise<StoredMessage | undefined> {
+  const direct = options.direct ?? (await infoOf(bus, stream)).config.allow_direct
+  const query = { seq: Math.max(1, from), next_by_subj: options.subject ?? '>' }
+  try {
+    const api = await manager(bus)
+    const found = direct ? await api.direct.getMessage(stream, query) : await api.streams.getMessage(stream, query)
+    return found ? toMessage(found) : undefined
+  } catch (error) {
+    throw apiFailure(error, `stream ${stream}`)
+  }
+}
+
+/** The last message of a subject, or undefined. */
+export async function lastMessage(bus: Bus, stream: string, subject: string): Promise<StoredMessage | undefined> {
+  try {
+    const found = await (await manager(bus)).streams.getMessage(stream, { last_by_subj: subject })
+    return found ? toMessage(found) : undefined
+  } catch (error) {
+    if (/no message found|not found/i.test(messageOf(error))) return undefined
+    throw apiFailure(error, `stream ${stream}`)
+  }
+}
+
+export interface SequenceAtOptions {
+  /** Only messages of these subjects. */
+  readonly subject?: string | undefined
+  /**
+   * A message's own time, unix ms, instead of when it was stored; undefined for those that have none. It must grow with
+   * the position: where it goes back (late rows), the answer may be off by as much as they are late.
+   */
+  readonly timeOf?: ((message: StoredMessage) => number | undefined) | undefined
+}
+
+/**
+ * Where a stream stands at a time: the sequence of the first message that is not older. Past the end: the sequence that
+ * comes next. A binary search, about 20 gets for a million messages.
+ * @throws MyelinError STREAM_NOT_FOUND, JETSTREAM_DISABLED, DEADLINE_EXCEEDED, DISCONNECTED
+ *
+ * @example
+ * const from = await sequenceAt(bus, 'VIEW_delays', Date.parse('2001-03-01T00:00Z'), { timeOf: (row) => hourOf(row.data) })
+ */
+export async function sequenceAt(
+  bus: Bus,
+  stream: string,
+  timeMs: number,
+  options: SequenceAtOptions = {},
+): Promise<number> {
+  const { config, state } = await infoOf(bus, stream)
+  const timeOf = options.timeOf ?? ((message) => message.timestampMs)
+  const get = (from: number) =>
+    nextMessage(bus, stream, from, { subject: options.subject, direct: config.allow_direct === true })
+  let low = Math.max(1, state.first_seq)
+  let high = state.last_seq + 1
+  // whatever lies before `low` is older, whatever lies from `high` on is not
+  while (low < high) {
+    const middle = low + Math.floor((high - low) / 2)
+    let message = await get(middle)
+    let time = message && timeOf(message)
+    while (message && time === undefined && message.sequence < high) {
+      message = await get(message.sequence + 1)
+      time = message && timeOf(message)
+    }
+    if (!message || message.sequence >= high || time === undefined || time >= timeMs) high = middle
+    else low = message.sequence + 1
+  }
+  return low
+}
+
+async function infoOf(bus: Bus, stream: string) {
+  const info = await streamInfo(bus, stream)
+  if (!info) throw failure('STREAM_NOT_FOUND', `stream ${stream} does not exist`)
+  return info
+}
+
+const toMessage = (found: StoredMsg): StoredMessage => ({
+  sequence: found.seq,
+  subject: found.subject,
+  data: found.data,
+  timestampMs: found.time.getTime(),
+})
