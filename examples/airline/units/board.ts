@@ -6,7 +6,7 @@ import { client } from 'myelin/service'
 import { fromEvent, fromView, sseGateway } from 'myelin/sse'
 import { view } from 'myelin/stream'
 import { airports } from '../contracts/airports.ts'
-import { DelayHour } from '../contracts/delays.ts'
+import { DelayHour, StateHour, UnusualHour } from '../contracts/delays.ts'
 import { flights, Speed } from '../contracts/flights.ts'
 import { rebooking } from '../contracts/rebooking.ts'
 
@@ -25,6 +25,8 @@ export default sseGateway({
   streams: {
     // ?from= means hours of 2001, not when they were computed
     delays: fromView(view('delays', { key: 'origin', row: DelayHour }), { time: ({ hour }) => hour }),
+    states: fromView(view('states', { key: 'state', row: StateHour }), { time: ({ hour }) => hour }),
+    unusual: fromView(view('unusual', { key: 'origin', row: UnusualHour }), { time: ({ hour }) => hour }),
     progress: fromEvent(flights, 'progress'),
     rebooked: fromEvent(rebooking, 'done'),
   },

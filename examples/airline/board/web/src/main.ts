@@ -2,8 +2,8 @@
 import './style.css'
 import { listen } from 'myelin/sse/browser'
 import { AirportMap } from './map.ts'
-import { showRebookings, showWorst } from './panels.ts'
-import { type Progress, type Rebooked, type Row, stale } from './rows.ts'
+import { showRebookings, showUnusual, showWorst } from './panels.ts'
+import { type Progress, type Rebooked, type Row, stale, type UnusualHour } from './rows.ts'
 import { SpeedControl } from './speed.ts'
 
 const element = (id: string) => document.getElementById(id) as HTMLElement
@@ -14,6 +14,7 @@ let progress: Progress | undefined
 let windows = 0
 let rebooked = 0
 const lastRebooked: Rebooked[] = []
+const unusual = new Map<string, UnusualHour>()
 let changed = true
 
 const map = new AirportMap(element('map') as unknown as SVGSVGElement, element('tip'), rows)
@@ -38,11 +39,17 @@ listen<Progress>('/streams/progress', {
     changed = true
   },
 })
+listen<UnusualHour>('/streams/unusual?every=500', {
+  row: (row) => {
+    unusual.set(row.origin, row)
+    changed = true
+  },
+})
 listen<Rebooked>('/streams/rebooked', {
   row: (job) => {
     rebooked += 1
     lastRebooked.unshift(job)
-    if (lastRebooked.length > 6) lastRebooked.pop()
+    if (lastRebooked.length > 4) lastRebooked.pop()
     changed = true
   },
 })
@@ -65,6 +72,7 @@ function draw(): void {
   for (const row of rows.values()) row.stale = stale(row, clock)
   map.draw()
   showWorst(rows, map.cities)
+  showUnusual(unusual, map.cities)
   showRebookings(lastRebooked)
 }
 

@@ -1,6 +1,6 @@
 // The tables at the side.
 import type { City } from './map.ts'
-import type { Rebooked, Row } from './rows.ts'
+import type { Rebooked, Row, UnusualHour } from './rows.ts'
 
 /** Airports with so few flights say little. */
 const fewest = 3
@@ -9,7 +9,7 @@ export function showWorst(rows: ReadonlyMap<string, Row>, cities: ReadonlyMap<st
   const worst = [...rows.values()]
     .filter((row) => !row.stale && row.flights >= fewest)
     .sort((a, b) => b.p50 - a.p50 || b.mean - a.mean)
-    .slice(0, 10)
+    .slice(0, 8)
   const body = document.getElementById('worst')!
   body.replaceChildren(
     ...worst.map((row) => {
@@ -30,6 +30,22 @@ export function showWorst(rows: ReadonlyMap<string, Row>, cities: ReadonlyMap<st
     }),
   )
   document.getElementById('worst-empty')!.hidden = worst.length > 0
+}
+
+/** The latest hours that are far above what their airport's last week was like. */
+export function showUnusual(rows: ReadonlyMap<string, UnusualHour>, cities: ReadonlyMap<string, City>): void {
+  const latest = [...rows.values()].sort((a, b) => b.hour.localeCompare(a.hour) || b.mean - a.mean).slice(0, 4)
+  document.getElementById('unusual')!.replaceChildren(
+    ...latest.map(({ origin, hour, mean, usual }) => {
+      const item = document.createElement('li')
+      item.textContent = `${origin}, ${hour.slice(5, 10)} ${hour.slice(11, 16)}: ${minutes(mean)} `
+      const note = document.createElement('span')
+      note.textContent = `usually ${minutes(usual)} · ${cities.get(origin)?.city ?? ''}`
+      item.append(note)
+      return item
+    }),
+  )
+  document.getElementById('unusual-empty')!.hidden = latest.length > 0
 }
 
 export function showRebookings(jobs: readonly Rebooked[]): void {

@@ -2,6 +2,7 @@
 
 import type { DelayHour } from '../../../contracts/delays.ts'
 
+export type { UnusualHour } from '../../../contracts/delays.ts'
 export type { Progress } from '../../../contracts/flights.ts'
 export type { Rebooked } from '../../../contracts/rebooking.ts'
 
