@@ -11,37 +11,11 @@ import airportsUnit from '../examples/airline/units/airports.ts'
 import { connect, errorCatalogue } from '../src/bus/index.ts'
 import { contract } from '../src/contract/index.ts'
 import { client, serve, service } from '../src/service/index.ts'
+import { commandLine, main, root } from './support/cli.ts'
 import { until, withNats } from './support/nats.ts'
 
 const nats = withNats()
-const root = join(import.meta.dirname, '..')
-
-interface Ran {
-  code: number | null
-  out: string
-  err: string
-}
-
-function start(args: string[], env: Record<string, string> = {}, input = '') {
-  const child = spawn(process.execPath, ['--conditions=myelin-source', join(root, 'src/cli/main.ts'), ...args], {
-    env: { ...process.env, NATS_URL: nats.server?.url ?? '', ...env },
-    cwd: root,
-  })
-  const ran: Ran = { code: null, out: '', err: '' }
-  child.stdout.on('data', (chunk) => {
-    ran.out += chunk
-  })
-  child.stderr.on('data', (chunk) => {
-    ran.err += chunk
-  })
-  child.stdin.on('error', () => undefined)
-  child.stdin.end(input)
-  const ended = new Promise<Ran>((resolve) => {
-    child.on('close', (code) => resolve(Object.assign(ran, { code })))
-  })
-  return { child, ran, ended }
-}
-const myelin = (...args: string[]) => start(args).ended
+const { start, myelin } = commandLine(nats)
 
 describe('myelin', () => {
   let stop: () => Promise<void>
@@ -92,7 +66,7 @@ describe('myelin', () => {
 
   it('does not start a server by itself', async () => {
     const empty = await mkdtemp(join(tmpdir(), 'myelin-cli-'))
-    const child = spawn(process.execPath, ['--conditions=myelin-source', join(root, 'src/cli/main.ts'), 'ls'], {
+    const child = spawn(process.execPath, ['--conditions=myelin-source', main, 'ls'], {
       cwd: empty,
       env: { ...process.env, NATS_URL: '' },
     })
