@@ -1,15 +1,8 @@
 // How instances are shown: one line each.
 import { conditionOf, type Member } from '../heartbeat/index.ts'
-import { table } from './text.ts'
+import { ago, table } from './text.ts'
 
 const megabytes = (bytes: number) => `${Math.round(bytes / 1e6)} MB`
-
-export function ago(ms: number): string {
-  const seconds = Math.round(ms / 1_000)
-  if (seconds < 120) return `${seconds}s`
-  if (seconds < 7_200) return `${Math.round(seconds / 60)}m`
-  return seconds < 172_800 ? `${Math.round(seconds / 3_600)}h` : `${Math.round(seconds / 86_400)}d`
-}
 
 const dash = (value: number | undefined, show: (value: number) => string = String) =>
   value === undefined ? '-' : show(value)

@@ -15,6 +15,7 @@ import { addLogs } from './commands/logs.ts'
 import { addLs } from './commands/ls.ts'
 import { addRollout } from './commands/rollout.ts'
 import { addServer } from './commands/server.ts'
+import { addStream } from './commands/stream.ts'
 import { addTail } from './commands/tail.ts'
 import { addTop } from './commands/top.ts'
 import { addUp } from './commands/up.ts'
@@ -46,6 +47,7 @@ for (const add of [
   addEnqueue,
   addTail,
   addDead,
+  addStream,
   addContract,
   addErrors,
   addCompletion,

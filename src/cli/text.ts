@@ -25,6 +25,24 @@ export function table(head: readonly string[], rows: readonly (readonly (string 
     .join('\n')
 }
 
+/** How long, in the largest unit that says enough. */
+export function ago(ms: number): string {
+  const seconds = Math.round(ms / 1_000)
+  if (seconds < 120) return `${seconds}s`
+  if (seconds < 7_200) return `${Math.round(seconds / 60)}m`
+  return seconds < 172_800 ? `${Math.round(seconds / 3_600)}h` : `${Math.round(seconds / 86_400)}d`
+}
+
+/** Bytes as people read them. */
+export function size(bytes: number): string {
+  if (bytes < 1_000) return `${bytes} B`
+  return bytes < 1e6 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`
+}
+
+/** Event time as ISO 8601. */
+export const instant = (ms: number | 'end' | null) =>
+  ms === null ? '-' : ms === 'end' ? 'end' : new Date(ms).toISOString()
+
 /** A payload as typed: JSON text, `@file`, or `-` for stdin. @throws MyelinError INVALID_INPUT, FILE_NOT_FOUND */
 export async function payload(typed: string | undefined): Promise<unknown> {
   if (typed === undefined) return {}
@@ -57,4 +75,11 @@ export function milliseconds(typed: string): number {
   const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(typed)
   if (!match) throw failure('INVALID_INPUT', `"${typed}": expected a duration like 500ms or 2s`)
   return Number(match[1]) * { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }[(match[2] ?? 'ms') as 'ms' | 's' | 'm' | 'h']
+}
+
+/** A number as typed. @throws MyelinError INVALID_INPUT */
+export function whole(typed: string | undefined, what: string): number {
+  if (!/^[1-9]\d*$/.test(typed ?? ''))
+    throw failure('INVALID_INPUT', `${what}: expected a whole number, got "${typed}"`)
+  return Number(typed)
 }

@@ -38,7 +38,7 @@ channel.once('message', async (message: ToChild) => {
       message: messageOf(error),
     })
   try {
-    const unit = await loadUnit(use, folder, `units.${name}`)
+    const unit = await loadUnit(use, folder, `units.${name}.use`)
     // the heartbeat's thread starts beside the unit: it takes as long
     const beating = beatMs > 0 ? Pulse.start({ connect: message.connect, site, intervalMs: beatMs }) : undefined
     beating?.catch(() => undefined)

@@ -9,6 +9,13 @@ export {
   type UnitSpec,
 } from './composition.ts'
 export type { InstanceState, InstanceStatus } from './instance.ts'
-export { compositionFiles, inOwnProcesses, type LoadedComposition, loadComposition, loadUnitOf } from './load.ts'
+export {
+  compositionFiles,
+  inOwnProcesses,
+  type LoadedComposition,
+  loadComposition,
+  loadUnit,
+  loadUnitOf,
+} from './load.ts'
 export { checkNames, type Running, type UpOptions, up } from './up.ts'
 export { touchedUnits, watchFiles } from './watch.ts'

@@ -78,13 +78,13 @@ export async function loadUnit(use: string | Unit, folder: string, where: string
   if (typeof use !== 'string') return use
   const file = isAbsolute(use) ? use : resolve(folder, use)
   await access(file).catch((cause) => {
-    throw failure('FILE_NOT_FOUND', `${where}.use: ${use} cannot be read (looked at ${relative('.', file)})`, { cause })
+    throw failure('FILE_NOT_FOUND', `${where}: ${use} cannot be read (looked at ${relative('.', file)})`, { cause })
   })
-  const unit = await importDefault(file, `${where}.use`, 'INVALID_COMPOSITION')
+  const unit = await importDefault(file, where, 'INVALID_COMPOSITION')
   if (!isUnit(unit)) {
     throw failure(
       'INVALID_COMPOSITION',
-      `${where}.use: the default export of ${use} is not a unit; export what service(), processor() or defineUnit() gives`,
+      `${where}: the default export of ${use} is not a unit; export what service(), processor() or defineUnit() gives`,
     )
   }
   return unit
@@ -92,7 +92,7 @@ export async function loadUnit(use: string | Unit, folder: string, where: string
 
 /** The unit of a name in a composition. @throws MyelinError FILE_NOT_FOUND, INVALID_COMPOSITION */
 export function loadUnitOf({ composition, folder }: LoadedComposition, name: string): Promise<Unit> {
-  return loadUnit(composition.units[name]!.use, folder, `units.${name}`)
+  return loadUnit(composition.units[name]!.use, folder, `units.${name}.use`)
 }
 
 async function importDefault(

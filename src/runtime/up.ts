@@ -265,7 +265,7 @@ class Host implements Running {
       log: this.#log,
       onChange: (status) => this.#options.onChange?.(status),
       checkConfig: async (config) => {
-        await parseConfig(await loadUnit(spec.use, folder, `units.${name}`), config, `unit '${name}'`)
+        await parseConfig(await loadUnit(spec.use, folder, `units.${name}.use`), config, `unit '${name}'`)
       },
       start: async (config, revision) => {
         const site = this.#siteOf(name)
@@ -287,7 +287,7 @@ class Host implements Running {
             { as: spec.isolation, drainMs },
           )
         }
-        const unit = await loadUnit(spec.use, folder, `units.${name}`)
+        const unit = await loadUnit(spec.use, folder, `units.${name}.use`)
         return startHere(unit, { bus: this.#bus, config, unit: name, instance: id, site, log }, drainMs)
       },
     })

@@ -32,7 +32,7 @@ export type { Effect, EffectOutcome } from './effects.ts'
 export { endOfInput, isEndOfInput } from './end-of-input.ts'
 export { type EnrichOptions, enrich } from './enrich.ts'
 export { inputStream, partitionOf } from './input.ts'
-export { type Inspection, inspectProcessor, inspectSubject } from './inspect.ts'
+export { type Inspection, inspectProcessor, inspectSubject, type PartitionStatus } from './inspect.ts'
 export { type ProcessorOptions, processor } from './processor.ts'
 export {
   type Change,
@@ -46,7 +46,16 @@ export {
   type Timing,
   WindowedStream,
 } from './program/index.ts'
-export { refusedStream, refusedSubject } from './refused.ts'
+export { type Refusal, readRefusal, refusedStream, refusedSubject } from './refused.ts'
+export {
+  type ReplayedStream,
+  type ReplayOptions,
+  type ReplayOutcome,
+  type ReplayProgress,
+  removeReplay,
+  replay,
+  replayedStreams,
+} from './replay.ts'
 export { bucket, job, objects, publish } from './sinks.ts'
 export { event, messages, rowsOf, type Source, type TableSource, table } from './sources.ts'
 export type { TaskStatus } from './task.ts'

@@ -5,12 +5,26 @@ import type { TaskStatus } from './task.ts'
 
 export const inspectSubject = (processor: string) => `proc.${processor}.inspect`
 
+/** A partition, and the subjects of the processor's input that it reads. */
+export interface PartitionStatus extends TaskStatus {
+  readonly subjects: readonly string[]
+}
+
 /** What one instance answers. */
 export interface Inspection {
   readonly instance: string
   /** Instances that share the partitions. */
   readonly members: number
-  readonly partitions: readonly TaskStatus[]
+  /** The streams that the program reads. */
+  readonly reads: readonly { readonly stream: string; readonly subject: string }[]
+  /** The stream that the partitions read: the only source's own, or one that the server fills from the sources. */
+  readonly input: string
+  /** Names of the views that it writes. */
+  readonly views: readonly string[]
+  /** Into how many parts its keys are cut. */
+  readonly partitionCount: number
+  /** Those that this instance runs. */
+  readonly partitions: readonly PartitionStatus[]
 }
 
 /** Answers for an instance. Call the result to stop. */

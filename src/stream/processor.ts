@@ -8,11 +8,11 @@ import { subjectToken } from '../contract/index.ts'
 import { defineUnit, type RunningUnit, type Unit, type UnitHost, type Vitals } from '../unit/index.ts'
 import type { EffectPlan } from './effects.ts'
 import { type Input, inputOf } from './input.ts'
-import { answerInspections } from './inspect.ts'
+import { answerInspections, type Inspection } from './inspect.ts'
 import { End, Line, Plan, type Rows, Stream, Table } from './program/index.ts'
 import { Shares } from './shares.ts'
 import type { Source, TableSource } from './sources.ts'
-import { Task, type TaskStatus } from './task.ts'
+import { Task } from './task.ts'
 import { ensureParts, renamed, type View, type ViewPart } from './view.ts'
 
 export interface ProcessorOptions<From, Row = unknown, Key extends string = string> {
@@ -63,6 +63,10 @@ const Config = z.object({
     .describe('another name for it, its checkpoints and its views: the same program again'),
   from: instant.optional().describe('count only what happened from this time on, by event time'),
   until: instant.optional().describe('and only until this time'),
+  effects: z
+    .boolean()
+    .optional()
+    .describe('false: views only; jobs, events, buckets and whatever else is done outside is left out'),
 })
 type Config = z.output<typeof Config>
 
@@ -136,7 +140,7 @@ export function processor(
         partitions,
         sources,
         views,
-        effects: plan.effects,
+        effects: host.config.effects === false ? plan.effects.map(leftOut) : plan.effects,
         ends,
         input: inputOf(as, sources, partitions),
         options,
@@ -151,6 +155,9 @@ export function processor(
     },
   })
 }
+
+/** Nothing instead of an effect: time travel must not send out again what was sent long ago. */
+const leftOut = ({ name }: EffectPlan): EffectPlan => ({ name, open: () => async () => undefined })
 
 const isSource = (from: Sources): from is Source<unknown> => typeof from.decode === 'function'
 
@@ -298,11 +305,19 @@ class Processor implements RunningUnit {
     }
   }
 
-  inspect(): { readonly instance: string; readonly members: number; readonly partitions: readonly TaskStatus[] } {
+  inspect(): Inspection {
+    const { input, sources, views, partitions } = this.#plan
     return {
       instance: this.#host.instance,
       members: this.#shares?.members ?? 0,
-      partitions: [...this.#tasks.values()].map((task) => task.status()),
+      reads: sources.map(({ stream, subject }) => ({ stream, subject })),
+      input: input.stream,
+      views: views.map(({ name }) => name),
+      partitionCount: partitions,
+      partitions: [...this.#tasks].map(([partition, task]) => ({
+        ...task.status(),
+        subjects: input.subjects(partition),
+      })),
     }
   }
 

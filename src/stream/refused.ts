@@ -1,5 +1,14 @@
 // The error output: input that cannot be used, as it came, with the reason.
-import { type Bus, ensureStream, header, headerLines, MyelinError, messageOf, store } from '../bus/index.ts'
+import {
+  type Bus,
+  ensureStream,
+  header,
+  headerLines,
+  MyelinError,
+  messageOf,
+  type StreamMessage,
+  store,
+} from '../bus/index.ts'
 import type { Effect } from './effects.ts'
 
 export const refusedStream = (processor: string) => `BAD_${processor}`
@@ -14,6 +23,8 @@ export interface Refused {
   readonly data: Uint8Array
 }
 
+const sourceHeader = 'Myelin-Source'
+
 const kept = { maxMessages: 100_000, maxBytes: 256 * 1024 ** 2, discard: 'old' } as const
 
 /** Stores what was refused, each message once; the oldest are forgotten at the limit. */
@@ -24,7 +35,7 @@ export function refuse(processor: string): Effect<Refused> {
       let ensured: Promise<void> | undefined
       return async ({ error, stream, sequence, subject, data }) => {
         // made for the first one: a processor whose input is fine has no stream for errors
-        ensured ??= ensure(bus, processor)
+        ensured ??= ensureRefused(bus, processor)
         await ensured.catch((reason) => {
           ensured = undefined
           throw reason
@@ -36,7 +47,7 @@ export function refuse(processor: string): Effect<Refused> {
             [header.messageId]: `${stream}.${sequence}`,
             [header.errorCode]: error instanceof MyelinError ? error.code : 'INTERNAL',
             [header.error]: messageOf(error).slice(0, 1_000),
-            'Myelin-Source': `${stream} ${sequence} ${subject}`,
+            [sourceHeader]: `${stream} ${sequence} ${subject}`,
           }),
         })
         return { duplicate }
@@ -45,10 +56,38 @@ export function refuse(processor: string): Effect<Refused> {
   }
 }
 
-const ensure = (bus: Bus, processor: string) =>
+/** A message of the error output, for programs. */
+export interface Refusal {
+  readonly sequence: number
+  /** When it was refused, ISO 8601. */
+  readonly at: string
+  readonly code: string
+  readonly reason: string
+  /** Where it came from. */
+  readonly source: { readonly stream: string; readonly sequence: number; readonly subject: string }
+  /** As it came. */
+  readonly data: Uint8Array
+}
+
+/** Reads a message of the stream {@link refusedStream}. */
+export function readRefusal({ sequence, timestampMs, headers, data }: StreamMessage): Refusal {
+  const [stream = '', from = '', subject = ''] = headers.get(sourceHeader)?.split(' ') ?? []
+  return {
+    sequence,
+    at: new Date(timestampMs).toISOString(),
+    code: headers.get(header.errorCode) ?? '',
+    reason: headers.get(header.error) ?? '',
+    source: { stream, sequence: Number(from), subject },
+    data,
+  }
+}
+
+/** @internal */
+export const ensureRefused = (bus: Bus, processor: string, metadata?: Readonly<Record<string, string>>) =>
   ensureStream(bus, {
     name: refusedStream(processor),
     subjects: [refusedSubject(processor)],
     description: `input that processor ${processor} could not use, with the reason`,
     ...kept,
+    ...(metadata === undefined ? {} : { metadata }),
   })

@@ -8,6 +8,13 @@ import { type Bus, messageOf } from '../bus/index.ts'
 import type { Logger } from '../unit/index.ts'
 
 const bucket = 'MYELIN_PARTITIONS'
+
+/** Forgets who ran the partitions of a processor that is gone. */
+export async function forgetShares(bus: Bus, processor: string): Promise<void> {
+  const kv = await new Kvm(bus.nats).create(bucket)
+  for await (const key of await kv.keys(`${processor}.>`)) await kv.purge(key)
+}
+
 const retryMs = 5_000
 
 export interface SharesOptions {

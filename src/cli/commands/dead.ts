@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import { failure } from '../../bus/index.ts'
 import { deadLetters, redrive } from '../../service/index.ts'
 import { type ConnectionFlags, onBus, withConnection } from '../connection.ts'
-import { print, printJson, printValue, table } from '../text.ts'
+import { print, printJson, printValue, table, whole } from '../text.ts'
 
 interface Flags extends ConnectionFlags {
   name?: string
@@ -68,10 +68,4 @@ export function addDead(program: Command): void {
       if (flags.json) printJson(back)
       else print(`${back.length} put back`)
     })
-}
-
-function whole(typed: string | undefined, what: string): number {
-  if (!/^[1-9]\d*$/.test(typed ?? ''))
-    throw failure('INVALID_INPUT', `${what}: expected a whole number, got "${typed}"`)
-  return Number(typed)
 }
