@@ -28,6 +28,7 @@ export {
   variance,
 } from './aggregates/index.ts'
 export { checkpointStream } from './checkpoint.ts'
+export { declaredProcessor, type Located, locate, type Named } from './declared/index.ts'
 export type { Effect, EffectOutcome } from './effects.ts'
 export { endOfInput, isEndOfInput } from './end-of-input.ts'
 export { type EnrichOptions, enrich } from './enrich.ts'

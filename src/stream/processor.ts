@@ -55,7 +55,8 @@ export type Inputs<From> =
 
 const instant = z.iso.datetime({ offset: true, local: false }).or(z.iso.date())
 
-const Config = z.object({
+/** What every processor can be told. */
+export const processorConfig = z.object({
   as: z
     .string()
     .min(1)
@@ -68,7 +69,7 @@ const Config = z.object({
     .optional()
     .describe('false: views only; jobs, events, buckets and whatever else is done outside is left out'),
 })
-type Config = z.output<typeof Config>
+type Config = z.output<typeof processorConfig>
 
 /**
  * Defines a stream processor: feeds in, views out.
@@ -129,7 +130,7 @@ export function processor(
   return defineUnit<Config>({
     kind: 'processor',
     name,
-    config: Config,
+    config: processorConfig,
     ...(options.description ? { description: options.description } : {}),
     start: async (host) => {
       const as = host.config.as ?? name

@@ -4,6 +4,7 @@ import { type Bus, failure, lastMessage, removeStream, streamInfo } from '../bus
 import { subjectToken } from '../contract/index.ts'
 import { type Logger, serve, type Unit } from '../unit/index.ts'
 import { checkpointStream } from './checkpoint.ts'
+import { declaredProcessor } from './declared/index.ts'
 import { inputStream } from './input.ts'
 import { type Inspection, inspectProcessor } from './inspect.ts'
 import { ensureRefused, refusedStream } from './refused.ts'
@@ -19,7 +20,8 @@ export interface ReplayOptions {
   readonly until?: string
   /** Also do outside what the program does there: put in jobs, publish events. Default: not. */
   readonly effects?: boolean
-  /** The unit's configuration in its composition. */
+  /** The unit's name and configuration in its composition. */
+  readonly name?: string
   readonly config?: Readonly<Record<string, unknown>>
   /** Go on with what comes after the end that the input had at the beginning. */
   readonly follow?: boolean
@@ -75,18 +77,20 @@ const markStreams = 'myelin-replay-streams'
  * @throws MyelinError INVALID_OPTION: not a processor, or a name that something else has; and what the processor fails with
  */
 export async function replay(bus: Bus, unit: Unit<never>, options: ReplayOptions): Promise<ReplayOutcome> {
-  const { as, from, until, effects = false, config = {}, signal, everyMs = 500, log } = options
+  const { as, from, until, effects = false, signal, everyMs = 500, log } = options
+  const name = options.name ?? unit.name
   subjectToken(as, 'as')
   if (unit.kind !== 'processor') {
-    throw failure('INVALID_OPTION', `${unit.name} is a ${unit.kind}; only a processor can be replayed`)
+    throw failure('INVALID_OPTION', `${name} is a ${unit.kind}; only a processor can be replayed`)
   }
-  const mark = { [markOf]: unit.name, [markSpan]: `${from ?? 'the start'} to ${until ?? 'the end'}` }
+  const mark = { [markOf]: name, [markSpan]: `${from ?? 'the start'} to ${until ?? 'the end'}` }
   await refuseTaken(bus, as, mark)
   await ensureRefused(bus, as, mark)
+  let before = { at: performance.now(), in: 0 }
   const span = { as, effects, ...(from === undefined ? {} : { from }), ...(until === undefined ? {} : { until }) }
   await using running = await serve(bus, unit as Unit<unknown>, {
-    config: { ...config, ...span },
-    unit: as,
+    config: configOf(unit, options.config ?? {}, span),
+    unit: name,
     ...(log ? { log } : {}),
   })
   const failed = Promise.withResolvers<never>()
@@ -100,7 +104,6 @@ export async function replay(bus: Bus, unit: Unit<never>, options: ReplayOptions
   const first = await whole(look, signal)
   await ensureRefused(bus, as, { ...mark, [markStreams]: streamsOf(as, first[0]!).join(' ') })
   const end = await Promise.race([inputEnd(bus, first), stopped, failed.promise])
-  let before = { at: performance.now(), in: 0 }
   for (;;) {
     const inspections = await look()
     const caughtUp = end !== 'stopped' && reached(inspections, end)
@@ -113,6 +116,10 @@ export async function replay(bus: Bus, unit: Unit<never>, options: ReplayOptions
     await Promise.race([waited, stopped, failed.promise])
   }
 }
+
+/** A declared processor has words of its own for what a replay is told. */
+const configOf = (unit: object, config: Readonly<Record<string, unknown>>, span: object) =>
+  unit === declaredProcessor ? { ...config, replay: span } : { ...config, ...span }
 
 /** A name that something else has is refused: its view would be written by two programs. */
 async function refuseTaken(bus: Bus, as: string, mark: Readonly<Record<string, string>>): Promise<void> {

@@ -44,13 +44,13 @@ Examples:
       if (flags.remove !== undefined) return remove(flags.remove, flags)
       if (module === undefined) throw failure('INVALID_INPUT', 'name the module of a processor, or give --remove')
       if (flags.as === undefined) throw failure('INVALID_INPUT', 'name the replay: --as <name>')
-      const { unit, config } = await load(module, flags.path)
+      const { unit, ...composed } = await load(module, flags.path)
       const signal = interrupted()
       const line = new ProgressLine(flags.json)
       const { views, ...end } = await onBus(flags, (bus) =>
         replay(bus, unit as Unit<never>, {
           as: flags.as!,
-          config,
+          ...composed,
           signal,
           effects: flags.effects ?? false,
           follow: flags.follow ?? false,
@@ -73,8 +73,8 @@ Examples:
 async function load(
   module: string,
   path: string | undefined,
-): Promise<{ unit: Unit; config: Readonly<Record<string, unknown>> }> {
-  if (path === undefined) return { unit: await loadUnit(module, process.cwd(), 'module'), config: {} }
+): Promise<{ unit: Unit; name?: string; config?: Readonly<Record<string, unknown>> }> {
+  if (path === undefined) return { unit: await loadUnit(module, process.cwd(), 'module') }
   const loaded = await loadComposition(path)
   const names = Object.keys(loaded.composition.units)
   if (!names.includes(module)) {
@@ -84,7 +84,7 @@ async function load(
       `the composition has no unit "${module}"${near ? `; did you mean "${near}"?` : `; units: ${names.join(', ')}`}`,
     )
   }
-  return { unit: await loadUnitOf(loaded, module), config: loaded.composition.units[module]!.config }
+  return { unit: await loadUnitOf(loaded, module), name: module, config: loaded.composition.units[module]!.config }
 }
 
 /** A time as typed, in full. @throws MyelinError INVALID_INPUT */
