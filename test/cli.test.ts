@@ -242,6 +242,14 @@ describe('myelin', () => {
     expect((await myelin('top', '--once')).out).toMatch(/UNIT[\s\S]*one .* ready/)
     expect(await json('list', '-p', dir)).toMatchObject([{ unit: 'one', kind: 'counter' }])
     expect((await myelin('list', 'one', '-p', dir)).out).toMatch(/subject +string +required +"steered"/)
+    // what needs no module is told without a composition as well
+    for (const name of ['processor', 'myelin:processor']) {
+      const { out } = await myelin('list', name)
+      expect(out).toMatch(
+        /^myelin:processor \(processor\): [\s\S]*aggregate\.<name>\.quantile\.q +number 0…1 +required/,
+      )
+    }
+    expect((await myelin('list', 'nothing', '-p', dir)).err).toMatch(/^NO_MATCH/)
     const logs = start(['logs', 'one'])
     const paused = await json('ctl', 'pause', 'unit=one', '--by', 'ada')
     expect(paused.acks.map((a: { from: string; to: string }) => `${a.from} ${a.to}`)).toEqual([

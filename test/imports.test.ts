@@ -15,7 +15,7 @@ const allowed: Record<string, readonly string[]> = {
   sse: ['bus', 'contract', 'unit', 'service', 'stream'],
   heartbeat: ['bus', 'contract', 'unit', 'service'],
   control: ['bus', 'contract', 'unit', 'service', 'heartbeat'],
-  runtime: ['bus', 'unit', 'heartbeat', 'control'],
+  runtime: ['bus', 'unit', 'heartbeat', 'control', 'stream', 'sse'],
   cli: ['bus', 'contract', 'service', 'stream', 'heartbeat', 'control', 'runtime', 'unit'],
 }
 

@@ -9,7 +9,9 @@ const name = z.string().regex(/^[a-zA-Z][a-zA-Z0-9_-]*$/, 'expected a name: a le
 const unitSchema = z.strictObject({
   use: z
     .union([z.string().min(1), z.custom<Unit>(isUnit)], { error: 'expected the path of a module or a unit' })
-    .describe('a module whose default export is a unit (path relative to this file), or the unit itself'),
+    .describe(
+      'a module whose default export is a unit (path relative to this file), a unit that needs no module (myelin:processor, myelin:sse, myelin:controller), or the unit itself',
+    ),
   config: z.record(z.string(), z.unknown()).default({}).describe("the unit's configuration, checked by its own schema"),
   replicas: z.number().int().min(0).max(1_000).default(1).describe('running copies'),
   isolation: z
@@ -20,7 +22,8 @@ const unitSchema = z.strictObject({
   tags: z.array(name).max(20).default([]).describe('words to pick its instances by: `tag=canary`'),
 })
 
-const schema = z.strictObject({
+/** @internal */
+export const compositionSchema = z.strictObject({
   name: name.describe('of the whole'),
   sites: z
     .record(
@@ -39,13 +42,10 @@ const schema = z.strictObject({
 })
 
 /** A composition as written. */
-export type CompositionSpec = z.input<typeof schema>
+export type CompositionSpec = z.input<typeof compositionSchema>
 /** A checked composition. */
-export type Composition = z.output<typeof schema>
+export type Composition = z.output<typeof compositionSchema>
 export type UnitSpec = Composition['units'][string]
-
-/** For editors: the JSON Schema of `myelin.yaml`. */
-export const compositionJsonSchema = () => z.toJSONSchema(schema, { unrepresentable: 'any', io: 'input' })
 
 /**
  * Types a composition file; the checks run when it is loaded.
@@ -62,7 +62,7 @@ export function defineComposition(composition: CompositionSpec): CompositionSpec
 
 /** @throws MyelinError INVALID_COMPOSITION, naming every wrong key */
 export function parseComposition(value: unknown, file: string): Composition {
-  const result = schema.safeParse(value)
+  const result = compositionSchema.safeParse(value)
   if (!result.success) {
     const told = flatten(result.error.issues).map(({ path, message }) => `${path || 'the file'}: ${message}`)
     throw failure('INVALID_COMPOSITION', `${file}\n  ${told.join('\n  ')}`, { data: { file, issues: told } })
@@ -94,7 +94,7 @@ function flatten(issues: readonly z.core.$ZodIssue[]): Issue[] {
   return issues.map((issue) => {
     const path = issue.path.map(String).join('.')
     if (issue.code === 'unrecognized_keys') {
-      const known = path.startsWith('units.') ? Object.keys(unitSchema.shape) : Object.keys(schema.shape)
+      const known = path.startsWith('units.') ? Object.keys(unitSchema.shape) : Object.keys(compositionSchema.shape)
       const hints = issue.keys.map((key) => {
         const near = nearest(key, known)
         return near

@@ -1,13 +1,14 @@
 // From a composition file to running units: one lifecycle, supervised.
+export { builtInUnit, builtInUnits } from './built-in.ts'
 export {
   type Composition,
   type CompositionSpec,
-  compositionJsonSchema,
   defineComposition,
   nearest,
   parseComposition,
   type UnitSpec,
 } from './composition.ts'
+export { compositionJsonSchema } from './composition-schema.ts'
 export type { InstanceState, InstanceStatus } from './instance.ts'
 export {
   compositionFiles,

@@ -5,6 +5,7 @@ import { pathToFileURL } from 'node:url'
 import { parse as parseYaml } from 'yaml'
 import { failure, MyelinError, messageOf } from '../bus/index.ts'
 import { isUnit, type Unit } from '../unit/index.ts'
+import { builtInUnit, isBuiltIn } from './built-in.ts'
 import { type Composition, parseComposition } from './composition.ts'
 
 /** Where a composition is looked for when no file is named, in this order. */
@@ -62,12 +63,12 @@ async function readYaml(file: string, shown: string): Promise<unknown> {
   }
 }
 
-/** The same with every unit that has a module in a process of its own: a restart then loads its code anew. */
+/** The same with every unit that has a module of its own in a process of its own: a restart then loads its code anew. */
 export function inOwnProcesses(loaded: LoadedComposition): LoadedComposition {
   const units = Object.fromEntries(
     Object.entries(loaded.composition.units).map(([name, spec]) => [
       name,
-      typeof spec.use === 'string' ? { ...spec, isolation: 'process' as const } : spec,
+      typeof spec.use === 'string' && !isBuiltIn(spec.use) ? { ...spec, isolation: 'process' as const } : spec,
     ]),
   )
   return { ...loaded, composition: { ...loaded.composition, units } }
@@ -76,6 +77,7 @@ export function inOwnProcesses(loaded: LoadedComposition): LoadedComposition {
 /** Loads the unit that a composition names. @throws MyelinError FILE_NOT_FOUND, INVALID_COMPOSITION */
 export async function loadUnit(use: string | Unit, folder: string, where: string): Promise<Unit> {
   if (typeof use !== 'string') return use
+  if (isBuiltIn(use)) return builtInUnit(use, where)
   const file = isAbsolute(use) ? use : resolve(folder, use)
   await access(file).catch((cause) => {
     throw failure('FILE_NOT_FOUND', `${where}: ${use} cannot be read (looked at ${relative('.', file)})`, { cause })

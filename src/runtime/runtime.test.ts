@@ -6,6 +6,7 @@ import { codeOf, until, withNats } from '../../test/support/nats.ts'
 import { createLogger } from '../unit/index.ts'
 import {
   type CompositionSpec,
+  inOwnProcesses,
   type LoadedComposition,
   loadComposition,
   parseComposition,
@@ -309,8 +310,28 @@ describe('up', () => {
     const touched = (...files: string[]) =>
       touchedUnits(airline, new Set(files.map((file) => join(airline.folder, file))))
     expect(await touched('units/delays.ts')).toEqual(['delays'])
-    expect(await touched('contracts/airports.ts')).toEqual(['board', 'airports', 'rebooking'])
+    expect(await touched('contracts/airports.ts')).toEqual(['board', 'airports', 'rebooking', 'states'])
     expect(await touched('README.md')).toEqual([])
+  })
+
+  it('runs units that need no module, and says which there are', async () => {
+    const loaded = composed({
+      one: { use: 'myelin:controller' },
+      two: { use: 'myelin:controller', isolation: 'process' },
+    })
+    await using running = await up(nats.bus, loaded, { log })
+    expect(running.status().map(({ kind, state }) => [kind, state])).toEqual([
+      ['controller', 'ready'],
+      ['controller', 'ready'],
+    ])
+    // nothing of theirs is in a file that could change
+    const [one, two] = Object.values(inOwnProcesses(loaded).composition.units)
+    expect([one!.isolation, two!.isolation]).toEqual(['none', 'process'])
+    expect(await touchedUnits(loaded, new Set([join(folder, 'units/counter.ts')]))).toEqual([])
+    const odd = up(nats.bus, composed({ odd: { use: 'myelin:procesor' } }), { log })
+    await expect(odd).rejects.toThrow('units.odd.use: there is no "myelin:procesor"; did you mean "myelin:processor"?')
+    const loose = up(nats.bus, composed({ odd: { use: 'myelin:sse', config: { streams: { a: {} } } } }), { log })
+    await expect(loose).rejects.toThrow('config.streams.a: expected { view }, { event }')
   })
 
   it('knows only the units there are', async () => {

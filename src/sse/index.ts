@@ -1,5 +1,6 @@
 // The SSE microservice: the stream's way to browsers.
 export type { SlowClientPolicy } from './client.ts'
+export { declaredGateway } from './declared.ts'
 export { type GatewayOptions, sseGateway } from './gateway.ts'
 export {
   fromEvent,

@@ -2,7 +2,9 @@
 import type { Command } from 'commander'
 import { failure } from '../../bus/index.ts'
 import { jsonSchemaOf } from '../../contract/index.ts'
-import { loadComposition, loadUnitOf, nearest } from '../../runtime/index.ts'
+import { builtInUnit, builtInUnits, loadComposition, loadUnitOf, nearest } from '../../runtime/index.ts'
+import type { Unit } from '../../unit/index.ts'
+import { type JsonSchema, reference } from '../reference.ts'
 import { print, printJson, table } from '../text.ts'
 
 interface Flags {
@@ -10,78 +12,73 @@ interface Flags {
   json?: boolean
 }
 
-interface Property {
-  readonly type?: string | readonly string[]
-  readonly anyOf?: readonly Property[]
-  readonly const?: unknown
-  readonly enum?: readonly unknown[]
-  readonly minimum?: number
-  readonly maximum?: number
-  readonly default?: unknown
-  readonly description?: string
+interface Found {
+  readonly unit: string
+  readonly kind: string
+  readonly version: string | undefined
+  readonly description: string | undefined
+  readonly config: JsonSchema | undefined
+  readonly given: Readonly<Record<string, unknown>>
 }
 
 export function addList(program: Command): void {
   program
     .command('list')
-    .description('the units of a composition; of one, the reference of its configuration')
-    .argument('[unit]')
+    .description(
+      'the units of a composition; of one, or of a unit that needs no module, the reference of its configuration',
+    )
+    .argument('[unit]', `one of the composition, or ${builtInUnits.join(', ')}`)
     .option('-p, --path <path>', 'composition file or folder', '.')
     .option('--json', 'output for programs; configurations as JSON Schema')
-    .addHelpText('after', '\nExamples:\n  myelin list -p examples/airline\n  myelin list feed -p examples/airline')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  myelin list -p examples/airline\n  myelin list feed -p examples/airline\n  myelin list processor',
+    )
     .action(async (name: string | undefined, flags: Flags) => {
-      const loaded = await loadComposition(flags.path)
-      const names = Object.keys(loaded.composition.units)
-      if (name !== undefined && !names.includes(name)) {
-        const near = nearest(name, names)
-        throw failure(
-          'NO_MATCH',
-          `the composition has no unit "${name}"${near ? `; did you mean "${near}"?` : `; units: ${names.join(', ')}`}`,
-        )
-      }
-      const found = await Promise.all(
-        names
-          .filter((unit) => name === undefined || unit === name)
-          .map(async (unit) => {
-            const { kind, version, description, config } = await loadUnitOf(loaded, unit)
-            const schema = config ? jsonSchemaOf(config) : undefined
-            return { unit, kind, version, description, config: schema, given: loaded.composition.units[unit]!.config }
-          }),
-      )
+      const found = name === undefined ? await all(flags.path) : [await one(name, flags.path)]
       if (flags.json) return printJson(name === undefined ? found : found[0])
-      if (name === undefined) {
-        return print(
-          table(
-            ['UNIT', 'KIND', 'VERSION', 'WHAT'],
-            found.map((u) => [u.unit, u.kind, u.version ?? '-', u.description ?? '']),
-          ),
-        )
-      }
-      const [unit] = found
-      print(`${unit!.unit} (${unit!.kind})${unit!.description ? `: ${unit!.description}` : ''}`)
-      const properties = Object.entries(
-        (unit!.config as { properties?: Record<string, Property> } | undefined)?.properties ?? {},
+      if (name !== undefined) return print(referenceOf(found[0]!))
+      print(
+        table(
+          ['UNIT', 'KIND', 'VERSION', 'WHAT'],
+          found.map((u) => [u.unit, u.kind, u.version ?? '-', u.description ?? '']),
+        ),
       )
-      if (properties.length === 0) return print('It takes no configuration.')
-      const required = new Set((unit!.config as { required?: string[] }).required ?? [])
-      const rows = properties.map(([key, property]) => [
-        key,
-        typeOf(property),
-        property.default !== undefined ? JSON.stringify(property.default) : required.has(key) ? 'required' : '-',
-        JSON.stringify(unit!.given[key]) ?? '',
-        property.description ?? '',
-      ])
-      print(`\n${table(['KEY', 'TYPE', 'DEFAULT', 'HERE', 'WHAT'], rows)}`)
     })
 }
 
-function typeOf(property: Property): string {
-  if (property.const !== undefined) return JSON.stringify(property.const)
-  if (property.enum) return property.enum.map((value) => JSON.stringify(value)).join(' | ')
-  if (property.anyOf) return property.anyOf.map(typeOf).join(' | ')
-  const range =
-    property.minimum !== undefined && property.maximum !== undefined && property.maximum < Number.MAX_SAFE_INTEGER
-      ? ` ${property.minimum}…${property.maximum}`
-      : ''
-  return `${String(property.type ?? 'any')}${range}`
+async function all(path: string): Promise<Found[]> {
+  const loaded = await loadComposition(path)
+  const { units } = loaded.composition
+  return Promise.all(
+    Object.keys(units).map(async (unit) => foundOf(unit, await loadUnitOf(loaded, unit), units[unit]!.config)),
+  )
+}
+
+/** A unit of the composition; else one that needs no module, which needs no composition either. */
+async function one(name: string, path: string): Promise<Found> {
+  const builtIn = builtInUnits.find((use) => use === name || use === `myelin:${name}`)
+  const loaded = await loadComposition(path).catch((error) => {
+    if (!builtIn) throw error
+  })
+  const spec = loaded?.composition.units[name]
+  if (loaded && spec) return foundOf(name, await loadUnitOf(loaded, name), spec.config)
+  if (builtIn) return foundOf(builtIn, await builtInUnit(builtIn, 'unit'), {})
+  const names = Object.keys(loaded!.composition.units)
+  const near = nearest(name, [...names, ...builtInUnits])
+  throw failure(
+    'NO_MATCH',
+    `the composition has no unit "${name}"${near ? `; did you mean "${near}"?` : `; units: ${names.join(', ')}`}`,
+  )
+}
+
+function foundOf(unit: string, { kind, version, description, config }: Unit, given: Found['given']): Found {
+  return { unit, kind, version, description, config: config && jsonSchemaOf(config), given }
+}
+
+function referenceOf({ unit, kind, description, config, given }: Found): string {
+  const rows = reference(config ?? {}, given)
+  const head = `${unit} (${kind})${description ? `: ${description}` : ''}`
+  if (rows.length === 0) return `${head}\nIt takes no configuration.`
+  return `${head}\n\n${table(['KEY', 'TYPE', 'DEFAULT', 'HERE', 'WHAT'], rows)}`
 }

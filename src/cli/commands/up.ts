@@ -47,7 +47,7 @@ export function addUp(program: Command): void {
       '\nExamples:\n  myelin up\n  myelin up examples/airline --only airports,board\n  myelin up --dry-run --json',
     )
     .action(async (path: string, flags: Flags) => {
-      if (flags.schema) return printJson(compositionJsonSchema())
+      if (flags.schema) return printJson(await compositionJsonSchema())
       const read = await loadComposition(path)
       const loaded = flags.watch ? inOwnProcesses(read) : read
       const only = flags.only?.split(',').map((name) => name.trim())
