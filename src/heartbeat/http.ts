@@ -47,7 +47,11 @@ export async function serveHealth(
     return (await process.metrics()) + (await metrics.metrics())
   })
   app.get('/metrics/fleet', async (_request, reply) => {
-    watching ??= fleet(bus) // from the first time it is asked for
+    // from the first time it is asked for; one that could not be had is asked for again
+    watching ??= fleet(bus).catch((error) => {
+      watching = undefined
+      throw error
+    })
     const registry = fleetMetrics(await watching)
     reply.type(registry.contentType)
     return registry.metrics()

@@ -160,13 +160,25 @@ describe('up', () => {
   })
 
   it('gives up what fails again and again, and says so', async () => {
-    await using running = await up(nats.bus, composed({ counter: counter('hopeless') }), { log })
+    const units = { counter: counter('hopeless'), other: counter('hopeful') }
+    await using running = await up(nats.bus, composed(units), { log, httpPort: 0 })
     const end = running.failed
+    let over = false
+    void running.over.then(() => {
+      over = true
+    })
     const killer = setInterval(() => void tell('hopeless', 'fail'), 20)
     const error = await end
     clearInterval(killer)
     expect(error).toMatchObject({ code: 'UNIT_FAILED', message: 'told to' })
     expect(status(running)).toMatchObject({ state: 'failed', error: 'told to' })
+    // the others do not notice
+    expect(running.status().find(({ unit }) => unit === 'other')!.state).toBe('ready')
+    expect((await fetch(`http://127.0.0.1:${running.httpPort}/healthz`)).status).toBe(503)
+    expect(over).toBe(false)
+    const last = setInterval(() => void tell('hopeful', 'fail'), 20)
+    await running.over
+    clearInterval(last)
   })
 
   it('drains within a bound what it cannot kill, and reports it', async () => {

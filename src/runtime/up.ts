@@ -41,6 +41,8 @@ export interface Running extends AsyncDisposable {
   finished(unit: string): Promise<void>
   /** Resolves with the first instance whose restarting was given up. */
   readonly failed: Promise<MyelinError>
+  /** Resolves when all instances were given up: nothing is left that works. */
+  readonly over: Promise<MyelinError>
   /** Drains one unit. */
   stop(unit: string): Promise<void>
   /**
@@ -115,6 +117,8 @@ class Host implements Running {
   readonly #connect: ConnectOptions
   readonly #beatMs: number
   readonly #failed = Promise.withResolvers<MyelinError>()
+  readonly #over = Promise.withResolvers<MyelinError>()
+  readonly #givenUp = new Set<Instance>()
   readonly #instances: Instance[] = []
   #pulse: Pulse | undefined
   #agent: Agent | undefined
@@ -134,6 +138,10 @@ class Host implements Running {
 
   get failed(): Promise<MyelinError> {
     return this.#failed.promise
+  }
+
+  get over(): Promise<MyelinError> {
+    return this.#over.promise
   }
 
   get httpPort(): number | undefined {
@@ -302,7 +310,11 @@ class Host implements Running {
       instance.told(wrong ? 0 : desired.revision, logLevel)
     }
     this.#instances.push(instance)
-    void instance.gaveUp.then((error) => this.#failed.resolve(error))
+    void instance.gaveUp.then((error) => {
+      this.#failed.resolve(error)
+      this.#givenUp.add(instance)
+      if (this.#instances.every((one) => this.#givenUp.has(one) && one.state === 'failed')) this.#over.resolve(error)
+    })
     try {
       // what was paused or stopped stays so over a restart of its host
       if (desired && desired.desired.state !== 'running') await instance.rest(desired.desired.state)

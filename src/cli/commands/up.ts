@@ -28,6 +28,7 @@ interface Flags extends ConnectionFlags {
   site?: string
   http?: number
   watch?: boolean
+  failFast?: boolean
   dryRun?: boolean
   schema?: boolean
 }
@@ -40,6 +41,7 @@ export function addUp(program: Command): void {
     .option('--site <site>', 'only what runs at this site')
     .option('--http <port>', 'serve /healthz, /readyz and /metrics there; 0: a free port', port)
     .option('--watch', 'start anew what a changed file touches; every unit runs in a process of its own')
+    .option('--fail-fast', 'end when one unit is given up; without it the others go on')
     .option('--dry-run', 'check the file and say what would run')
     .option('--schema', 'print the JSON Schema of composition files')
     .addHelpText(
@@ -89,9 +91,10 @@ export function addUp(program: Command): void {
         print(`${running.name} runs on ${bus.url}; Ctrl-C drains it`)
       }
       const stopWatching = flags.watch ? follow(running, path, loaded.folder, flags.json) : () => undefined
-      const failed = await Promise.race([aborted(signal), running.failed])
+      const failed = await Promise.race([aborted(signal), flags.failFast ? running.failed : running.over])
       stopWatching()
       if (failed) throw failed
+      if (running.status().some(({ state }) => state === 'failed')) process.exitCode = 1 // one was given up meanwhile
       await running.drain()
       const stuck = running.status().filter(({ state }) => state === 'failed')
       if (stuck.length === 0) return
