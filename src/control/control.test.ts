@@ -433,6 +433,23 @@ describe('permissions', () => {
     await overheard.promise
     const obeyed = await command(ops, seen, { verb: 'pause', selector: { unit: 'guarded' }, by: 'ops' })
     expect(short(obeyed)).toEqual(['ready → paused'])
+    // the same into the bucket of what should be: what comes that way is followed by nobody
+    const desired = await DesiredStates.open(ops)
+    await desired.patch('local', 'other', { state: 'paused' }, 'ops')
+    for (const unit of ['other', 'never']) {
+      const stream = {
+        name: `FORGE_${unit}`,
+        subjects: [`forge.${unit}`],
+        storage: 'memory',
+        republish: { src: `forge.${unit}`, dest: `$KV.MYELIN_DESIRED.local.${unit}` },
+      }
+      await app.request(`$JS.API.STREAM.CREATE.${stream.name}`, Buffer.from(JSON.stringify(stream)))
+      await app.request(`forge.${unit}`, Buffer.from('{"state":"stopped"}'))
+    }
+    const bucket = () => streamInfo(ops, 'KV_MYELIN_DESIRED', { subjects: '$KV.MYELIN_DESIRED.local.never' })
+    await until(async () => Object.keys((await bucket())!.state.subjects ?? {}).length === 1) // it did get there
+    expect(await desired.get('local', 'never')).toBeUndefined()
+    expect((await desired.all()).filter((entry) => entry.desired.state === 'stopped')).toEqual([])
   })
 
   it('let a watcher see the fleet and nothing else', async () => {

@@ -5,6 +5,7 @@ import { z } from 'zod'
 import { type Bus, failure, messageOf } from '../bus/index.ts'
 import { logLevels } from './command.ts'
 import { keysOf } from './keys.ts'
+import { republished } from './republished.ts'
 
 const opened = new WeakMap<Bus, DesiredStates>()
 const bucket = 'MYELIN_DESIRED'
@@ -137,7 +138,7 @@ export class DesiredStates {
 }
 
 function toEntry(entry: KvEntry): DesiredEntry | undefined {
-  if (entry.operation !== 'PUT') return undefined
+  if (entry.operation !== 'PUT' || republished(entry)) return undefined
   const [site = '', unit = ''] = entry.key.split('.')
   const parsed = Desired.safeParse(readJson(entry.string()))
   // somebody wrote something else there: nothing that anyone should follow

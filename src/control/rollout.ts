@@ -9,6 +9,7 @@ import { record } from './audit.ts'
 import { command } from './controller.ts'
 import { DesiredStates } from './desired.ts'
 import { keysOf } from './keys.ts'
+import { republished } from './republished.ts'
 
 const bucket = 'MYELIN_ROLLOUTS'
 
@@ -374,6 +375,7 @@ function since(now: Counts, before: Counts) {
 }
 
 function read(entry: KvEntry): Rollout | undefined {
+  if (republished(entry)) return undefined
   try {
     return JSON.parse(entry.string()) as Rollout
   } catch {

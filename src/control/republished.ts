@@ -1,0 +1,15 @@
+// Whether a bucket's entry came out of a stream. Who may create streams can let the server republish into a bucket that
+// they may not write themselves; the server marks such messages, and nobody follows them.
+
+import type { KvEntry } from '@nats-io/kv'
+import type { MsgHdrs } from '@nats-io/nats-core'
+
+/** What the client library keeps of an entry and does not publish. */
+interface Raw {
+  readonly sm?: { readonly header?: MsgHdrs; readonly headers?: MsgHdrs }
+}
+
+export function republished(entry: KvEntry): boolean {
+  const { sm } = entry as unknown as Raw
+  return (sm?.header ?? sm?.headers)?.has('Nats-Stream') === true
+}
