@@ -11,5 +11,7 @@ interface Raw {
 
 export function republished(entry: KvEntry): boolean {
   const { sm } = entry as unknown as Raw
-  return (sm?.header ?? sm?.headers)?.has('Nats-Stream') === true
+  // a direct get names the bucket's own stream in the same header
+  const from = (sm?.header ?? sm?.headers)?.values('Nats-Stream') ?? []
+  return from.some((stream) => stream !== `KV_${entry.bucket}`)
 }
