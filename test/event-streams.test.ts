@@ -133,6 +133,17 @@ function family(pid: number): number[] {
   return all(pid)
 }
 
+/** A browser's helpers come and go: one that is gone needs no signal. */
+function signal(pids: readonly number[], name: 'SIGSTOP' | 'SIGCONT'): void {
+  for (const pid of pids) {
+    try {
+      process.kill(pid, name)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+    }
+  }
+}
+
 describe.skipIf(!executablePath)('an event stream in a browser', () => {
   let server: BrowserServer
   let open: () => Promise<Page>
@@ -191,12 +202,15 @@ describe.skipIf(!executablePath)('an event stream in a browser', () => {
     const from = (await send(10)) - 9
     await until(async () => (await idsOf(page)).length === 10)
     const asleep = family(server.process().pid!)
-    for (const pid of asleep) process.kill(pid, 'SIGSTOP')
-    const filler = crypto.getRandomValues(Buffer.alloc(6_000)).toString('base64') // gzip makes nothing of it
-    for (let i = 0; i < 40 && at.unit.stats!().clients! > 0; i++) await send(100, filler)
-    await until(() => at.unit.stats!().clients === 0)
-    expect(at.unit.stats!()).toMatchObject({ slow: 1 })
-    for (const pid of asleep) process.kill(pid, 'SIGCONT')
+    signal(asleep, 'SIGSTOP')
+    try {
+      const filler = crypto.getRandomValues(Buffer.alloc(6_000)).toString('base64') // gzip makes nothing of it
+      for (let i = 0; i < 40 && at.unit.stats!().clients! > 0; i++) await send(100, filler)
+      await until(() => at.unit.stats!().clients === 0)
+      expect(at.unit.stats!()).toMatchObject({ slow: 1 })
+    } finally {
+      signal(asleep, 'SIGCONT') // whatever happened: the tests after this one use the same browser
+    }
     await expectAll(page, from, await send(10))
     await page.close()
   })
