@@ -4,6 +4,7 @@ import { PermissionViolationError } from '@nats-io/nats-core'
 import type { Codec } from './codec.ts'
 import { failure } from './errors.ts'
 import { toNatsHeaders } from './headers.ts'
+import { asError, warn } from './report.ts'
 import { type PendingReply, Requests, SingleReply } from './requests.ts'
 
 /** What happens to the connection; see {@link Bus.on}. */
@@ -13,7 +14,7 @@ export type BusEvent =
   | { type: 'reconnected'; server: string }
   | { type: 'slow-consumer'; subject: string; dropped: number }
   | { type: 'permission-denied'; operation: string; subject: string }
-  | { type: 'error'; error: Error }
+  | { type: 'error'; error: Error; where?: string }
   | { type: 'closed'; error?: Error }
 
 export interface BusLimits {
@@ -63,6 +64,7 @@ export class Bus implements AsyncDisposable {
   #unconfirmedBytes = 0
   #sinceFlush = 0
   #connected = true
+  #failures = 0
   #closing: Promise<void> | undefined
   #flow: Promise<void> | undefined
   /** What was published while disconnected, in order: the client library forgets it when it dials again. */
@@ -79,7 +81,9 @@ export class Bus implements AsyncDisposable {
     this.codec = codec
     this.limits = limits
     this.#onClose = onClose
-    this.requests = new Requests(nats, limits.inboxPrefix, limits.maxCallsInFlight)
+    this.requests = new Requests(nats, limits.inboxPrefix, limits.maxCallsInFlight, (error, where) =>
+      this.report(error, where),
+    )
     this.#watch()
   }
 
@@ -180,15 +184,26 @@ export class Bus implements AsyncDisposable {
     this.#count(size)
   }
 
-  /** Calls `handler` for every message, in order. The handler must not throw; it should return quickly. */
-  subscribe(subject: string, handler: (message: Msg) => void, options: SubscribeOptions = {}): BusSubscription {
+  /**
+   * Calls `handler` for every message, in order; it should return quickly. What it throws, or what a promise it returns
+   * is rejected with, is reported (see {@link Bus.report}) and ends neither the subscription nor anything else.
+   */
+  subscribe(subject: string, handler: (message: Msg) => unknown, options: SubscribeOptions = {}): BusSubscription {
     if (this.nats.isClosed()) throw failure('CLOSED', `cannot subscribe to ${subject}: the connection is closed`)
     const subscription: NatsSubscription = this.nats.subscribe(subject, {
       ...(options.queue === undefined ? {} : { queue: options.queue }),
       callback: (error, message) => {
-        if (error === null) handler(message)
+        if (error !== null) return
+        // an exception that leaves here ends the client library's reading, and with it every subscription and call
+        try {
+          const result = handler(message)
+          if (result instanceof Promise) result.catch((thrown) => this.report(thrown, failing()))
+        } catch (thrown) {
+          this.report(thrown, failing())
+        }
       },
     })
+    const failing = () => `a subscriber of ${subject}`
     return {
       subject,
       get received() {
@@ -275,12 +290,27 @@ export class Bus implements AsyncDisposable {
       try {
         listener(event)
       } catch (error) {
-        // a listener's failure is the program's, and must not end the watch over the connection
-        queueMicrotask(() => {
-          throw error
-        })
+        // must not end the watch over the connection
+        this.#failures += 1
+        warn(asError(error), 'a listener of the connection')
       }
     }
+  }
+
+  /**
+   * Reports what a callback threw that nobody waits for: counted, told to listeners as an `error` event, and written as
+   * a warning of the process (at most one in 10 s). `where` names the callback.
+   */
+  report(thrown: unknown, where: string): void {
+    const error = asError(thrown)
+    this.#failures += 1
+    this.emit({ type: 'error', error, where })
+    warn(error, where)
+  }
+
+  /** How often a callback failed: subscribers, listeners, replies. */
+  get failures(): number {
+    return this.#failures
   }
 
   /** Resolves when the connection has closed for good, with the error that closed it, if one did. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { Deadline, deadlines } from './index.ts'
+import { Deadline, deadlines, now } from './index.ts'
 
 class Probe extends Deadline {
   deadline: number
@@ -12,7 +12,7 @@ class Probe extends Deadline {
     this.#then = then
   }
   onDeadline(): void {
-    this.fired.push(Date.now())
+    this.fired.push(now())
     this.#then()
   }
 }
@@ -24,7 +24,7 @@ const add = (probe: Probe) => {
   deadlines.add(probe)
   return probe
 }
-beforeEach(() => void vi.useFakeTimers({ toFake: ['Date', 'setInterval', 'clearInterval'], now: 1_700_000_000_003 }))
+beforeEach(() => void vi.useFakeTimers({ toFake: ['Date', 'performance', 'setInterval', 'clearInterval'] }))
 afterEach(() => {
   for (const probe of added.splice(0)) deadlines.cancel(probe)
   vi.advanceTimersByTime(50) // the empty wheel stops its timer
@@ -55,7 +55,7 @@ describe('deadlines', () => {
             const due = Math.max(probe.deadline, since)
             const last = probe.fired.at(-1)
             if (!wanted) continue
-            if (Date.now() >= due + latestMs) expect(probe.fired.length).toBe(1)
+            if (now() >= due + latestMs) expect(probe.fired.length).toBe(1)
             if (last === undefined) continue
             expect(probe.fired.length).toBe(1)
             expect(last).toBeGreaterThanOrEqual(probe.deadline)
@@ -63,10 +63,9 @@ describe('deadlines', () => {
           }
         }
         for (const action of steps) {
-          const now = Date.now()
+          const at = now()
           if (action.do === 'wait') vi.advanceTimersByTime(action.ms)
-          else if (action.do === 'add')
-            model.push({ probe: add(new Probe(now + action.inMs)), since: now, wanted: true })
+          else if (action.do === 'add') model.push({ probe: add(new Probe(at + action.inMs)), since: at, wanted: true })
           else if (model.length > 0) {
             const entry = model[action.which % model.length]!
             const before = entry.probe.fired.length
@@ -75,8 +74,8 @@ describe('deadlines', () => {
               entry.wanted &&= before > 0
               if (before === 0) entry.probe.fired.push = () => expect.fail('fired after it was cancelled')
             } else if (before === 0 && entry.wanted) {
-              entry.probe.deadline = now + action.inMs
-              entry.since = now
+              entry.probe.deadline = at + action.inMs
+              entry.since = at
               deadlines.add(entry.probe)
             }
           }
@@ -90,7 +89,7 @@ describe('deadlines', () => {
   })
 
   it('survive a handler that cancels its neighbours, adds new ones and adds itself again', () => {
-    const at = Date.now() + 50
+    const at = now() + 50
     const log: string[] = []
     const second = new Probe(at, () => log.push('second'))
     const third = new Probe(at, () => log.push('third'))
@@ -121,19 +120,53 @@ describe('deadlines', () => {
   })
 
   it('added twice come once', () => {
-    const probe = add(new Probe(Date.now() + 30))
+    const probe = add(new Probe(now() + 30))
     deadlines.add(probe)
     vi.advanceTimersByTime(15_000)
     expect(probe.fired.length).toBe(1)
   })
 
   it('wait one more turn of the event loop after it was blocked, so that replies received meanwhile count', () => {
-    const probe = add(new Probe(Date.now() + 100))
+    const probe = add(new Probe(now() + 100))
     vi.advanceTimersByTime(20)
-    vi.setSystemTime(Date.now() + 30_000) // no timer ran for 30 s
+    const told = performance.now.bind(performance)
+    const blocked = vi.spyOn(performance, 'now').mockImplementation(() => told() + 30_000) // no timer ran for 30 s
     vi.advanceTimersByTime(10)
     expect(probe.fired.length).toBe(0)
     vi.advanceTimersByTime(10)
     expect(probe.fired.length).toBe(1)
+    blocked.mockRestore()
+  })
+
+  it('are kept when the system clock is set forward by an hour or back by a minute', () => {
+    const [early, late] = [add(new Probe(now() + 500)), add(new Probe(now() + 1_000))]
+    vi.setSystemTime(Date.now() + 3_600_000)
+    vi.advanceTimersByTime(400)
+    expect(early.fired.length).toBe(0)
+    vi.setSystemTime(Date.now() - 3_660_000)
+    vi.advanceTimersByTime(400)
+    expect([early.fired.length, late.fired.length]).toEqual([1, 0])
+    vi.advanceTimersByTime(400)
+    expect(late.fired.length).toBe(1)
+  })
+
+  it('are kept when what follows one of them throws', () => {
+    const warned = vi.spyOn(process, 'emitWarning').mockReturnValue()
+    const at = now() + 50
+    const after = add(new Probe(at))
+    add(
+      new Probe(at, () => {
+        throw new Error('a bug')
+      }),
+    )
+    const later = add(new Probe(at + 100))
+    vi.advanceTimersByTime(200)
+    expect([after.fired.length, later.fired.length]).toEqual([1, 1])
+    warned.mockRestore()
+  })
+
+  it('that never come cost nothing', () => {
+    add(new Probe(Number.POSITIVE_INFINITY))
+    expect(vi.getTimerCount()).toBe(0)
   })
 })

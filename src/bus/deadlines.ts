@@ -1,12 +1,14 @@
 // One timer for all deadlines of a process: a hashed wheel (Varghese & Lauck, 1987) with O(1) start and cancel.
 // Hot path: a Node timer per call costs about 1 µs and a heap of timers; linking into a slot costs 0.05 µs.
+import { now } from './clock.ts'
+import { asError, warn } from './report.ts'
 
 const tickMs = 10
 const slots = 1024 // one turn is about 10 s; later deadlines go round more than once
 
 /** Something with an end. `onDeadline` is called once, at most about 20 ms late, never early. */
 export abstract class Deadline {
-  /** Absolute, unix milliseconds. */
+  /** Absolute, milliseconds of `now()`. */
   abstract readonly deadline: number
   /** @internal neighbours in the wheel's slot */
   nextInSlot: Deadline | undefined
@@ -26,6 +28,7 @@ class Wheel {
 
   add(entry: Deadline): void {
     if (entry.slot >= 0) this.cancel(entry)
+    if (entry.deadline === Number.POSITIVE_INFINITY) return
     if (this.#size++ === 0) this.#start()
     const tick = Math.max(Math.ceil(entry.deadline / tickMs), this.#now + 1)
     const slot = tick % slots
@@ -49,35 +52,39 @@ class Wheel {
   }
 
   #start(): void {
-    this.#now = Math.floor(Date.now() / tickMs)
+    this.#now = Math.floor(now() / tickMs)
     this.#timer ??= setInterval(() => this.#tick(), tickMs)
   }
 
   #tick(): void {
-    const now = Math.floor(Date.now() / tickMs)
+    const tick = Math.floor(now() / tickMs)
     // A blocked event loop is not a slow peer: after a stall, one turn of the loop lets replies that already lie in the
     // socket's buffer come in before anything is declared late.
-    if (now - this.#now > 5 && !this.#late) {
+    if (tick - this.#now > 5 && !this.#late) {
       this.#late = true
       return
     }
     this.#late = false
-    const from = Math.max(this.#now + 1, now - slots + 1)
-    this.#now = now
-    for (let tick = from; tick <= now; tick++) this.#expire(tick % slots, now)
+    const from = Math.max(this.#now + 1, tick - slots + 1)
+    this.#now = tick
+    for (let visited = from; visited <= tick; visited++) this.#expire(visited % slots, tick)
     if (this.#size === 0 && this.#timer) {
       clearInterval(this.#timer)
       this.#timer = undefined
     }
   }
 
-  #expire(slot: number, now: number): void {
+  #expire(slot: number, tick: number): void {
     let entry = this.#slots[slot]
     while (entry) {
       const next: Deadline | undefined = entry.nextInSlot
-      if (Math.ceil(entry.deadline / tickMs) <= now) {
+      if (Math.ceil(entry.deadline / tickMs) <= tick) {
         this.cancel(entry)
-        entry.onDeadline()
+        try {
+          entry.onDeadline()
+        } catch (thrown) {
+          warn(asError(thrown), 'what follows a deadline') // and the others' deadlines are kept
+        }
       }
       // onDeadline may have cancelled the neighbour: then the slot is walked again from its head
       entry = next && next.slot !== slot ? this.#slots[slot] : next

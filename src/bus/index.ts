@@ -1,5 +1,6 @@
 // The ground: one connection to NATS, or an embedded server; codecs, headers, deadlines, traces, errors, streams.
 export { Bus, type BusEvent, type BusSubscription, type RequestOptions, type SubscribeOptions } from './bus.ts'
+export { now } from './clock.ts'
 export { type Codec, type CodecName, codecFor, codecs } from './codec.ts'
 export { atLeast, connect } from './connect.ts'
 export { Deadline, deadlines } from './deadlines.ts'
@@ -16,4 +17,6 @@ export { type HeaderReader, type Headers, header, headerLine, headerLines, readH
 export * from './jetstream/index.ts'
 export type { ConnectOptions } from './options.ts'
 export { PendingReply } from './requests.ts'
+export { boundedText } from './text.ts'
+export { type LongTimer, longestTimerMs, setLongTimeout, sleep, timerMs } from './timer.ts'
 export { startSpan, type TraceContext, type Traced, traceLines, traceOf, tracingOn } from './trace.ts'

@@ -32,7 +32,13 @@ export abstract class PendingReply extends Deadline {
   }
 
   fail(error: MyelinError): void {
-    if (this.finish()) this.onFailure(error)
+    const owner = this.#owner
+    if (!owner || !this.finish()) return
+    try {
+      this.onFailure(error)
+    } catch (thrown) {
+      owner.report(thrown, `the end of a call to ${this.subject}`)
+    }
   }
 
   /** Forgets the call; later replies are ignored. False if it had ended before. */
@@ -69,9 +75,18 @@ export class Requests {
   readonly #limit: number
   #counter = 0
 
-  constructor(connection: NatsConnection, inboxPrefix: string | undefined, limit: number) {
+  /** @internal tells what a caller's own code threw */
+  readonly report: (thrown: unknown, where: string) => void
+
+  constructor(
+    connection: NatsConnection,
+    inboxPrefix: string | undefined,
+    limit: number,
+    report: (thrown: unknown, where: string) => void,
+  ) {
     this.#connection = connection
     this.#limit = limit
+    this.report = report
     // the random inbox is unguessable; the counter after it only has to be unique within it
     this.#prefix = `${createInbox(inboxPrefix)}.`
     connection.subscribe(`${this.#prefix}*`, {
@@ -139,7 +154,14 @@ export class Requests {
       pending.fail(failure('NO_RESPONDERS', `nobody answers on ${pending.subject}`))
       return
     }
-    pending.onReply(message)
+    try {
+      pending.onReply(message)
+    } catch (thrown) {
+      this.report(thrown, `the answer to a call to ${pending.subject}`)
+      pending.fail(
+        failure('INVALID_REPLY', `${pending.subject} was answered with what cannot be read`, { cause: thrown }),
+      )
+    }
   }
 }
 
