@@ -57,7 +57,7 @@ class Document {
       'ce-id': 'identity of the event',
       'ce-type': '<contract>.<event>',
       'ce-source': '/<contract>',
-      'ce-time': 'when it happened, ISO 8601',
+      'ce-time': 'when it happened, RFC 3339',
       'Nats-Msg-Id': 'durable events and jobs: deduplication id',
     }),
     'myelin.error': {

@@ -92,6 +92,22 @@ describe('an event', () => {
     expect(readers.seen).toEqual([upTo(8), [4, 5, 6, 7, 8], [6, 7, 8], [8]])
   })
 
+  it('happened when its publisher says, if that is a time', async () => {
+    const api = client(nats.bus, makeNews())
+    expect(
+      ['2001-07-01T12:00:00+02:00', '2001-07-01', new Date('2001-07-01T12:00Z')].map(
+        (time) => /ce-time:(.*)\r/.exec(api.kept.encode({ n: 1 }, { time }).headerLines)?.[1],
+      ),
+    ).toEqual(['2001-07-01T12:00:00+02:00', '2001-07-01T00:00:00.000Z', '2001-07-01T12:00:00.000Z'])
+    for (const time of ['', 'gate 12', '2001-02-31', '2001-07-01T12:00:00', 'x\r\nNats-Msg-Id: y', new Date('no')]) {
+      expect(await codeOf(api.kept.publish({ n: 1 }, { time }))).toBe('INVALID_OPTION')
+      expect(await codeOf((async () => api.core.publish({ n: 1 }, { time }))())).toBe('INVALID_OPTION')
+    }
+    const from = { timeMs: Number.NaN }
+    await using nowhere = api.kept.subscribe({ from })
+    expect(await codeOf(nowhere.ready())).toBe('INVALID_OPTION')
+  })
+
   it('with the id of another is stored once', async () => {
     const api = client(nats.bus, makeNews())
     expect(await api.kept.publish({ n: 1 }, { id: 'a' })).toMatchObject({ sequence: 1, duplicate: false })

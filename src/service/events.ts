@@ -6,9 +6,11 @@ import {
   failure,
   header,
   headerLine,
+  parseTime,
   type StartPosition,
   type Stored,
   store,
+  timeForm,
   traceLines,
 } from '../bus/index.ts'
 import {
@@ -28,7 +30,7 @@ import { type Subscription, subscribeCore, subscribeDurable } from './subscripti
 export interface PublishOptions {
   /** The event's identity (`ce-id`); for durable events also the deduplication id. Default: a new one. */
   id?: string
-  /** When it happened (`ce-time`). Default: now. */
+  /** When it happened (`ce-time`): a Date, or RFC 3339 with a zone. Default: now. */
   time?: Date | string
   /** How long storing a durable event may take, waits for a full stream included. Default 30 s. */
   timeoutMs?: number
@@ -57,7 +59,7 @@ export interface EncodedEvent {
 export interface EventClient<Event extends EventDefinition> {
   /**
    * Durable: resolves when stored. Core: resolves when handed to the connection, with backpressure.
-   * @throws MyelinError INVALID_INPUT, STREAM_FULL, PAYLOAD_TOO_LARGE, JETSTREAM_DISABLED
+   * @throws MyelinError INVALID_INPUT, INVALID_OPTION, STREAM_FULL, PAYLOAD_TOO_LARGE, JETSTREAM_DISABLED
    */
   publish(
     payload: InputOf<Event['payload']>,
@@ -82,6 +84,18 @@ function nowText(): string {
   return clockText
 }
 
+/** A time that was given, as `ce-time` wants it. @throws MyelinError INVALID_OPTION */
+function timeText(time: Date | string, where: string): string {
+  const ms = parseTime(time)
+  const text = ms === undefined || (typeof time === 'string' && time.length >= 20) ? time : new Date(ms).toISOString()
+  // a Date may be in a year of more than four digits, which no reader takes
+  if (typeof text === 'string' && parseTime(text) !== undefined) return text
+  throw failure(
+    'INVALID_OPTION',
+    `${where}: time: expected ${timeForm}, got ${JSON.stringify(String(time).slice(0, 60))}`,
+  )
+}
+
 export function eventClient(
   bus: Bus,
   contract: Contract,
@@ -101,12 +115,7 @@ export function eventClient(
 
   const encode = (payload: unknown, options: PublishOptions | undefined): EncodedEvent & { id: string } => {
     const id = options?.id ?? nuid.next()
-    const time =
-      options?.time === undefined
-        ? nowText()
-        : typeof options.time === 'string'
-          ? options.time
-          : options.time.toISOString()
+    const time = options?.time === undefined ? nowText() : timeText(options.time, where)
     return {
       id,
       subject:

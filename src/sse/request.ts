@@ -1,6 +1,6 @@
 // What a client asks for: which part of a stream, and where to begin.
 import type { IncomingHttpHeaders } from 'node:http'
-import { failure } from '../bus/index.ts'
+import { failure, parseTime, timeForm } from '../bus/index.ts'
 import type { Selection } from './audience.ts'
 import type { Grant } from './auth.ts'
 import { type Filter, parseFilter } from './filter.ts'
@@ -52,9 +52,12 @@ export function positionOf(query: Query, headers: IncomingHttpHeaders, source: S
   }
   if (id !== undefined) return { after: id }
   if (from === undefined) return undefined
-  const timeMs = /^\d{5,}$/.test(from) ? Number(from) : Date.parse(from)
-  if (!Number.isFinite(timeMs)) {
-    throw failure('INVALID_OPTION', `from: expected ISO 8601 or unix ms, got ${JSON.stringify(from.slice(0, 100))}`)
+  const timeMs = parseTime(/^\d{5,}$/.test(from) ? Number(from) : from)
+  if (timeMs === undefined) {
+    throw failure(
+      'INVALID_OPTION',
+      `from: expected ${timeForm} (a + in a URL is %2B), got ${JSON.stringify(from.slice(0, 100))}`,
+    )
   }
   return { timeMs }
 }

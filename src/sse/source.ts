@@ -1,5 +1,5 @@
 // What may be offered to browsers: a view, an event of a contract, any stream, a KV table.
-import { type Bus, failure, type HeaderReader, type StreamMessage, streamInfo } from '../bus/index.ts'
+import { type Bus, failure, type HeaderReader, parseTime, type StreamMessage, streamInfo } from '../bus/index.ts'
 import { type Contract, type EventDefinition, eventStream, eventSubjects, type OutputOf } from '../contract/index.ts'
 import { ensureContractStreams } from '../service/index.ts'
 import { ensureView, type View, viewSubject } from '../stream/index.ts'
@@ -47,7 +47,7 @@ export interface SourceOptions<Row> {
   /** Events that wait for one slow client; default: the gateway's `maxBuffered`. */
   readonly maxBuffered?: number
   /**
-   * The payload's own time, unix ms or ISO 8601, which `?from=` then goes by instead of the time of storage. It must grow
+   * The payload's own time, unix ms or RFC 3339 with a zone, which `?from=` then goes by instead of the time of storage. It must grow
    * with the stream; where rows come late, a replay may begin by as much too early or too late.
    */
   readonly time?: (payload: Row) => number | string
@@ -63,9 +63,7 @@ function common<Row>({ policy, maxBuffered, time }: SourceOptions<Row>) {
 
 function millis<Row>(time: (payload: Row) => number | string, payload: Row): number | undefined {
   try {
-    const given = time(payload)
-    const ms = typeof given === 'number' ? given : Date.parse(given)
-    return Number.isFinite(ms) ? ms : undefined
+    return parseTime(time(payload))
   } catch {
     return undefined // a payload of another shape has no time
   }

@@ -66,6 +66,16 @@ describe('any stream', () => {
       stored: fromStream('PAST', { subject: 'PAST.even' }),
       flown: fromStream<Flight>('PAST', { time: ({ hour }) => hour }),
     })
+    for (const from of [
+      'gate 12',
+      '2001-02-31',
+      '2001-01-02T00:00:00',
+      '2001-01-02T00:00:00 02:00',
+      '99999999999999999',
+    ]) {
+      const refused = await fetch(`${at.url}/streams/stored?from=${encodeURIComponent(from)}`)
+      expect([refused.status, await refused.text()]).toEqual([400, expect.stringContaining('RFC 3339')])
+    }
     const stored = listen(`${at.url}/streams/stored?from=2001-01-02T00:00Z`)
     const flown = listen(`${at.url}/streams/flown?from=2001-01-02T00:00Z`)
     const later = listen(`${at.url}/streams/flown?from=2040-01-01`)

@@ -3,7 +3,7 @@
 // Promise: effectively once. Every input counts exactly once in the views, whatever dies when; what is done outside
 // (`to` with an effect) happens at least once, each with an id. See task.ts for what makes it hold.
 import { z } from 'zod'
-import { failure, MyelinError, messageOf } from '../bus/index.ts'
+import { failure, MyelinError, messageOf, parseTime, timeForm } from '../bus/index.ts'
 import { subjectToken } from '../contract/index.ts'
 import { defineUnit, type RunningUnit, type Unit, type UnitHost, type Vitals } from '../unit/index.ts'
 import type { EffectPlan } from './effects.ts'
@@ -53,7 +53,10 @@ interface Given<Row> {
 export type Inputs<From> =
   From extends Source<unknown> ? InputOfSource<From> : { readonly [Name in keyof From]: InputOfSource<From[Name]> }
 
-const instant = z.iso.datetime({ offset: true, local: false }).or(z.iso.date())
+const instant = z
+  .string()
+  .refine((text) => parseTime(text) !== undefined, { error: `expected ${timeForm}` })
+  .meta({ examples: ['2001-07-01', '2001-07-01T12:00:00Z'] })
 
 /** What every processor can be told. */
 export const processorConfig = z.object({
@@ -340,8 +343,8 @@ function spanOf({ from, until }: Config): { span?: { fromMs: number; untilMs: nu
   if (from === undefined && until === undefined) return {}
   return {
     span: {
-      fromMs: from === undefined ? Number.NEGATIVE_INFINITY : Date.parse(from),
-      untilMs: until === undefined ? Number.POSITIVE_INFINITY : Date.parse(until),
+      fromMs: from === undefined ? Number.NEGATIVE_INFINITY : parseTime(from)!,
+      untilMs: until === undefined ? Number.POSITIVE_INFINITY : parseTime(until)!,
     },
   }
 }

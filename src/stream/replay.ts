@@ -14,7 +14,7 @@ import { viewStream } from './view.ts'
 export interface ReplayOptions {
   /** The name of the replay: of its checkpoints, its error output and its view. */
   readonly as: string
-  /** Count only what happened from this time on, by event time; ISO 8601. */
+  /** Count only what happened from this time on, by event time; RFC 3339 with a zone, or a date. */
   readonly from?: string
   /** And only until this time. */
   readonly until?: string

@@ -3,8 +3,9 @@
 import { AckPolicy, type ConsumerConfig, DeliverPolicy, ReplayPolicy } from '@nats-io/jetstream'
 import { createInbox, type Msg, nuid } from '@nats-io/nats-core'
 import type { Bus, BusSubscription } from '../bus.ts'
-import type { MyelinError } from '../errors.ts'
+import { failure, type MyelinError } from '../errors.ts'
 import { readHeaders } from '../headers.ts'
+import { parseTime } from '../time.ts'
 import { apiFailure, manager } from './api.ts'
 import { StreamMessage } from './message.ts'
 
@@ -284,12 +285,16 @@ function startOf(from: StartPosition): Partial<ConsumerConfig> {
   if (from === 'last-per-subject') return { deliver_policy: DeliverPolicy.LastPerSubject }
   if ('sequence' in from)
     return { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: Math.max(1, from.sequence) }
-  return { deliver_policy: DeliverPolicy.StartTime, opt_start_time: new Date(from.timeMs).toISOString() }
+  const timeMs = parseTime(from.timeMs)
+  if (timeMs === undefined) throw failure('INVALID_OPTION', `from: timeMs: expected unix ms, got ${from.timeMs}`)
+  // the server takes no years but those of four digits
+  const at = Math.min(Math.max(timeMs, 0), Date.parse('9999-12-31T23:59:59.999Z'))
+  return { deliver_policy: DeliverPolicy.StartTime, opt_start_time: new Date(at).toISOString() }
 }
 
 /**
  * Starts reading a stream.
- * @throws MyelinError STREAM_NOT_FOUND, JETSTREAM_DISABLED, PERMISSION_DENIED
+ * @throws MyelinError INVALID_OPTION, STREAM_NOT_FOUND, JETSTREAM_DISABLED, PERMISSION_DENIED
  */
 export async function readStream(bus: Bus, options: ReaderOptions): Promise<StreamReader> {
   const reader = new StreamReader(bus, options)

@@ -2,6 +2,7 @@
 import type { StoredMsg } from '@nats-io/jetstream'
 import type { Bus } from '../bus.ts'
 import { failure, messageOf } from '../errors.ts'
+import { parseTime } from '../time.ts'
 import { apiFailure, manager } from './api.ts'
 import { streamInfo } from './streams.ts'
 
@@ -60,7 +61,7 @@ export interface SequenceAtOptions {
 /**
  * Where a stream stands at a time: the sequence of the first message that is not older. Past the end: the sequence that
  * comes next. A binary search, about 20 gets for a million messages.
- * @throws MyelinError STREAM_NOT_FOUND, JETSTREAM_DISABLED, DEADLINE_EXCEEDED, DISCONNECTED
+ * @throws MyelinError INVALID_OPTION, STREAM_NOT_FOUND, JETSTREAM_DISABLED, DEADLINE_EXCEEDED, DISCONNECTED
  *
  * @example
  * const from = await sequenceAt(bus, 'VIEW_delays', Date.parse('2001-03-01T00:00Z'), { timeOf: (row) => hourOf(row.data) })
@@ -71,6 +72,7 @@ export async function sequenceAt(
   timeMs: number,
   options: SequenceAtOptions = {},
 ): Promise<number> {
+  if (parseTime(timeMs) === undefined) throw failure('INVALID_OPTION', `timeMs: expected unix ms, got ${timeMs}`)
   const { config, state } = await infoOf(bus, stream)
   const timeOf = options.timeOf ?? ((message) => message.timestampMs)
   const get = (from: number) =>

@@ -1,7 +1,7 @@
 // myelin stream replay: a processor once more over its stored input, under another name; and removing what that left.
 import { createInterface } from 'node:readline/promises'
 import type { Command } from 'commander'
-import { failure } from '../../bus/index.ts'
+import { failure, parseTime } from '../../bus/index.ts'
 import { loadComposition, loadUnit, loadUnitOf, nearest } from '../../runtime/index.ts'
 import { type ReplayProgress, removeReplay, replay, replayedStreams } from '../../stream/index.ts'
 import type { Unit } from '../../unit/index.ts'
@@ -89,9 +89,9 @@ async function load(
 
 /** A time as typed, in full. @throws MyelinError INVALID_INPUT */
 function time(typed: string, option: string): string {
-  const ms = Date.parse(typed)
-  if (Number.isNaN(ms))
-    throw failure('INVALID_INPUT', `${option}: expected a time like 2001-07-01T12:00Z, got "${typed}"`)
+  const ms = parseTime(typed)
+  if (ms === undefined)
+    throw failure('INVALID_INPUT', `${option}: expected a time like 2001-07-01 or 2001-07-01T12:00Z, got "${typed}"`)
   return new Date(ms).toISOString()
 }
 

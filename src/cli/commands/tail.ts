@@ -4,6 +4,7 @@ import {
   type Bus,
   failure,
   type HeaderReader,
+  parseTime,
   readHeaders,
   readStream,
   type StartPosition,
@@ -130,9 +131,13 @@ function position(typed: string | undefined): StartPosition | undefined {
   if (typed === undefined) return undefined
   if (typed === 'start' || typed === 'new') return typed
   if (/^\d+$/.test(typed)) return { sequence: Number(typed) }
-  const timeMs = Date.parse(typed)
-  if (Number.isNaN(timeMs))
-    throw failure('INVALID_INPUT', `--from: expected start, new, a sequence or a time, got "${typed}"`)
+  const timeMs = parseTime(typed)
+  if (timeMs === undefined) {
+    throw failure(
+      'INVALID_INPUT',
+      `--from: expected start, new, a sequence or a time like 2026-11-01 or 2026-11-01T12:00Z, got "${typed}"`,
+    )
+  }
   return { timeMs }
 }
 

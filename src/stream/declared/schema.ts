@@ -65,7 +65,7 @@ export const Declared = z
     time: z
       .union([z.literal(storedTime), expression('JSONata')])
       .optional()
-      .describe(`JSONata: when it happened, ISO 8601 or unix ms; ${storedTime}: when the server stored it`),
+      .describe(`JSONata: when it happened, RFC 3339 with a zone or unix ms; ${storedTime}: when the server stored it`),
     outOfOrder: duration('how much events may be out of order without being late').default(0),
     maxAhead: duration('an event that claims to happen so long after it was stored is refused').default('1d'),
     key: expression('JSONata: what belongs together; default: the field that `to.key` names').optional(),

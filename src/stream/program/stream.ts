@@ -1,5 +1,5 @@
 // Values in the order of the input: what can be done with each of them by itself.
-import { failure } from '../../bus/index.ts'
+import { failure, parseTime, timeForm } from '../../bus/index.ts'
 import { type Duration, durationMs } from '../../contract/index.ts'
 import type { Circuit, Push } from '../circuit.ts'
 import type { Effect } from '../effects.ts'
@@ -113,9 +113,9 @@ export class Stream<T, Time extends Timing = 'untimed'> {
   }
 
   /**
-   * Event time: when a value happened, as unix ms, Date or ISO 8601 text; `'stored'`: when the server stored it
-   * (processing time). The watermark follows the latest time seen, `outOfOrder` behind it. A value without a valid time
-   * goes to the error output.
+   * Event time: when a value happened, as unix ms, Date or RFC 3339 text with a zone, in the years 0000 to 9999; cut to
+   * whole ms. `'stored'`: when the server stored it (processing time). The watermark follows the latest time seen,
+   * `outOfOrder` behind it. A value without such a time goes to the error output.
    */
   time(of: ((value: T) => number | string | Date) | 'stored', options: TimeOptions = {}): Stream<T, 'timed'> {
     const outOfOrderMs = durationMs(options.outOfOrder ?? 0, 'time: outOfOrder')
@@ -168,21 +168,31 @@ function timed<T>(
 
 /** Reads times; of texts in order many are the same, and parsing each again would be a third of this step's cost. */
 function timeReader<T>(of: (value: T) => number | string | Date): (value: T) => number {
-  let text = ''
-  let textMs = 0
+  let text: string | undefined
+  let textMs = Number.NaN
   return (value) => {
-    const at = of(value)
-    let timeMs: number
+    const at: unknown = of(value)
+    if (typeof at === 'string' && at === text) return textMs
+    const timeMs = parseTime(at)
+    if (timeMs === undefined) throw failure('INVALID_INPUT', `no event time: expected ${timeForm}, got ${shown(at)}`)
+    // rows tell times as texts of four-digit years; windows of any size around these are still Dates
+    if (timeMs < firstMs || timeMs > lastMs) {
+      throw failure('INVALID_INPUT', `no event time: ${shown(at)} is not in the years 0000 to 9999`)
+    }
     if (typeof at === 'string') {
-      if (at !== text) {
-        textMs = Date.parse(at)
-        text = at
-      }
-      timeMs = textMs
-    } else timeMs = typeof at === 'number' ? at : (at?.getTime() ?? Number.NaN)
-    if (!Number.isFinite(timeMs)) {
-      throw failure('INVALID_INPUT', `no event time: ${JSON.stringify(at)} is not a date`)
+      text = at
+      textMs = timeMs
     }
     return timeMs
   }
+}
+
+const firstMs = Date.parse('0000-01-01T00:00:00.000Z')
+const lastMs = Date.parse('9999-12-31T23:59:59.999Z')
+
+/** A value in a message, whatever it is. */
+function shown(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value.slice(0, 60))
+  if (typeof value === 'object' && value !== null) return value instanceof Date ? 'a Date that is none' : 'an object'
+  return typeof value === 'function' ? 'a function' : String(value)
 }
