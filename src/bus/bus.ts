@@ -59,7 +59,7 @@ export class Bus implements AsyncDisposable {
   readonly requests: Requests
   readonly codec: Codec
   readonly limits: BusLimits
-  readonly #listeners = new Set<(event: BusEvent) => void>()
+  readonly #listeners = new Set<(event: BusEvent) => unknown>()
   readonly #onClose: (() => Promise<void>) | undefined
   #unconfirmedBytes = 0
   #sinceFlush = 0
@@ -279,7 +279,7 @@ export class Bus implements AsyncDisposable {
   }
 
   /** Watches the connection. Returns a function that stops watching. */
-  on(listener: (event: BusEvent) => void): () => void {
+  on(listener: (event: BusEvent) => unknown): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
   }
@@ -287,12 +287,16 @@ export class Bus implements AsyncDisposable {
   /** @internal */
   emit(event: BusEvent): void {
     for (const listener of this.#listeners) {
-      try {
-        listener(event)
-      } catch (error) {
-        // must not end the watch over the connection
+      // must not end the watch over the connection, nor be told to itself
+      const failed = (thrown: unknown) => {
         this.#failures += 1
-        warn(asError(error), 'a listener of the connection')
+        warn(asError(thrown), 'a listener of the connection')
+      }
+      try {
+        const result = listener(event)
+        if (result instanceof Promise) result.catch(failed)
+      } catch (thrown) {
+        failed(thrown)
       }
     }
   }
@@ -306,6 +310,16 @@ export class Bus implements AsyncDisposable {
     this.#failures += 1
     this.emit({ type: 'error', error, where })
     warn(error, where)
+  }
+
+  /** Calls a callback of somebody else's; what it throws, or its promise is rejected with, is reported. */
+  guarded(callback: () => unknown, where: string): void {
+    try {
+      const result = callback()
+      if (result instanceof Promise) result.catch((thrown) => this.report(thrown, where))
+    } catch (thrown) {
+      this.report(thrown, where)
+    }
   }
 
   /** How often a callback failed: subscribers, listeners, replies. */

@@ -10,6 +10,26 @@ export interface Codec {
   decode(bytes: Uint8Array): unknown
 }
 
+/** What others sent as JSON, or undefined when it is none: on shared subjects anybody may say anything. */
+export function readJson(data: Uint8Array): unknown {
+  try {
+    return JSON.parse(Buffer.from(data.buffer, data.byteOffset, data.length).toString())
+  } catch {
+    return undefined
+  }
+}
+
+/** As {@link readJson}, and undefined too when it is no object. */
+export function readJsonObject(data: Uint8Array): Record<string, unknown> | undefined {
+  const value = readJson(data)
+  return isRecord(value) ? value : undefined
+}
+
+/** Whether a value is an object with names, neither null nor an array. */
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
 const empty = new Uint8Array(0)
 
 const json: Codec = {

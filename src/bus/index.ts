@@ -1,7 +1,7 @@
 // The ground: one connection to NATS, or an embedded server; codecs, headers, deadlines, traces, errors, streams.
 export { Bus, type BusEvent, type BusSubscription, type RequestOptions, type SubscribeOptions } from './bus.ts'
 export { now } from './clock.ts'
-export { type Codec, type CodecName, codecFor, codecs } from './codec.ts'
+export { type Codec, type CodecName, codecFor, codecs, isRecord, readJson, readJsonObject } from './codec.ts'
 export { atLeast, connect } from './connect.ts'
 export { Deadline, deadlines } from './deadlines.ts'
 export {

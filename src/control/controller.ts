@@ -1,6 +1,6 @@
 // Giving commands: pick the instances, write what should be, tell them, and gather what each one answers.
 import type { Msg } from '@nats-io/nats-core'
-import { type Bus, failure, MyelinError, messageOf, PendingReply } from '../bus/index.ts'
+import { type Bus, failure, MyelinError, messageOf, PendingReply, readJsonObject } from '../bus/index.ts'
 import { type Fleet, type Member, matches, type Selector } from '../heartbeat/index.ts'
 import { record } from './audit.ts'
 import { type Ack, type Command, type CommandArgs, commandSubject, everyInstance, type Verb } from './command.ts'
@@ -227,7 +227,9 @@ class Acks extends PendingReply {
     this.#awaited = new Set(awaited.map(({ beat }) => beat.instance))
   }
   onReply(message: Msg): void {
-    const ack = message.json<Ack>()
+    const told = readJsonObject(message.data)
+    if (typeof told?.instance !== 'string' || typeof told.ok !== 'boolean') return // a stranger's
+    const ack = told as unknown as Ack
     this.acks.push(ack)
     this.#awaited.delete(ack.instance)
     // others may answer as well, like one that seemed dead: they do not stand for those that were asked

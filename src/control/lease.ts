@@ -2,7 +2,7 @@
 // clocks are compared: a candidate takes over when the lease has not changed for its whole term by the candidate's own
 // watch, and a holder that cannot renew steps down before that.
 import { type KV, type KvEntry, Kvm } from '@nats-io/kv'
-import type { Bus } from '../bus/index.ts'
+import { type Bus, readJsonObject } from '../bus/index.ts'
 
 const bucket = 'MYELIN_LEASES'
 
@@ -124,9 +124,8 @@ export class Lease {
 }
 
 function read(entry: KvEntry): Held | undefined {
-  try {
-    return JSON.parse(entry.string()) as Held
-  } catch {
-    return undefined
-  }
+  const told = readJsonObject(entry.value)
+  return typeof told?.holder === 'string' && typeof told.token === 'number'
+    ? { holder: told.holder, token: told.token }
+    : undefined
 }

@@ -1,5 +1,13 @@
 // The live registry: who is there, how they are, and what changes; in any process, without a central one.
-import { type Bus, type BusSubscription, failure, readStream, streamInfo } from '../bus/index.ts'
+import {
+  type Bus,
+  type BusSubscription,
+  failure,
+  isRecord,
+  readJsonObject,
+  readStream,
+  streamInfo,
+} from '../bus/index.ts'
 import type { Logger } from '../unit/index.ts'
 import { type Beat, beatSubject, readBeat, type UnitState } from './beat.ts'
 import { beatsStream } from './beats-stream.ts'
@@ -76,7 +84,7 @@ export class Fleet implements AsyncDisposable {
   readonly #bus: Bus
   readonly #options: FleetOptions
   readonly #entries = new Map<string, Entry>()
-  readonly #listeners = new Set<(change: FleetChange) => void>()
+  readonly #listeners = new Set<(change: FleetChange) => unknown>()
   readonly #stops: (() => void)[] = []
   #subscription: BusSubscription | undefined
   #turn = 0
@@ -143,7 +151,7 @@ export class Fleet implements AsyncDisposable {
   }
 
   /** Calls for every change. Returns a function that stops. */
-  on(listener: (change: FleetChange) => void): () => void {
+  on(listener: (change: FleetChange) => unknown): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
   }
@@ -263,8 +271,8 @@ export class Fleet implements AsyncDisposable {
    */
   async believeServer(system: Bus): Promise<void> {
     const subscription = system.subscribe('$SYS.ACCOUNT.*.DISCONNECT', (message) => {
-      const { client } = message.json<{ client?: { name?: string } }>()
-      if (client?.name) this.#connectionLost(client.name)
+      const client = readJsonObject(message.data)?.client
+      if (isRecord(client) && typeof client.name === 'string') this.#connectionLost(client.name)
     })
     this.#stops.push(() => subscription.unsubscribe())
     await system.flush()
@@ -305,7 +313,9 @@ export class Fleet implements AsyncDisposable {
 
   #tell(transition: Transition, entry: Entry): void {
     const member = this.#member(entry)
-    for (const listener of this.#listeners) listener({ transition, member })
+    // a listener that throws keeps the others from nothing
+    for (const listener of this.#listeners)
+      this.#bus.guarded(() => listener({ transition, member }), 'a listener of fleet.on()')
   }
 
   #member(entry: Entry): Member {

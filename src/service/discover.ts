@@ -1,7 +1,7 @@
 // Finding services that are running, by the NATS service API (ADR-32), and calling them without their contract at hand.
 
 import type { Msg } from '@nats-io/nats-core'
-import { type Bus, failure, type MyelinError, PendingReply } from '../bus/index.ts'
+import { type Bus, failure, isRecord, type MyelinError, now, PendingReply, readJsonObject } from '../bus/index.ts'
 import { type Contract, type ContractDefinition, contract, type Schema, stream } from '../contract/index.ts'
 
 /** An endpoint as its service tells of it. */
@@ -86,18 +86,36 @@ export async function discover(bus: Bus, options: { service?: string; waitMs?: n
     .sort((a, b) => a.name.localeCompare(b.name) || a.id.localeCompare(b.id))
 }
 
+/** An answer on the service API's subjects; undefined when what answers there is no service. */
+function readAnswer(data: Uint8Array): Answer | undefined {
+  const told = readJsonObject(data)
+  if (!told || ![told.name, told.id, told.version].every((text) => typeof text === 'string')) return undefined
+  const endpoints = Array.isArray(told.endpoints) ? told.endpoints : []
+  return {
+    ...(told as unknown as Answer),
+    metadata: textsOf(told.metadata),
+    endpoints: endpoints
+      .filter((endpoint) => isRecord(endpoint) && typeof endpoint.name === 'string')
+      .map((endpoint) => ({ ...endpoint, metadata: textsOf(endpoint.metadata) })),
+  }
+}
+
+function textsOf(metadata: unknown): Record<string, string> {
+  if (!isRecord(metadata)) return {}
+  return Object.fromEntries(
+    Object.entries(metadata).filter((pair): pair is [string, string] => typeof pair[1] === 'string'),
+  )
+}
+
 /** Gathers answers until nobody has said anything for a third of the time, or the time is over. */
 class Answers extends PendingReply {
   readonly found: Answer[] = []
   readonly ended = Promise.withResolvers<void>()
-  lastAt = Date.now()
+  lastAt = now()
   onReply(message: Msg): void {
-    this.lastAt = Date.now()
-    try {
-      this.found.push(message.json<Answer>())
-    } catch {
-      // something else answers on the service API's subjects; it is no service
-    }
+    this.lastAt = now()
+    const answer = readAnswer(message.data)
+    if (answer) this.found.push(answer)
   }
   onFailure(error: MyelinError): void {
     if (error.code === 'DEADLINE_EXCEEDED' || error.code === 'NO_RESPONDERS') this.ended.resolve()
@@ -106,9 +124,9 @@ class Answers extends PendingReply {
 }
 
 async function ask(bus: Bus, subject: string, waitMs: number): Promise<Answer[]> {
-  const answers = new Answers(subject, Date.now() + waitMs)
+  const answers = new Answers(subject, now() + waitMs)
   const quiet = setInterval(() => {
-    if (answers.found.length === 0 || Date.now() - answers.lastAt < waitMs / 3) return
+    if (answers.found.length === 0 || now() - answers.lastAt < waitMs / 3) return
     answers.finish()
     answers.ended.resolve()
   }, waitMs / 6)
@@ -184,12 +202,8 @@ export function offersMetadata({ definition }: Contract): Record<string, string>
 }
 
 function offersOf(metadata: Readonly<Record<string, string>>): Offers {
-  const read = (text: string | undefined) => {
-    try {
-      return text === undefined ? {} : JSON.parse(text)
-    } catch {
-      return {} // another program's metadata of the same name
-    }
-  }
-  return { events: read(metadata.events), jobs: read(metadata.jobs) }
+  // another program's metadata of the same name may be anything
+  const read = (text = '{}') =>
+    Object.fromEntries(Object.entries(readJsonObject(Buffer.from(text)) ?? {}).filter(([, offer]) => isRecord(offer)))
+  return { events: read(metadata.events), jobs: read(metadata.jobs) } as Offers
 }

@@ -1,6 +1,6 @@
 // Looking into a running processor: every instance answers on `proc.<processor>.inspect` with its partitions.
 import type { Msg } from '@nats-io/nats-core'
-import { type Bus, type MyelinError, PendingReply } from '../bus/index.ts'
+import { type Bus, type MyelinError, now, PendingReply, readJsonObject } from '../bus/index.ts'
 import type { TaskStatus } from './task.ts'
 
 export const inspectSubject = (processor: string) => `proc.${processor}.inspect`
@@ -37,7 +37,7 @@ export function answerInspections(bus: Bus, processor: string, inspect: () => In
 
 /** Asks all instances of a processor; those that answer within the time. Nobody: an empty list. */
 export async function inspectProcessor(bus: Bus, processor: string, timeoutMs = 1_000): Promise<Inspection[]> {
-  const answers = new Answers(inspectSubject(processor), Date.now() + timeoutMs)
+  const answers = new Answers(inspectSubject(processor), now() + timeoutMs)
   bus.start(answers, new Uint8Array(0), '')
   await answers.ended.promise
   return answers.found.sort((a, b) => a.instance.localeCompare(b.instance))
@@ -47,7 +47,11 @@ class Answers extends PendingReply {
   readonly found: Inspection[] = []
   readonly ended = Promise.withResolvers<void>()
   onReply(message: Msg): void {
-    const inspection = message.json<Inspection>()
+    const told = readJsonObject(message.data)
+    // on a subject that anybody may answer on
+    if (typeof told?.instance !== 'string' || typeof told.members !== 'number' || !Array.isArray(told.partitions))
+      return
+    const inspection = told as unknown as Inspection
     this.found.push(inspection)
     if (this.found.length < inspection.members) return
     this.finish()

@@ -4,7 +4,7 @@
 // This is for getting work done, not for its being right: an instance that runs a partition which is another's by now is
 // refused by the streams it writes.
 import { type KV, type KvEntry, Kvm } from '@nats-io/kv'
-import { type Bus, messageOf } from '../bus/index.ts'
+import { type Bus, isRecord, messageOf, readJsonObject } from '../bus/index.ts'
 import type { Logger } from '../unit/index.ts'
 
 const bucket = 'MYELIN_PARTITIONS'
@@ -156,12 +156,12 @@ export class Shares {
     const seen = { revision: entry.revision, at: performance.now() }
     if (kind === 'm') {
       const known = this.#members.has(name)
-      if (entry.operation === 'PUT') this.#members.set(name, { value: read<Presence>(entry, { safe: {} }), ...seen })
+      if (entry.operation === 'PUT') this.#members.set(name, { value: presenceOf(entry), ...seen })
       else this.#members.delete(name)
       if (known !== this.#members.has(name)) this.#wake()
       return
     }
-    const owner = entry.operation === 'PUT' ? read<Owner>(entry, { holder: '' }) : { holder: '' }
+    const owner = entry.operation === 'PUT' ? ownerOf(entry) : { holder: '' }
     this.#owners.set(Number(name), { value: owner, ...seen })
     if (owner.holder === '') this.#wake()
     this.#lookForEnd()
@@ -294,10 +294,13 @@ export class Shares {
   }
 }
 
-function read<Value>(entry: KvEntry, otherwise: Value): Value {
-  try {
-    return JSON.parse(entry.string()) as Value
-  } catch {
-    return otherwise
-  }
+// what somebody else wrote into the bucket counts as nothing said
+function presenceOf(entry: KvEntry): Presence {
+  const safe = readJsonObject(entry.value)?.safe
+  return { safe: isRecord(safe) ? (safe as Presence['safe']) : {} }
+}
+
+function ownerOf(entry: KvEntry): Owner {
+  const told = readJsonObject(entry.value)
+  return typeof told?.holder === 'string' ? { holder: told.holder, ended: told.ended === true } : { holder: '' }
 }

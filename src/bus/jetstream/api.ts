@@ -1,6 +1,7 @@
 // JetStream's management calls through the client library, and its error codes turned into ours.
 import { JetStreamApiError, type JetStreamManager, jetstreamManager } from '@nats-io/jetstream'
 import type { Bus } from '../bus.ts'
+import { isRecord, readJsonObject } from '../codec.ts'
 import { failure, MyelinError, messageOf } from '../errors.ts'
 
 const managers = new WeakMap<Bus, Promise<JetStreamManager>>()
@@ -25,6 +26,32 @@ export interface JetStreamReplyError {
   readonly code: number
   readonly err_code?: number
   readonly description?: string
+}
+
+/** The server's word on a publish or a batch. */
+export interface Acknowledgement {
+  readonly stream: string
+  readonly sequence: number
+  readonly duplicate: boolean
+  readonly error?: JetStreamReplyError
+}
+
+/**
+ * Reads the server's acknowledgement of what was published; undefined when the message is none. Anybody may subscribe
+ * to a subject that a stream takes and answer there, before or after the server does.
+ */
+export function readAcknowledgement(data: Uint8Array): Acknowledgement | undefined {
+  const told = readJsonObject(data)
+  if (!told) return undefined
+  const { error, stream, seq } = told
+  const refused = isRecord(error) && typeof error.code === 'number'
+  if (!refused && !(typeof stream === 'string' && Number.isSafeInteger(seq) && (seq as number) > 0)) return undefined
+  return {
+    stream: refused ? '' : (stream as string),
+    sequence: refused ? 0 : (seq as number),
+    duplicate: told.duplicate === true,
+    ...(refused ? { error: error as unknown as JetStreamReplyError } : {}),
+  }
 }
 
 /** Turns what JetStream said into a MyelinError; `where` names the stream or subject it happened to. */

@@ -7,7 +7,7 @@ import type { Bus } from '../bus.ts'
 import { failure, MyelinError } from '../errors.ts'
 import { header } from '../headers.ts'
 import { PendingReply } from '../requests.ts'
-import { type JetStreamReplyError, manager, replyFailure } from './api.ts'
+import { manager, readAcknowledgement, replyFailure } from './api.ts'
 import { streamInfo } from './streams.ts'
 
 export interface WriterOptions {
@@ -262,11 +262,6 @@ function otherWriter(stream: string, sequence: number): MyelinError {
   )
 }
 
-interface BatchAck {
-  readonly seq?: number
-  readonly error?: JetStreamReplyError
-}
-
 /** The acknowledgement of a whole batch. */
 class BatchReply extends PendingReply {
   readonly #done: (error: MyelinError | undefined, sequence: number) => void
@@ -275,10 +270,11 @@ class BatchReply extends PendingReply {
     this.#done = done
   }
   onReply(message: Msg): void {
+    const ack = readAcknowledgement(message.data)
+    if (!ack) return // a stranger's: the server's own comes as well
     this.finish()
-    const ack = message.json<BatchAck>()
     if (ack.error) this.#done(replyFailure(ack.error, this.subject), 0)
-    else this.#done(undefined, ack.seq ?? 0)
+    else this.#done(undefined, ack.sequence)
   }
   onFailure(error: MyelinError): void {
     this.#done(error, 0)
