@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import { text as readAll } from 'node:stream/consumers'
 import { failure, messageOf } from '../bus/index.ts'
+import { type Duration, durationMs } from '../contract/index.ts'
 
 export function print(line: string): void {
   process.stdout.write(`${line}\n`)
@@ -72,9 +73,11 @@ export function twoParts(name: string, form: string): [string, string] {
 
 /** Milliseconds from `500ms`, `2s`, `1m`, or a bare number. @throws MyelinError INVALID_INPUT */
 export function milliseconds(typed: string): number {
-  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(typed)
-  if (!match) throw failure('INVALID_INPUT', `"${typed}": expected a duration like 500ms or 2s`)
-  return Number(match[1]) * { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }[(match[2] ?? 'ms') as 'ms' | 's' | 'm' | 'h']
+  try {
+    return durationMs((/^\d+(\.\d+)?$/.test(typed) ? `${typed}ms` : typed) as Duration, typed)
+  } catch {
+    throw failure('INVALID_INPUT', `"${typed}": expected a duration like 500ms, 2s, 10m, 1h or 7d`)
+  }
 }
 
 /** A number as typed. @throws MyelinError INVALID_INPUT */

@@ -3,16 +3,34 @@ import { failure } from '../bus/index.ts'
 
 export type Duration = number | `${number}${'ms' | 's' | 'm' | 'h' | 'd'}`
 
-const unitsMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
+const unitsMs = { ms: 1n, s: 1_000n, m: 60_000n, h: 3_600_000n, d: 86_400_000n } as const
+/** A hundred years: longer ones are mistakes, and neither timers nor the server's nanoseconds could hold them. */
+const longestMs = 36_525 * 86_400_000
+/** How durations are written, as a pattern and for messages. */
+export const durationText = /^(\d{1,16})(?:\.(\d{1,16}))?(ms|s|m|h|d)$/
 
 /** @throws MyelinError INVALID_CONTRACT, naming `where` */
 export function durationMs(duration: Duration, where: string): number {
-  if (typeof duration === 'number' && Number.isFinite(duration) && duration >= 0) return duration
-  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(String(duration))
-  if (!match)
+  const ms = typeof duration === 'number' ? duration : parsed(duration)
+  if (ms === undefined || !(ms >= 0)) {
     throw failure(
       'INVALID_CONTRACT',
-      `${where}: "${duration}" is not a duration; write 500, '500ms', '1s', '10m', '1h' or '7d'`,
+      `${where}: ${shown(duration)} is not a duration; write 500, '500ms', '1s', '10m', '1h' or '7d'`,
     )
-  return Number(match[1]) * unitsMs[match[2] as keyof typeof unitsMs]
+  }
+  if (ms > longestMs) {
+    throw failure('INVALID_CONTRACT', `${where}: ${shown(duration)} is longer than a hundred years ('36525d')`)
+  }
+  return ms + 0
 }
+
+/** As decimals, not as binary fractions: 1.005 s are 1,005 ms. */
+function parsed(text: unknown): number | undefined {
+  const [, whole, fraction = '', unit] = (typeof text === 'string' && durationText.exec(text)) || []
+  if (whole === undefined) return undefined
+  const scale = 10n ** BigInt(fraction.length)
+  const scaled = BigInt(whole + fraction) * unitsMs[unit as keyof typeof unitsMs]
+  return Number(scaled / scale) + Number(scaled % scale) / Number(scale)
+}
+
+const shown = (given: unknown) => (typeof given === 'string' ? JSON.stringify(given.slice(0, 60)) : String(given))

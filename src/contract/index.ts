@@ -15,7 +15,7 @@ export {
   type StreamOf,
   stream,
 } from './definition.ts'
-export { type Duration, durationMs } from './durations.ts'
+export { type Duration, durationMs, durationText } from './durations.ts'
 export { jsonSchemaOf } from './json-schema.ts'
 export * from './subjects.ts'
 export { parse } from './validate.ts'

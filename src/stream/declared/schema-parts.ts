@@ -1,6 +1,7 @@
 // What schemas of declared things are made of.
 import { z } from 'zod'
-import type { Duration } from '../../contract/index.ts'
+import { messageOf } from '../../bus/index.ts'
+import { type Duration, durationMs, durationText } from '../../contract/index.ts'
 import { problemOf } from './expression.ts'
 
 /** A JSONata expression, checked when the configuration is. */
@@ -14,7 +15,6 @@ export const expression = (what: string) =>
     })
     .describe(what)
 
-const durationText = /^\d+(\.\d+)?(ms|s|m|h|d)$/
 const notDuration = 'expected a duration like 500ms, 10m or 7d, or milliseconds'
 
 /** `10m`, or milliseconds. */
@@ -23,7 +23,15 @@ export const duration = (what: string) =>
     z.union([z.number().min(0, notDuration), z.string().regex(durationText, notDuration)], {
       error: notDuration,
     }) as z.ZodType<Duration, Duration>
-  ).describe(what)
+  )
+    .superRefine((given, context) => {
+      try {
+        durationMs(given, 'duration')
+      } catch (error) {
+        context.addIssue({ code: 'custom', message: messageOf(error) })
+      }
+    })
+    .describe(what)
 
 /** An object with one of these keys: it says which, and what belongs to it. */
 export const oneKey = <Shape extends z.ZodRawShape>(shape: Shape) => {

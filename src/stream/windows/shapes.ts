@@ -66,6 +66,12 @@ export function hopping(size: Duration, options: { every: Duration }): AlignedSh
       `hopping: windows of ${sizeMs} ms every ${everyMs} ms leave out events between them`,
     )
   }
+  if (sizeMs / everyMs > maxOverlap) {
+    throw failure(
+      'INVALID_OPTION',
+      `hopping: windows of ${sizeMs} ms every ${everyMs} ms would put each event into more than ${maxOverlap} of them`,
+    )
+  }
   return {
     kind: 'aligned',
     description: `hopping(${sizeMs}, ${everyMs})`,
@@ -75,6 +81,8 @@ export function hopping(size: Duration, options: { every: Duration }): AlignedSh
     endOf: (startMs) => startMs + sizeMs,
   }
 }
+
+const maxOverlap = 10_000
 
 type CalendarUnit = 'day' | 'week' | 'month' | 'year'
 
@@ -153,6 +161,8 @@ export function counted(events: number): CountedShape {
 
 function spanOf(size: Duration, what: string): number {
   const ms = durationMs(size, what)
-  if (!(ms >= 1)) throw failure('INVALID_OPTION', `${what}: a window is at least 1 ms long, got ${ms}`)
+  if (!Number.isInteger(ms) || ms < 1) {
+    throw failure('INVALID_OPTION', `${what}: a window is a whole number of ms long, at least 1, got ${ms}`)
+  }
   return ms
 }
