@@ -164,6 +164,10 @@ export const errorCatalogue = {
     what: 'The token does not allow this stream or key.',
     fix: 'Ask for a token whose claims `streams` and `keys` name it.',
   },
+  METHOD_NOT_ALLOWED: {
+    what: 'The address does not take requests of this method.',
+    fix: 'Use one of the methods in the Allow header.',
+  },
   TOO_MANY_CONNECTIONS: {
     what: 'The address has as many open event streams as one may have.',
     fix: 'Close some, or raise maxClientsPerAddress; behind a proxy set trustProxy.',

@@ -90,13 +90,23 @@ describe('tokens', () => {
       tampered,
       nonsense: 'nonsense',
     }
-    for (const token of Object.values(bad)) {
+    const told: Record<string, string> = {}
+    for (const [name, token] of Object.entries(bad)) {
       const response = await fetch(url, { headers: bearer(token) })
       expect(response.status).toBe(401)
       const body = await response.text()
       expect(JSON.parse(body).code).toBe('UNAUTHENTICATED')
       expect(body).not.toContain(token)
+      told[name] = JSON.parse(body).message
     }
+    expect(told).toEqual({
+      forged: "the token's signature is not genuine",
+      expired: 'the token has expired',
+      elsewhere: 'the token\'s claim "aud" is not what it must be',
+      unsigned: 'the token is signed by an algorithm that is not allowed here',
+      tampered: "the token's signature is not genuine",
+      nonsense: 'what was sent is no token (JWT)',
+    })
     const good = listen(url, bearer(await sign(claims)))
     await until(() => good.state.status === 200)
     good.close()
@@ -105,13 +115,67 @@ describe('tokens', () => {
   })
 
   it('end the connection when they expire', async () => {
-    await using at = await start({ auth: { secret } })
+    await using at = await start({ auth: { secret, clockToleranceMs: 0 } })
     const token = await sign({ streams: ['rooms'] }, secret, Math.floor(Date.now() / 1_000) + 2)
     const browser = listen(`${at.url}/streams/rooms`, bearer(token))
     await until(() => browser.state.status === 200)
     expect(browser.state.ended).toBe(false)
     await until(() => browser.state.ended)
     expect(await refusal(`${at.url}/streams/rooms`, bearer(token))).toBe('401 UNAUTHENTICATED')
+  })
+
+  it('of an issuer whose clock is a few seconds ahead are taken, as far as clockToleranceMs goes', async () => {
+    const soon = Math.floor(Date.now() / 1_000) + 4
+    const token = await new SignJWT({ streams: ['rooms'] })
+      .setProtectedHeader({ alg: 'HS256' })
+      .setNotBefore(soon)
+      .setExpirationTime('1h')
+      .sign(new TextEncoder().encode(secret))
+    await using lenient = await start({ auth: { secret } })
+    const browser = listen(`${lenient.url}/streams/rooms`, bearer(token))
+    await until(() => browser.state.status === 200)
+    browser.close()
+    await using strict = await start({ auth: { secret, clockToleranceMs: 0 } })
+    const refused = await fetch(`${strict.url}/streams/rooms`, { headers: bearer(token) })
+    expect([refused.status, ((await refused.json()) as { message: string }).message]).toEqual([
+      401,
+      expect.stringContaining('not valid yet'),
+    ])
+  })
+
+  it('are taken after the issuer has changed its key, and without saying which key it was', async () => {
+    const pair = () => generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    const [old, current] = [pair(), pair()]
+    const published = [{ ...(await exportJWK(old.publicKey)), kid: 'old', alg: 'ES256' }]
+    const issuer = createServer((_request, response) =>
+      response.setHeader('content-type', 'application/json').end(JSON.stringify({ keys: published })),
+    )
+    await new Promise<void>((resolve) => issuer.listen(0, '127.0.0.1', resolve))
+    const jwksUrl = `http://127.0.0.1:${(issuer.address() as AddressInfo).port}/keys`
+    const signed = (key: typeof old, kid?: string) =>
+      new SignJWT({ streams: ['rooms'] })
+        .setProtectedHeader({ alg: 'ES256', ...(kid ? { kid } : {}) })
+        .sign(key.privateKey)
+    const statusOf = async (url: string, token: string) => {
+      const browser = listen(`${url}/streams/rooms`, bearer(token))
+      await until(() => browser.state.status !== 0)
+      browser.close()
+      return browser.state.status
+    }
+    await using at = await start({ auth: { jwksUrl, jwksCooldownMs: 200 } })
+    expect(await statusOf(at.url, await signed(old, 'old'))).toBe(200)
+    published.push({ ...(await exportJWK(current.publicKey)), kid: 'new', alg: 'ES256' })
+    const token = await signed(current, 'new')
+    await new Promise((resolve) => setTimeout(resolve, 250)) // the cooldown
+    expect(await statusOf(at.url, token)).toBe(200)
+    expect(await statusOf(at.url, await signed(old))).toBe(200)
+    expect(await statusOf(at.url, await signed(current))).toBe(200)
+    const stranger = await fetch(`${at.url}/streams/rooms`, { headers: bearer(await signed(pair(), 'other')) })
+    expect([stranger.status, ((await stranger.json()) as { message: string }).message]).toEqual([
+      401,
+      'the token is signed with a key that its issuer does not publish',
+    ])
+    issuer.close()
   })
 
   it('may be signed with a private key, whose public half is in the config or at the issuer', async () => {

@@ -1,7 +1,15 @@
 // Who may read what: a JWT in the Authorization header or a cookie, whose claims name the streams and, if it has any,
 // the keys. Tokens are checked, never logged and never part of an error.
 import type { IncomingHttpHeaders } from 'node:http'
-import { createRemoteJWKSet, errors, importSPKI, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from 'jose'
+import {
+  createRemoteJWKSet,
+  errors,
+  importSPKI,
+  type JWTPayload,
+  type JWTVerifyGetKey,
+  type JWTVerifyOptions,
+  jwtVerify,
+} from 'jose'
 import { failure } from '../bus/index.ts'
 import type { AuthConfig } from './config.ts'
 
@@ -23,6 +31,7 @@ export async function guardOf(config: AuthConfig): Promise<Guard> {
     ...(algorithms ? { algorithms: [...algorithms] } : {}),
     ...(config.issuer === undefined ? {} : { issuer: config.issuer }),
     ...(config.audience === undefined ? {} : { audience: config.audience }),
+    clockTolerance: config.clockToleranceMs / 1_000,
   }
   return async (headers, stream) => {
     const token = tokenOf(headers, config.cookie)
@@ -32,16 +41,38 @@ export async function guardOf(config: AuthConfig): Promise<Guard> {
         `stream ${stream} needs a token: Authorization: Bearer, or cookie ${config.cookie}`,
       )
     }
-    const { payload } = await jwtVerify(token, key, options).catch((error) => {
-      throw refusal(error)
+    const payload = await verified(token, key, options).catch((error) => {
+      throw refusal(error, config)
     })
-    return grantOf(payload, stream)
+    return grantOf(payload, stream, config.clockToleranceMs)
+  }
+}
+
+/** The claims of a genuine token. One without `kid` may be signed by any of the issuer's keys, old or new. */
+async function verified(token: string, key: JWTVerifyGetKey, options: JWTVerifyOptions): Promise<JWTPayload> {
+  try {
+    return (await jwtVerify(token, key, options)).payload
+  } catch (error) {
+    if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error
+    let last: unknown = error
+    for await (const candidate of error) {
+      try {
+        return (await jwtVerify(token, candidate, options)).payload
+      } catch (next) {
+        if (!(next instanceof errors.JWSSignatureVerificationFailed)) throw next
+        last = next
+      }
+    }
+    throw last
   }
 }
 
 async function keyOf(config: AuthConfig): Promise<{ key: JWTVerifyGetKey; algorithms: readonly string[] | undefined }> {
   const { secret, publicKey, jwksUrl } = config
-  if (jwksUrl !== undefined) return { key: createRemoteJWKSet(new URL(jwksUrl)), algorithms: config.algorithms }
+  if (jwksUrl !== undefined) {
+    const key = createRemoteJWKSet(new URL(jwksUrl), { cooldownDuration: config.jwksCooldownMs })
+    return { key, algorithms: config.algorithms }
+  }
   if (secret !== undefined) {
     const bytes = new TextEncoder().encode(secret)
     return { key: async () => bytes, algorithms: config.algorithms ?? ['HS256'] }
@@ -64,10 +95,25 @@ function tokenOf(headers: IncomingHttpHeaders, cookie: string): string | undefin
 }
 
 /** Says what is wrong with a token, and nothing of what is in it. */
-function refusal(error: unknown) {
-  if (error instanceof errors.JWTExpired) return failure('UNAUTHENTICATED', 'the token has expired')
+function refusal(error: unknown, { clockToleranceMs }: AuthConfig) {
+  const refused = (why: string) => failure('UNAUTHENTICATED', why)
+  if (error instanceof errors.JWTExpired) return refused('the token has expired')
   if (error instanceof errors.JWTClaimValidationFailed) {
-    return failure('UNAUTHENTICATED', `the token's claim "${error.claim}" is not what it must be`)
+    return error.claim === 'nbf' || error.claim === 'iat'
+      ? refused(
+          `the token is not valid yet; the clocks of its issuer and of this host may differ by ${clockToleranceMs} ms (clockToleranceMs)`,
+        )
+      : refused(`the token's claim "${error.claim}" is not what it must be`)
+  }
+  if (error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWKSMultipleMatchingKeys) {
+    return refused('the token is signed with a key that its issuer does not publish')
+  }
+  if (error instanceof errors.JOSEAlgNotAllowed) {
+    return refused('the token is signed by an algorithm that is not allowed here')
+  }
+  if (error instanceof errors.JWSSignatureVerificationFailed) return refused("the token's signature is not genuine")
+  if (error instanceof errors.JWSInvalid || error instanceof errors.JWTInvalid) {
+    return refused('what was sent is no token (JWT)')
   }
   const ofIssuer = error instanceof errors.JWKSTimeout || error instanceof errors.JWKSInvalid
   // what jose has no class for is an answer of the issuer that is no key set
@@ -77,7 +123,7 @@ function refusal(error: unknown) {
   return failure('UNAUTHENTICATED', 'the token is not genuine')
 }
 
-function grantOf(payload: JWTPayload, stream: string): Grant {
+function grantOf(payload: JWTPayload, stream: string, clockToleranceMs: number): Grant {
   const streams = textsOf(payload.streams)
   if (!streams?.some((pattern) => covers(pattern, stream))) {
     throw failure('FORBIDDEN', `the token does not allow stream ${stream}`)
@@ -87,7 +133,7 @@ function grantOf(payload: JWTPayload, stream: string): Grant {
     throw failure('FORBIDDEN', 'the claim "keys" is no list of texts')
   return {
     ...(keys === undefined ? {} : { keys }),
-    ...(payload.exp === undefined ? {} : { expiresAtMs: payload.exp * 1_000 }),
+    ...(payload.exp === undefined ? {} : { expiresAtMs: payload.exp * 1_000 + clockToleranceMs }),
   }
 }
 

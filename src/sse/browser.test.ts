@@ -51,6 +51,12 @@ describe('listen', () => {
     ])
     expect(opened[0]!.close).toHaveBeenCalled()
     expect([rows, gaps, listening.lastEventId]).toEqual([[['ATL', 7]], [{ after: 7, firstAvailable: 9 }], '7'])
+    // cut off before any event came: it goes on where it began
+    const fresh = listen<typeof delays>('/streams/delays', { row: () => undefined })
+    tell('position', '', '41')
+    tell('move', { url: 'https://b.example' })
+    expect(opened.at(-1)!.href).toBe('https://b.example/streams/delays?lastEventId=41')
+    fresh.close()
     listening.close()
     expect(opened[1]!.close).toHaveBeenCalled()
     vi.unstubAllGlobals()

@@ -21,8 +21,8 @@ interface Source {
 export type RowOf<Offer> = Offer extends { readonly row?: infer Row } ? NonNullable<Row> : Offer
 
 export interface Gap {
-  /** The last event that was seen, and the first one there is now. */
-  readonly after: number
+  /** The last event that was seen (null: the id was not one of this stream), and the first one there is now. */
+  readonly after: number | null
   readonly firstAvailable: number
 }
 
@@ -42,7 +42,7 @@ export interface ListenOptions {
 }
 
 export interface Listening {
-  /** The last event seen; '' before the first one. */
+  /** The last event seen, or where listening began; '' before that is known. */
   readonly lastEventId: string
   close(): void
 }
@@ -88,6 +88,10 @@ export function listen<Offer>(url: string, handlers: Handlers<RowOf<Offer>>, opt
     current.addEventListener(name, (event) => {
       lastEventId = event.lastEventId
       handlers.row(JSON.parse(event.data) as RowOf<Offer>, Number(lastEventId))
+    })
+    // where it begins: a connection that is lost before the first event is resumed there
+    current.addEventListener('position', (event) => {
+      lastEventId = event.lastEventId
     })
     current.addEventListener('gap', (event) => handlers.gap?.(JSON.parse(event.data) as Gap))
     current.addEventListener('move', (event) => {

@@ -32,6 +32,8 @@ export interface Segment {
 
 /** What is written at once to one client that catches up. */
 const chunkBytes = 256 * 1024
+/** How long a connection that was ended has for what is still on its way. */
+const lastWordsMs = 2_000
 const nothing = { frames: 0, bytes: 0 } as const
 
 export class SseClient {
@@ -137,15 +139,17 @@ export class SseClient {
     return () => this.#sink.off('close', callback)
   }
 
-  /** How long its socket has taken nothing, in ms. */
+  /** How long its socket has taken nothing, in ms; `now` by `performance.now()`. */
   stuckMs(now: number): number {
     return this.#congested ? now - this.#congestedSince : 0
   }
 
-  /** Ends the connection after what was written. */
+  /** Ends the connection after what was written; a peer that does not read it is not waited for. */
   end(): void {
     if (this.#closed) return
     this.#sink.end()
+    const timer = setTimeout(() => this.#sink.destroy(), lastWordsMs)
+    this.#sink.once('close', () => clearTimeout(timer))
     this.#gone()
   }
 
@@ -201,7 +205,7 @@ export class SseClient {
     this.#counters.bytes += bytes.length
     if (this.#sink.write(bytes)) return
     this.#congested = true
-    this.#congestedSince = Date.now()
+    this.#congestedSince = performance.now()
   }
 
   #encode(bytes: Buffer): Buffer {

@@ -9,6 +9,19 @@ const Auth = z
     algorithms: z.array(z.string()).min(1).optional().describe('allowed; with publicKey the first one is used'),
     issuer: z.string().optional().describe('the `iss` that a token must have'),
     audience: z.string().optional().describe('the `aud` that a token must have'),
+    clockToleranceMs: z
+      .number()
+      .int()
+      .min(0)
+      .max(300_000)
+      .default(5_000)
+      .describe("how far the issuer's clock may be off"),
+    jwksCooldownMs: z
+      .number()
+      .int()
+      .min(0)
+      .default(5_000)
+      .describe('with jwksUrl: an unknown key makes the keys be fetched again, at most this often'),
     cookie: z.string().default('myelin_token').describe('the cookie that browsers send the token in'),
   })
   .refine(({ secret, publicKey, jwksUrl }) => [secret, publicKey, jwksUrl].filter(Boolean).length === 1, {
@@ -35,6 +48,8 @@ export const Config = z
     stuckMs: milliseconds.default(60_000).describe('a client whose socket takes nothing for so long is disconnected'),
     heartbeatMs: milliseconds.default(15_000).describe('comment lines on quiet connections'),
     retryMs: milliseconds.default(1_000).describe('when a browser comes back after a lost connection, ± 25 %'),
+    requestMs: milliseconds.default(10_000).describe('a request that is not complete after so long is ended'),
+    idleMs: milliseconds.default(30_000).describe('a connection without an event stream is closed after so long'),
     gzip: z.boolean().default(true).describe('compress for clients that accept it'),
     cors: z
       .union([z.string(), z.array(z.string())])

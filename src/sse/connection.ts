@@ -6,6 +6,14 @@ import { gzipHeader } from './gzip.ts'
 
 const keepAliveMs = 30_000
 
+/** What the head of an event stream says. */
+export const streamHeaders = (gzip: boolean) => ({
+  'content-type': 'text/event-stream; charset=utf-8',
+  'cache-control': 'no-cache, no-transform',
+  'x-accel-buffering': 'no',
+  ...(gzip ? { 'content-encoding': 'gzip' } : {}),
+})
+
 /**
  * Answers with the head of an event stream and hands over what its events are written to.
  *
@@ -18,13 +26,7 @@ export function openStream(
   headers: OutgoingHttpHeaders,
   gzip: boolean,
 ): Writable {
-  const head: OutgoingHttpHeaders = {
-    ...headers,
-    'content-type': 'text/event-stream; charset=utf-8',
-    'cache-control': 'no-cache, no-transform',
-    'x-accel-buffering': 'no',
-    ...(gzip ? { 'content-encoding': 'gzip' } : {}),
-  }
+  const head: OutgoingHttpHeaders = { ...headers, ...streamHeaders(gzip) }
   const sink = 'stream' in response ? overHttp2(response, head) : overHttp1(response, head)
   if (gzip) sink.write(gzipHeader)
   return sink

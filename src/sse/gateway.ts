@@ -26,11 +26,14 @@ export interface GatewayOptions {
 /**
  * Defines an SSE gateway.
  *
+ * @throws MyelinError INVALID_OPTION: a stream has a name that events of the protocol have, or that does not fit a URL
+ *
  * @example
  * export default sseGateway({ name: 'board', streams: { delays: fromView(delaysView), progress: fromEvent(flights, 'progress') } })
  * // in the browser: new EventSource('/streams/delays').addEventListener('delays', (e) => show(JSON.parse(e.data)))
  */
 export function sseGateway(options: GatewayOptions): Unit<Config> {
+  for (const name of Object.keys(options.streams)) checkName(name)
   return defineUnit<Config>({
     kind: 'sse',
     name: options.name ?? 'sse',
@@ -40,13 +43,29 @@ export function sseGateway(options: GatewayOptions): Unit<Config> {
   })
 }
 
+/** What EventSource, or this gateway, says under a name of its own; a stream's rows would be taken for it. */
+const reserved = ['error', 'open', 'gap', 'move', 'position']
+
+function checkName(name: string): void {
+  if (reserved.includes(name)) {
+    throw failure(
+      'INVALID_OPTION',
+      `streams: ${name} is an event of the protocol (${reserved.join(', ')}); choose another name`,
+    )
+  }
+  if (!/^[\p{L}\p{N}._~-]+$/u.test(name)) {
+    throw failure(
+      'INVALID_OPTION',
+      `streams: ${JSON.stringify(name)} is no name; use letters, digits, "-", "_", "." and "~"`,
+    )
+  }
+}
+
 async function start(options: GatewayOptions, host: UnitHost<Config>): Promise<RunningUnit> {
   const { bus, config, log } = host
-  const failed = Promise.withResolvers<void>()
-  failed.promise.catch(() => undefined)
   const topics = new Map<string, Topic>()
   for (const [name, source] of Object.entries(options.streams)) {
-    topics.set(name, new Topic(bus, name, source, failed.reject))
+    topics.set(name, new Topic(bus, name, source))
   }
   const app = await createServer(config)
   const refused: Record<string, number> = {}
@@ -99,7 +118,10 @@ async function start(options: GatewayOptions, host: UnitHost<Config>): Promise<R
   const turnedAway = () => Object.values(refused).reduce((total, count) => total + count, 0)
   return {
     drain: stop,
-    done: failed.promise,
+    // one stream that cannot be read is told, and ends nothing: the others are served
+    checks: Object.fromEntries(
+      [...topics].map(([name, topic]) => [`stream ${name}`, { run: () => topic.health(), degrades: true }]),
+    ),
     vitals: () => ({
       inFlight: clients.count,
       handled: sum(({ counters }) => counters.delivered),
@@ -126,6 +148,7 @@ function farewell({ retryMs, moveTo }: Config): string {
 const statusOf: Partial<Record<string, number>> = {
   UNAUTHENTICATED: 401,
   FORBIDDEN: 403,
+  METHOD_NOT_ALLOWED: 405,
   STREAM_NOT_FOUND: 404,
   FILE_NOT_FOUND: 404,
   INVALID_OPTION: 400,

@@ -41,16 +41,13 @@ export function selectionOf(
 /** Where to begin; `Last-Event-ID` wins over `from`, for browsers that come back. @throws MyelinError INVALID_OPTION */
 export function positionOf(query: Query, headers: IncomingHttpHeaders, source: SseSource): Position | undefined {
   const header = headers['last-event-id']
-  const id = wholeNumber(
-    typeof header === 'string' ? header : one(query, 'lastEventId'),
-    'Last-Event-ID',
-    Number.MAX_SAFE_INTEGER - 1,
-  )
+  const id = typeof header === 'string' && header !== '' ? header : one(query, 'lastEventId')
   const from = one(query, 'from')
   if (from !== undefined && !source.stream) {
     throw failure('INVALID_OPTION', 'from: the events of this stream are not kept, so there is no past to replay')
   }
-  if (id !== undefined) return { after: id }
+  // an error would end a browser's EventSource for good, and the id may be of whoever served this address before
+  if (id !== undefined && source.stream) return isSequence(id) ? { after: Number(id) } : 'foreign'
   if (from === undefined) return undefined
   const timeMs = parseTime(/^\d{5,}$/.test(from) ? Number(from) : from)
   if (timeMs === undefined) {
@@ -61,6 +58,8 @@ export function positionOf(query: Query, headers: IncomingHttpHeaders, source: S
   }
   return { timeMs }
 }
+
+const isSequence = (id: string) => /^\d+$/.test(id) && Number(id) < Number.MAX_SAFE_INTEGER
 
 function keysOf(query: Query, grant: Grant | undefined): readonly string[] | undefined {
   const asked = [...new Set(all(query, 'key'))].sort()

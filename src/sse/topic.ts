@@ -1,8 +1,10 @@
 // What is offered under one name: a view, a table, a kept event, or one that is not kept. One subscription for all
 // clients; the newest frames stay here for clients that come back, older ones are read from the stream again.
+import { setTimeout as sleep } from 'node:timers/promises'
 import {
   type Bus,
   type BusSubscription,
+  failure,
   type MyelinError,
   nextMessage,
   readStream,
@@ -21,11 +23,19 @@ import type { SseSource } from './source.ts'
 const ringFrames = 4_096
 /** Keys whose latest row is kept for the snapshot. */
 const maxKeys = 100_000
+/** How long the gateway's start waits for one stream. */
+const startWaitMs = 5_000
+
+/** What waiting does not cure: the gateway offers something that is not there, or that is something else. */
+const isDefinite = ({ code }: MyelinError) => code === 'STREAM_NOT_FOUND' || code === 'STREAM_MISMATCH'
 
 type Message = Parameters<Missed['frameOf']>[0]
 
-/** Where a client begins: after an event it has seen, at a time, or (undefined) with the snapshot or now. */
-export type Position = { readonly after: number } | { readonly timeMs: number }
+/**
+ * Where a client begins: after an event it has seen, at a time, or (undefined) with the snapshot or now. An id that is
+ * none of this stream's (another server's, say) is a gap: what it has seen nobody knows.
+ */
+export type Position = { readonly after: number } | { readonly timeMs: number } | 'foreign'
 
 export class Topic {
   readonly name: string
@@ -37,14 +47,16 @@ export class Topic {
   #ring: Frame[] = []
   #last = 0
   readonly #clients = new Set<SseClient>()
-  readonly #onFailed: (error: MyelinError) => void
   #reader: StreamReader | undefined
   #subscription: BusSubscription | undefined
+  /** Resolves when the stream is being read; clients that come earlier wait for it. */
+  readonly #opened = Promise.withResolvers<void>()
+  readonly #stopping = new AbortController()
+  #isOpen = false
+  #trouble: MyelinError | undefined
 
-  /** `onFailed`: its stream cannot be read any more. */
-  constructor(bus: Bus, name: string, source: SseSource, onFailed: (error: MyelinError) => void) {
+  constructor(bus: Bus, name: string, source: SseSource) {
     this.#bus = bus
-    this.#onFailed = onFailed
     this.name = name
     this.source = source
   }
@@ -53,8 +65,49 @@ export class Topic {
     return this.#clients.size
   }
 
-  /** Resolves when the topic is up to date. @throws MyelinError STREAM_NOT_FOUND, … */
+  /**
+   * Resolves when the topic is up to date, or after a while: a stream that cannot be read now (its server is down, say)
+   * holds up nobody but its own clients, and is tried again until it can be.
+   * @throws MyelinError STREAM_NOT_FOUND, STREAM_MISMATCH: the gateway offers what there is not
+   */
   async start(): Promise<void> {
+    const first = this.#open()
+    const late = sleep(startWaitMs, 'late' as const, { ref: false })
+    const failed = await Promise.race([first.catch((error) => error), late])
+    if (failed === undefined) return
+    if (failed === 'late') {
+      this.#trouble = failure('DEADLINE_EXCEEDED', `stream ${this.name} could not be read within ${startWaitMs} ms`)
+      void first.catch(() => this.#openLater())
+      return
+    }
+    if (isDefinite(failed)) throw failed
+    this.#trouble = failed
+    void this.#openLater()
+  }
+
+  /** True, or why the stream cannot be read now. */
+  async health(): Promise<true | string> {
+    if (!this.#trouble) return true
+    const { stream } = this.source
+    // the reader goes on by itself; whether it has is what its stream says
+    const info = stream && this.#reader ? await streamInfo(this.#bus, stream).catch(() => undefined) : undefined
+    if (info) this.#trouble = undefined
+    return this.#trouble ? `${this.#trouble.code}: ${this.#trouble.message}` : true
+  }
+
+  async #openLater(): Promise<void> {
+    for (let waitMs = 250; !this.#stopping.signal.aborted; waitMs = Math.min(waitMs * 2, 5_000)) {
+      await sleep(waitMs, undefined, { ref: false, signal: this.#stopping.signal }).catch(() => undefined)
+      if (this.#stopping.signal.aborted) return
+      try {
+        return await this.#open()
+      } catch (error) {
+        this.#trouble = error as MyelinError
+      }
+    }
+  }
+
+  async #open(): Promise<void> {
     const { source } = this
     await source.ensure(this.#bus)
     if (!source.stream) {
@@ -63,6 +116,7 @@ export class Topic {
         if (told) this.#push(encodeFrame(this.name, 0, told.key, told.data, told.deleted))
       })
       await this.#bus.flush()
+      this.#goLive()
       return
     }
     const end = (await streamInfo(this.#bus, source.stream))?.state.last_seq ?? 0
@@ -70,7 +124,6 @@ export class Topic {
     // clients that come back are served from here on; whoever needs older events gets them from the stream
     this.#last = end
     const caughtUp = Promise.withResolvers<void>()
-    caughtUp.promise.catch(() => undefined)
     this.#reader = await readStream(this.#bus, {
       stream: source.stream,
       subjects: [source.subject],
@@ -83,14 +136,22 @@ export class Topic {
         if (frame) this.#push(frame)
         if (message.pending === 0) caughtUp.resolve()
       },
+      // the reader tries again by itself; clients stay, and the other streams have nothing to do with it
       onError: (error) => {
-        caughtUp.reject(error)
-        this.#onFailed(error)
+        this.#trouble = error
       },
     })
+    if (this.#stopping.signal.aborted) return await this.#reader.stop()
     if (filled) await caughtUp.promise
     // of the snapshot only the latest rows are here, not what lies between them
     this.#ring = []
+    this.#goLive()
+  }
+
+  #goLive(): void {
+    this.#isOpen = true
+    this.#trouble = undefined
+    this.#opened.resolve()
   }
 
   #frameOf(message: Message): Frame | undefined {
@@ -115,9 +176,10 @@ export class Topic {
    * Adds a client: after a position without a gap, or from a snapshot, or from now on.
    * A position that the stream no longer holds is told by `event: gap` with the first one it has.
    */
-  async add(client: SseClient, selection: Selection, position: Position | undefined): Promise<void> {
+  async add(client: SseClient, selection: Selection, position?: Position): Promise<void> {
     const { stream } = this.source
     this.#clients.add(client)
+    await this.#opened.promise
     let from = position && stream ? await this.#begin(client, position) : undefined
     while (from !== undefined && !client.closed && !this.#joins(from)) {
       const frameOf = (message: Message) => this.#wanted(selection, message)
@@ -129,6 +191,7 @@ export class Topic {
     if (from === undefined) {
       audience.sendSnapshot(client, this.#last, this.#latest.values())
       audience.add(client, stream ? this.#last : -1)
+      if (stream) client.say(positionText(this.#last))
       return
     }
     for (const frame of this.#ring) {
@@ -145,6 +208,11 @@ export class Topic {
   /** The first sequence that a client needs, or undefined when it must begin anew. Tells it what is gone. */
   async #begin(client: SseClient, position: Position): Promise<number | undefined> {
     const { stream, snapshot, compacted } = this.source
+    if (position === 'foreign') {
+      const first = (await streamInfo(this.#bus, stream!))?.state.first_seq ?? 1
+      client.say(gapText({ after: null, firstAvailable: first }))
+      return undefined
+    }
     const from = 'after' in position ? position.after + 1 : await this.#sequenceAt(position.timeMs)
     if (from === this.#last + 1 || (from <= this.#last && this.#joins(from))) return from
     const { state, config } = (await streamInfo(this.#bus, stream!)) ?? {}
@@ -154,7 +222,7 @@ export class Topic {
     const lost = from < first && 'after' in position && expires
     const remade = from > Math.max(this.#last, state?.last_seq ?? 0) + 1 // its sequences count from 1 again
     if (lost || remade) {
-      client.say(`event: gap\ndata: ${JSON.stringify({ after: from - 1, firstAvailable: first })}\n\n`)
+      client.say(gapText({ after: from - 1, firstAvailable: first }))
     }
     if ((remade && snapshot) || (lost && compacted)) return undefined
     return remade ? first : Math.max(first, from)
@@ -180,6 +248,7 @@ export class Topic {
 
   /** Ends the clients' connections, each with what `farewell` says; a browser comes back by itself, to whoever serves then. */
   async stop(farewell: () => string): Promise<void> {
+    this.#stopping.abort()
     await this.#reader?.stop()
     this.#subscription?.unsubscribe()
     this.#audiences.stop()
@@ -191,10 +260,17 @@ export class Topic {
 
   heartbeat(stuckMs: number): void {
     this.#audiences.heartbeat()
-    const now = Date.now()
+    if (!this.#isOpen) for (const client of this.#clients) client.say(':\n\n')
+    const now = performance.now()
     for (const client of [...this.#clients]) if (client.stuckMs(now) > stuckMs) client.disconnect()
   }
 }
+
+const gapText = (gap: { after: number | null; firstAvailable: number }) =>
+  `event: gap\ndata: ${JSON.stringify(gap)}\n\n`
+
+/** Where a new client begins: a browser remembers the id, so it resumes there even if it is cut off before the first event. */
+const positionText = (sequence: number) => `id:${sequence}\nevent: position\ndata\n\n`
 
 function wants({ keys, filter }: Selection, frame: Frame): boolean {
   if (keys && !keys.includes(frame.key)) return false
