@@ -115,7 +115,9 @@ describe('myelin stream', () => {
     const { code, out } = await myelin('stream', 'replay', 'test/fixtures/units/parts.ts', '--as', 'parted', '--json')
     expect([code, JSON.parse(out)]).toEqual([0, expect.objectContaining({ caughtUp: true, in: 12, out: 6, bad: 2 })])
     const removed = await myelin('stream', 'replay', '--remove', 'parted', '--yes')
-    expect(removed.out).toContain('VIEW_parted, VIEW_parted_0, VIEW_parted_1, VIEW_parted_2, CKPT_parted_0')
+    expect(removed.out).toContain(
+      'VIEW_parted, VIEWPART_parted_0, VIEWPART_parted_1, VIEWPART_parted_2, CKPTPART_parted_0',
+    )
     expect(removed.out).toContain('IN_parted')
   })
 

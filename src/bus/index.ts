@@ -15,6 +15,7 @@ export {
 export { type ErrorCode, errorCatalogue, failure, isErrorCode, MyelinError, messageOf } from './errors.ts'
 export { type HeaderReader, type Headers, header, headerLine, headerLines, readHeaders } from './headers.ts'
 export * from './jetstream/index.ts'
+export { bucketStream, consumerName, formerNameOf, joinedName, nameOf, ownedStream } from './names.ts'
 export type { ConnectOptions } from './options.ts'
 export { PendingReply } from './requests.ts'
 export { boundedText } from './text.ts'

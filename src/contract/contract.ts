@@ -4,6 +4,8 @@ import type { Contract, ContractDefinition, Schema, StreamOf } from './definitio
 import { type Duration, durationMs } from './durations.ts'
 
 const nameForm = /^[a-zA-Z][a-zA-Z0-9_-]*$/
+/** Beginnings of names that the library's own subjects and streams will have. */
+const planned = /^(es|store|db)_/i
 const semver = /^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$/
 /** Keys of a service definition; an endpoint or job of that name could not be told from them. */
 const reserved = new Set(['config', 'setup', 'dispose', 'health', 'use', 'on', 'then', 'close', 'drain'])
@@ -27,6 +29,13 @@ export function contract<const Definition extends ContractDefinition>(
 ): Contract<Definition> {
   if (!nameForm.test(name))
     throw invalid(`"${name}"`, 'a contract name starts with a letter and holds letters, digits, - and _')
+  const other = planned.exec(name)?.[0]
+  if (other) {
+    throw invalid(
+      `"${name}"`,
+      `names that begin with ${other} are kept for event stores, stores and databases; choose another, like ${name.slice(other.length) || 'my'}-service`,
+    )
+  }
   if (!semver.test(definition.version ?? '')) {
     throw invalid(
       `${name}.version`,

@@ -1,5 +1,5 @@
 // The subjects and stream names that follow from a contract; the public wire interface, see `docs/wire.md`.
-import { failure } from '../bus/index.ts'
+import { failure, nameOf } from '../bus/index.ts'
 
 /** One instance of the service answers. */
 export const endpointSubject = (service: string, endpoint: string) => `svc.${service}.${endpoint}`
@@ -13,13 +13,13 @@ export function eventSubject(domain: string, event: string, key?: string): strin
 }
 export const eventSubjects = (domain: string, event: string, keyed: boolean) =>
   keyed ? `evt.${domain}.${event}.*` : `evt.${domain}.${event}`
-export const eventStream = (domain: string, event: string) => `EVT_${domain}_${event}`
+export const eventStream = (domain: string, event: string) => nameOf('events', domain, event)
 
 export const jobSubject = (service: string, job: string) => `job.${service}.${job}`
-export const jobStream = (service: string, job: string) => `JOB_${service}_${job}`
+export const jobStream = (service: string, job: string) => nameOf('jobs', service, job)
 
 /** Messages that failed too often, kept with their reason. */
-export const deadLetterStream = (service: string) => `DLQ_${service}`
+export const deadLetterStream = (service: string) => nameOf('dead letters', service)
 export const deadLetterSubject = (service: string, kind: 'job' | 'event', name: string, consumer: string) =>
   `dlq.${service}.${kind}.${name}.${consumer}`
 

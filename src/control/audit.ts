@@ -1,8 +1,8 @@
 // Who did what, when, and what came of it; kept in a stream that only grows.
-import { type Bus, ensureStream, readStream, store, streamInfo } from '../bus/index.ts'
+import { type Bus, ensureStream, nameOf, ownedStream, readStream, store, streamInfo } from '../bus/index.ts'
 import type { Ack, CommandArgs, Verb } from './command.ts'
 
-export const auditStream = 'AUDIT'
+export const auditStream = nameOf('audit')
 
 /** One command in the record. */
 export interface AuditEntry {
@@ -26,7 +26,7 @@ async function ensureAudit(bus: Bus): Promise<void> {
   const known = ready.get(bus)
   if (known) return known
   const made = ensureStream(bus, {
-    name: auditStream,
+    ...ownedStream('audit'),
     subjects: ['audit.>'],
     description: 'who commanded what, and what came of it',
     maxAgeMs: 365 * 86_400_000,

@@ -2,13 +2,13 @@
 // that were away read it when they return.
 import { type KV, type KvEntry, Kvm } from '@nats-io/kv'
 import { z } from 'zod'
-import { type Bus, failure, messageOf } from '../bus/index.ts'
+import { type Bus, failure, messageOf, nameOf } from '../bus/index.ts'
 import { logLevels } from './command.ts'
 import { keysOf } from './keys.ts'
 import { republished } from './republished.ts'
 
 const opened = new WeakMap<Bus, DesiredStates>()
-const bucket = 'MYELIN_DESIRED'
+const bucket = nameOf('bucket', 'DESIRED')
 const tries = 10
 
 export const Desired = z.object({

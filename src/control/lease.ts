@@ -2,9 +2,9 @@
 // clocks are compared: a candidate takes over when the lease has not changed for its whole term by the candidate's own
 // watch, and a holder that cannot renew steps down before that.
 import { type KV, type KvEntry, Kvm } from '@nats-io/kv'
-import { type Bus, readJsonObject } from '../bus/index.ts'
+import { type Bus, nameOf, readJsonObject } from '../bus/index.ts'
 
-const bucket = 'MYELIN_LEASES'
+const bucket = nameOf('bucket', 'LEASES')
 
 export interface LeaseOptions {
   readonly name: string

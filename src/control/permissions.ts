@@ -1,14 +1,15 @@
 // The shipped permission set: who may say what on the control plane, for nats-server's configuration or user JWTs.
+import { bucketStream, nameOf } from '../bus/index.ts'
 
 export interface Permissions {
   readonly publish: { readonly allow?: readonly string[]; readonly deny?: readonly string[] }
   readonly subscribe: { readonly allow?: readonly string[]; readonly deny?: readonly string[] }
 }
 
-const buckets = ['MYELIN_DESIRED', 'MYELIN_LEASES', 'MYELIN_ROLLOUTS']
-const beats = 'BEATS'
+const buckets = ['DESIRED', 'LEASES', 'ROLLOUTS'].map((word) => nameOf('bucket', word))
+const beats = nameOf('beats')
 /** Changing or emptying the streams behind them says as much as writing there. */
-const ruling = [...buckets.map((bucket) => `KV_${bucket}`), 'AUDIT'].flatMap((stream) =>
+const ruling = [...buckets.map(bucketStream), nameOf('audit')].flatMap((stream) =>
   ['UPDATE', 'DELETE', 'PURGE', 'MSG.DELETE', 'RESTORE'].map((verb) => `$JS.API.STREAM.${verb}.${stream}`),
 )
 

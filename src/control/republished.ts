@@ -3,6 +3,7 @@
 
 import type { KvEntry } from '@nats-io/kv'
 import type { MsgHdrs } from '@nats-io/nats-core'
+import { bucketStream } from '../bus/index.ts'
 
 /** What the client library keeps of an entry and does not publish. */
 interface Raw {
@@ -13,5 +14,5 @@ export function republished(entry: KvEntry): boolean {
   const { sm } = entry as unknown as Raw
   // a direct get names the bucket's own stream in the same header
   const from = (sm?.header ?? sm?.headers)?.values('Nats-Stream') ?? []
-  return from.some((stream) => stream !== `KV_${entry.bucket}`)
+  return from.some((stream) => stream !== bucketStream(entry.bucket))
 }

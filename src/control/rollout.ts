@@ -3,7 +3,7 @@
 // with it where one was killed.
 import { type KV, type KvEntry, Kvm } from '@nats-io/kv'
 import { z } from 'zod'
-import { type Bus, failure, MyelinError, messageOf } from '../bus/index.ts'
+import { type Bus, failure, MyelinError, messageOf, nameOf } from '../bus/index.ts'
 import type { Fleet, Member } from '../heartbeat/index.ts'
 import { record } from './audit.ts'
 import { command } from './controller.ts'
@@ -11,7 +11,7 @@ import { DesiredStates } from './desired.ts'
 import { keysOf } from './keys.ts'
 import { republished } from './republished.ts'
 
-const bucket = 'MYELIN_ROLLOUTS'
+const bucket = nameOf('bucket', 'ROLLOUTS')
 
 export const RolloutSpec = z.object({
   unit: z.string().min(1),

@@ -1,11 +1,11 @@
 // The last beat of every instance, kept in memory by the server: the snapshot for those who come late.
-import { type Bus, ensureStream } from '../bus/index.ts'
+import { type Bus, ensureStream, nameOf, ownedStream } from '../bus/index.ts'
 
-export const beatsStream = 'BEATS'
+export const beatsStream = nameOf('beats')
 
 export const ensureBeats = (bus: Bus): Promise<void> =>
   ensureStream(bus, {
-    name: beatsStream,
+    ...ownedStream('beats'),
     subjects: ['beat.>'],
     description: 'the last beat of every instance of the last minutes',
     storage: 'memory',

@@ -1,9 +1,9 @@
 // Claim check: a payload too large for a message waits in the object store, and the message carries its ticket.
 // Only endpoints that declare `claimCheck: true` do this.
 import { type ObjectStore, Objm } from '@nats-io/obj'
-import { type Bus, failure, messageOf } from '../bus/index.ts'
+import { type Bus, failure, messageOf, nameOf } from '../bus/index.ts'
 
-const bucket = 'MYELIN_CLAIMS'
+const bucket = nameOf('bucket', 'CLAIMS')
 const keptMs = 10 * 60_000
 
 const stores = new WeakMap<Bus, Promise<ObjectStore>>()

@@ -1,5 +1,5 @@
 // A service's side of publish/subscribe: `on(contract, event, options, handler)` among its handlers.
-import { type Bus, codecFor, header, readHeaders } from '../bus/index.ts'
+import { type Bus, codecFor, consumerName, header, joinedName, ownedStream, readHeaders } from '../bus/index.ts'
 import {
   type Contract,
   type ContractDefinition,
@@ -80,14 +80,14 @@ export async function listen(
   if (!event?.durable || options.as === false) return listenCore(scope.bus, scope, listener, handle)
 
   const where = `event ${contract.name}.${name}`
-  const group = options.as ?? scope.service
+  const group = consumerName(options.as ?? scope.service, `${where}: as`)
   const spec = eventStreamSpec(contract, name)
-  const redriveStream = `REDRIVE_${scope.service}`
+  const redrive = ownedStream('redrive', scope.service)
   const redriveSubject = `redrive.${scope.service}.${contract.name}.${name}.${group}`
   await ensureOnce(scope.bus, spec)
   await ensureOnce(scope.bus, deadLetterSpec(scope.service))
   await ensureOnce(scope.bus, {
-    name: redriveStream,
+    ...redrive,
     subjects: [`redrive.${scope.service}.>`],
     retention: 'workqueue',
     description: `dead letters of ${scope.service} on their way back`,
@@ -108,7 +108,7 @@ export async function listen(
     deadLetter: {
       service: scope.service,
       kind: 'event',
-      name: `${contract.name}_${name}`,
+      name: joinedName(contract.name, name),
       consumer: group,
       stream: spec.name,
       redriveSubject: () => redriveSubject,
@@ -130,9 +130,9 @@ export async function listen(
     // only this group sees what is put back: others handled it long ago
     new Worker({
       ...common,
-      stream: redriveStream,
+      stream: redrive.name,
       subjects: [redriveSubject],
-      durable: `${contract.name}_${name}_${group}`,
+      durable: joinedName(contract.name, name, group),
     }),
   ]
   for (const worker of workers) await worker.start()

@@ -259,3 +259,30 @@ describe('a service that listens', () => {
     ])
   })
 })
+
+it('keeps the events of contracts apart whose names would meet', async () => {
+  const payload = z.looseObject({ n: z.number() })
+  const shop = contract('shop', { version: '1.0.0', events: { eu_sold: { payload, durable: true } } })
+  const shopEu = contract('shop_eu', { version: '1.0.0', events: { sold: { payload, durable: true } } })
+  await client(nats.bus, shop).eu_sold.publish({ n: 1 })
+  await client(nats.bus, shopEu).sold.publish({ n: 2 })
+  await client(nats.bus, shop).eu_sold.publish({ n: 3 })
+  await using received = collect(
+    client(nats.bus, shop).eu_sold.subscribe({ from: 'start' }),
+    client(nats.bus, shopEu).sold.subscribe({ from: 'start' }),
+  )
+  await until(() => received.all().length === 3)
+  expect(received.seen).toEqual([[1, 3], [2]])
+})
+
+it('refuses at once the name of a group that NATS does not take', async () => {
+  const news = makeNews()
+  for (const as of ['crew.app', 'crew app', 'crew/app', 'crew*', '']) {
+    const group = client(nats.bus, news).kept.subscribe({ as })
+    expect(await codeOf(group.ready())).toBe('INVALID_OPTION')
+    expect(await codeOf(group.next())).toBe('INVALID_OPTION')
+    const listener = service(contract('listens', { version: '1.0.0' }), { on: [on(news, 'kept', { as }, () => {})] })
+    expect(await codeOf(serve(nats.bus, listener))).toBe('INVALID_OPTION')
+  }
+  expect(await codeOf(client(nats.bus, news).core.subscribe({ as: 'two words' }).ready())).toBe('INVALID_OPTION')
+})

@@ -1,15 +1,6 @@
 // The streams that a contract's durable events and jobs live in, made when first used.
-import { type Bus, ensureStream, type StreamSpec } from '../bus/index.ts'
-import {
-  type Contract,
-  type Durable,
-  deadLetterStream,
-  durationMs,
-  eventStream,
-  eventSubjects,
-  jobStream,
-  jobSubject,
-} from '../contract/index.ts'
+import { type Bus, ensureStream, ownedStream, type StreamSpec } from '../bus/index.ts'
+import { type Contract, type Durable, durationMs, eventSubjects, jobSubject } from '../contract/index.ts'
 
 /** The stream of a durable event. */
 export function eventStreamSpec(contract: Contract, name: string): StreamSpec {
@@ -17,7 +8,7 @@ export function eventStreamSpec(contract: Contract, name: string): StreamSpec {
   const where = `contract ${contract.name}.events.${name}.durable`
   const durable: Durable = typeof event?.durable === 'object' ? event.durable : {}
   return {
-    name: eventStream(contract.name, name),
+    ...ownedStream('events', contract.name, name),
     subjects: [eventSubjects(contract.name, name, event?.key !== undefined)],
     ...(event?.description ? { description: event.description } : {}),
     storage: durable.storage ?? 'file',
@@ -38,7 +29,7 @@ export function jobStreamSpec(contract: Contract, name: string): StreamSpec {
   const where = `contract ${contract.name}.jobs.${name}`
   const subject = jobSubject(contract.name, name)
   return {
-    name: jobStream(contract.name, name),
+    ...ownedStream('jobs', contract.name, name),
     subjects: [...jobSubjects(contract, name), `${subject}._at.*`],
     ...(job?.description ? { description: job.description } : {}),
     retention: 'workqueue',
@@ -59,7 +50,7 @@ export function jobSubjects(contract: Contract, name: string): string[] {
 /** Where a service keeps messages that failed too often; 30 days. */
 export function deadLetterSpec(service: string): StreamSpec {
   return {
-    name: deadLetterStream(service),
+    ...ownedStream('dead letters', service),
     subjects: [`dlq.${service}.>`],
     description: `messages that ${service} could not handle, with their reason`,
     maxAgeMs: 30 * 86_400_000,

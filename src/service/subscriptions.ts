@@ -2,6 +2,7 @@
 import {
   type Bus,
   codecFor,
+  consumerName,
   failure,
   type HeaderReader,
   header,
@@ -188,6 +189,9 @@ export function subscribeCore(source: Source, options: EventSubscribeOptions): S
   return new EventQueue(
     source,
     async (queue) => {
+      if (options.as !== undefined && !/^[^\s\p{Cc}]+$/u.test(options.as)) {
+        throw failure('INVALID_OPTION', `${source.where}: as: ${JSON.stringify(options.as)} has blanks or is empty`)
+      }
       const subscription = source.bus.subscribe(
         source.subjects,
         (message) => {
@@ -219,6 +223,7 @@ export function subscribeDurable(
   return new EventQueue(
     source,
     async (queue) => {
+      if (group !== undefined) consumerName(group, `${source.where}: as`)
       await ensureOnce(source.bus, spec)
       const reader: StreamReader = await readStream(source.bus, {
         stream: spec.name,

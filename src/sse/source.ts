@@ -1,5 +1,13 @@
 // What may be offered to browsers: a view, an event of a contract, any stream, a KV table.
-import { type Bus, failure, type HeaderReader, parseTime, type StreamMessage, streamInfo } from '../bus/index.ts'
+import {
+  type Bus,
+  bucketStream,
+  failure,
+  type HeaderReader,
+  parseTime,
+  type StreamMessage,
+  streamInfo,
+} from '../bus/index.ts'
 import { type Contract, type EventDefinition, eventStream, eventSubjects, type OutputOf } from '../contract/index.ts'
 import { ensureContractStreams } from '../service/index.ts'
 import { ensureView, type View, viewSubject } from '../stream/index.ts'
@@ -160,7 +168,7 @@ export function fromTable<Value = unknown>(
   const prefix = `$KV.${bucket}.`
   return {
     subject: `${prefix}>`,
-    stream: `KV_${bucket}`,
+    stream: bucketStream(bucket),
     snapshot: true,
     compacted: true,
     policy: 'coalesce-by-key',
@@ -174,7 +182,7 @@ export function fromTable<Value = unknown>(
       const value = parsed(data) === undefined ? JSON.stringify(text) : text
       return { key, data: `{"key":${JSON.stringify(key)},"value":${value}}` }
     },
-    ensure: (bus) => mustExist(bus, `KV_${bucket}`, `KV bucket ${bucket}`),
+    ensure: (bus) => mustExist(bus, bucketStream(bucket), `KV bucket ${bucket}`),
   }
 }
 

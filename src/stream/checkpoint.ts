@@ -7,9 +7,12 @@ import {
   type Bus,
   ensureStream,
   failure,
+  formerNameOf,
   headerLine,
   lastMessage,
   messageOf,
+  nameKept,
+  ownedStream,
   purgeBefore,
   readStream,
   type StreamMessage,
@@ -65,8 +68,10 @@ const partHeader = 'Myelin-Checkpoint'
 const partBytes = 256 * 1024
 const leastBaseBytes = 1024 * 1024
 
-export const checkpointStream = (processor: string, partition?: number) =>
-  partition === undefined ? `CKPT_${processor}` : `CKPT_${processor}_${partition}`
+export const checkpointStream = (processor: string, partition?: number) => owned(processor, partition).name
+
+const owned = (processor: string, partition?: number) =>
+  partition === undefined ? ownedStream('checkpoint', processor) : ownedStream('checkpoint part', processor, partition)
 
 export interface CheckpointsOptions {
   readonly processor: string
@@ -105,9 +110,12 @@ export class Checkpoints {
 
   /** Opens a processor's log and reads what it holds into a circuit. */
   static async open(bus: Bus, { processor, partition, log, circuit }: CheckpointsOptions): Promise<Opened> {
-    const stream = checkpointStream(processor, partition)
     const subject = `ckpt.${processor}.${partition ?? 0}`
+    const own = owned(processor, partition)
+    const former = partition === undefined ? own.name : formerNameOf('checkpoint part', processor, partition)
+    const stream = await nameKept(bus, own.name, former, [`${subject}.*`])
     await ensureStream(bus, {
+      ...own,
       name: stream,
       subjects: [`${subject}.*`],
       description: `state and positions of processor ${processor}`,

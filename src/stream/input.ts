@@ -2,7 +2,7 @@
 // processor's own, `IN_<processor>`, that the server fills from the sources: it gives several sources one order, which a
 // replay finds again, and spreads keys over partitions by the server's own subject mapping.
 // Source: NATS subject mapping, deterministic partitioning (`{{partition(n,token)}}`); ADR-37.
-import { type Bus, ensureStream, failure, purgeBefore, streamInfo } from '../bus/index.ts'
+import { type Bus, ensureStream, failure, nameOf, ownedStream, purgeBefore, streamInfo } from '../bus/index.ts'
 import type { Source } from './sources.ts'
 
 export interface Input {
@@ -19,7 +19,7 @@ export interface Input {
   trim(bus: Bus, before: number): Promise<void>
 }
 
-export const inputStream = (processor: string) => `IN_${processor}`
+export const inputStream = (processor: string) => nameOf('input', processor)
 
 /** The token of an end-of-input marker: it has a partition like any key, and all of them must hear it. */
 const endToken = '_end'
@@ -78,7 +78,7 @@ function merged(processor: string, sources: readonly Source<unknown>[], partitio
       ],
     }))
   const spec = {
-    name: stream,
+    ...ownedStream('input', processor),
     subjects: [],
     description: `input of processor ${processor}: ${sources.length} sources, ${partitions} partitions`,
     metadata: { 'myelin-partitions': String(partitions) },
@@ -101,7 +101,7 @@ function merged(processor: string, sources: readonly Source<unknown>[], partitio
         if (had !== partitions) {
           throw failure(
             'STREAM_MISMATCH',
-            `processor '${processor}' has ${partitions} partitions, its input ${stream} has ${had}: keys would change their place; give it another name, or remove its streams (${stream}, CKPT_${processor}_*) to begin again`,
+            `processor '${processor}' has ${partitions} partitions, its input ${stream} has ${had}: keys would change their place; give it another name, or remove its streams (${stream}, ${nameOf('checkpoint part', processor, 0)}…) to begin again`,
           )
         }
       } else {

@@ -24,6 +24,7 @@ import {
   table,
   tumbling,
   view,
+  viewStream,
 } from './index.ts'
 
 const nats = withNats()
@@ -138,6 +139,36 @@ describe('partitions', () => {
     expect(rows.length).toBe(expected.size) // each once
     expect(statOf(third, 'late')).toBe(0)
     await third.drain()
+  })
+
+  it('have streams of their own, also beside a processor and a view whose name looks like that of a part', async () => {
+    const { readings, name } = sensor()
+    const counted = (as: string, partitions: number) =>
+      processor(
+        as,
+        { from: event(readings, 'read'), to: view(as, { key: 'room' }), partitions, checkpointMs: 50 },
+        (input) =>
+          input
+            .time((r) => r.at)
+            .keyBy((r) => r.room)
+            .window(tumbling(10))
+            .aggregate({ n: count() }),
+      )
+    // the parts of one that an older version made keep the names they had
+    const older = { name: `VIEW_${name}_0`, subjects: [`viewpart.${name}.0.*`] }
+    await ensureStream(nats.bus, older)
+    const units = [await serve(nats.bus, counted(name, 2)), await serve(await nats.connect(), counted(`${name}_1`, 1))]
+    const api = client(nats.bus, readings)
+    const keys = ['a', 'b', 'c', 'd', 'e', 'f']
+    for (const at of [1, 100]) for (const room of keys) await api.read.publish({ at, room, value: 1 })
+    const rooms = async (of: string) => (await read(viewStream(of))).map(({ value }) => value.room).sort()
+    for (const as of [name, `${name}_1`]) {
+      await until(async () => (await streamInfo(nats.bus, viewStream(as)))!.state.messages >= keys.length)
+      expect(await rooms(as)).toEqual(keys)
+    }
+    expect((await streamInfo(nats.bus, older.name))!.state.messages).toBeGreaterThan(0)
+    expect((await streamInfo(nats.bus, viewStream(name, 1)))!.config.name).toBe(`VIEWPART_${name}_1`)
+    for (const unit of units) await unit.drain()
   })
 
   it('refuse a program that is keyed by something else, event by event, and another number of partitions', async () => {

@@ -259,7 +259,7 @@ describe('processor', () => {
   it('waits while its view is full, and loses nothing', async () => {
     const { readings, name, rooms } = sensor()
     const api = client(nats.bus, readings)
-    const spec = { name: `VIEW_${name}`, subjects: [`view.${name}.*`], description: `view ${name}, by room` }
+    const { spec } = view(name, { key: 'room' })
     const unit = await serve(nats.bus, rooms())
     await ensureStream(nats.bus, { ...spec, maxMessages: 5 })
     for (let i = 0; i < 40; i++) await api.read.publish({ at: i * 500, room: 'a', value: 1 })

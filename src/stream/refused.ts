@@ -6,12 +6,14 @@ import {
   headerLines,
   MyelinError,
   messageOf,
+  nameOf,
+  ownedStream,
   type StreamMessage,
   store,
 } from '../bus/index.ts'
 import type { Effect } from './effects.ts'
 
-export const refusedStream = (processor: string) => `BAD_${processor}`
+export const refusedStream = (processor: string) => nameOf('error output', processor)
 export const refusedSubject = (processor: string) => `bad.${processor}`
 
 /** An input message that could not be used. */
@@ -85,7 +87,7 @@ export function readRefusal({ sequence, timestampMs, headers, data }: StreamMess
 /** @internal */
 export const ensureRefused = (bus: Bus, processor: string, metadata?: Readonly<Record<string, string>>) =>
   ensureStream(bus, {
-    name: refusedStream(processor),
+    ...ownedStream('error output', processor),
     subjects: [refusedSubject(processor)],
     description: `input that processor ${processor} could not use, with the reason`,
     ...kept,

@@ -157,7 +157,7 @@ async function whole(look: () => Promise<readonly Inspection[]>, signal?: AbortS
 function streamsOf(as: string, { input, views, partitionCount }: Inspection): string[] {
   const parts = partitionCount === 1 ? [] : Array.from({ length: partitionCount }, (_, partition) => partition)
   return [
-    ...views.flatMap((view) => [viewStream(view), ...parts.map((part) => `${viewStream(view)}_${part}`)]),
+    ...views.flatMap((view) => [viewStream(view), ...parts.map((part) => viewStream(view, part))]),
     ...(parts.length === 0 ? [checkpointStream(as)] : parts.map((part) => checkpointStream(as, part))),
     ...(input === inputStream(as) ? [input] : []),
   ]

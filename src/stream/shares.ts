@@ -4,10 +4,10 @@
 // This is for getting work done, not for its being right: an instance that runs a partition which is another's by now is
 // refused by the streams it writes.
 import { type KV, type KvEntry, Kvm } from '@nats-io/kv'
-import { type Bus, isRecord, messageOf, readJsonObject } from '../bus/index.ts'
+import { type Bus, isRecord, messageOf, nameOf, readJsonObject } from '../bus/index.ts'
 import type { Logger } from '../unit/index.ts'
 
-const bucket = 'MYELIN_PARTITIONS'
+const bucket = nameOf('bucket', 'PARTITIONS')
 
 /** Forgets who ran the partitions of a processor that is gone. */
 export async function forgetShares(bus: Bus, processor: string): Promise<void> {

@@ -1,6 +1,6 @@
 // What a processor can read: durable events, views, any stream of JSON, key-value buckets.
 import { z } from 'zod'
-import { type Bus, codecFor, failure, type HeaderReader, header } from '../bus/index.ts'
+import { type Bus, bucketStream, codecFor, failure, type HeaderReader, header } from '../bus/index.ts'
 import {
   type Contract,
   type ContractDefinition,
@@ -115,7 +115,7 @@ export function table<S extends Schema = Schema<unknown>>(
   const decode = decoder(options.schema)
   return {
     kind: 'table',
-    stream: `KV_${bucket}`,
+    stream: bucketStream(bucket),
     subject: `$KV.${bucket}.>`,
     everywhere: options.everywhere ?? false,
     ensure: async () => undefined,

@@ -17,7 +17,7 @@ import {
   streamWriter,
 } from '../bus/index.ts'
 import type { Logger, Vitals } from '../unit/index.ts'
-import { Checkpoints, type Identity, type Positions } from './checkpoint.ts'
+import { Checkpoints, checkpointStream, type Identity, type Positions } from './checkpoint.ts'
 import { Circuit } from './circuit.ts'
 import { type EffectPlan, Effects } from './effects.ts'
 import { isEndOfInput } from './end-of-input.ts'
@@ -256,7 +256,7 @@ export class Task {
 
   #restore({ identity, positions }: { identity: Identity; positions: Positions }, ends: readonly number[]): void {
     const { processor, partition, partitions, outputs } = this.#options
-    const checkpoints = partitions === 1 ? `CKPT_${processor}` : `CKPT_${processor}_${partition}`
+    const checkpoints = checkpointStream(processor, partitions === 1 ? undefined : partition)
     const begin = `to begin again, remove the streams ${[checkpoints, ...outputs.map(({ stream }) => stream)].join(', ')}`
     // the shape first: outputs of another program are others
     if (identity.shape !== this.#identity.shape) {

@@ -1,8 +1,10 @@
 // Views: what a processor writes. A stream of rows, the last row of a key and window being the one that counts.
-import { type Bus, ensureStream, type StreamSpec } from '../bus/index.ts'
-import { type Duration, durationMs, type OutputOf, type Schema } from '../contract/index.ts'
+import { type Bus, ensureStream, formerNameOf, nameKept, nameOf, ownedStream, type StreamSpec } from '../bus/index.ts'
+import { type Duration, durationMs, type OutputOf, type Schema, subjectToken } from '../contract/index.ts'
 
-export const viewStream = (name: string) => `VIEW_${name}`
+/** A view's stream, or that of one of its partitions. */
+export const viewStream = (name: string, partition?: number) =>
+  partition === undefined ? nameOf('view', name) : nameOf('view part', name, partition)
 export const viewSubject = (name: string, key: string) => `view.${name}.${key}`
 
 /** What a processor writes. */
@@ -23,11 +25,12 @@ export function view<const Key extends string, RowSchema extends Schema = Schema
   name: string,
   options: { key: Key; row?: RowSchema; maxAge?: Duration; maxBytes?: number },
 ): View<OutputOf<RowSchema>, Key> {
+  subjectToken(name, 'view name')
   return {
     name,
     key: options.key,
     spec: {
-      name: viewStream(name),
+      ...ownedStream('view', name),
       subjects: [viewSubject(name, '*')],
       description: `view ${name}, by ${options.key}`,
       ...(options.maxAge === undefined ? {} : { maxAgeMs: durationMs(options.maxAge, `view ${name}: maxAge`) }),
@@ -45,7 +48,7 @@ export function renamed(view: View, name: string): View {
     name,
     spec: {
       ...view.spec,
-      name: viewStream(name),
+      ...ownedStream('view', name),
       subjects: [viewSubject(name, '*')],
       description: `view ${name}, by ${view.key}`,
     },
@@ -70,12 +73,15 @@ export async function ensureParts(bus: Bus, view: View, partitions: number): Pro
     await ensureView(bus, view)
     return [{ stream: view.spec.name, subject: (key) => viewSubject(view.name, key) }]
   }
-  const parts = Array.from({ length: partitions }, (_, partition) => ({
-    stream: `${view.spec.name}_${partition}`,
-    subject: (key: string) => `viewpart.${view.name}.${partition}.${key}`,
-  }))
-  for (const [partition, { stream, subject }] of parts.entries()) {
+  const parts: ViewPart[] = []
+  for (let partition = 0; partition < partitions; partition++) {
+    const own = ownedStream('view part', view.name, partition)
+    const subject = (key: string) => `viewpart.${view.name}.${partition}.${key}`
+    const former = formerNameOf('view part', view.name, partition)
+    const stream = await nameKept(bus, own.name, former, [subject('*')])
+    parts.push({ stream, subject })
     await ensureStream(bus, {
+      ...own,
       name: stream,
       subjects: [subject('*')],
       description: `partition ${partition} of view ${view.name}`,

@@ -6,7 +6,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect, embeddedNats, streamInfo } from 'myelin/bus'
-import { inspectProcessor } from 'myelin/stream'
+import { inspectProcessor, viewStream } from 'myelin/stream'
 import { serve } from 'myelin/unit'
 import { expect, it } from 'vitest'
 import { expectSameAsDuckDB } from '../../examples/airline/same-as-duckdb.ts'
@@ -62,7 +62,7 @@ it(`${kills} instances killed -9 while ${limit} flights stream: same rows as Duc
       return partitions.length === 6 && partitions.every((one) => one.ended)
     }
     await until(ended, 300_000)
-    const parts = Array.from({ length: 6 }, (_, i) => `VIEW_parts_${i}`)
+    const parts = Array.from({ length: 6 }, (_, i) => viewStream('parts', i))
     const written = async (stream: string) => (await streamInfo(bus, stream))!.state.last_seq
     const total = (await Promise.all(parts.map(written))).reduce((sum, rows) => sum + rows, 0)
     await until(async () => (await written('VIEW_parts')) === total, 60_000)

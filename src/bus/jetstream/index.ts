@@ -12,6 +12,7 @@ export {
 export {
   deleteMessage,
   ensureStream,
+  nameKept,
   purgeBefore,
   removeStream,
   type StreamSourceSpec,

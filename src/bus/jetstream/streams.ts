@@ -1,9 +1,16 @@
 // Streams as specs: created when missing, brought up to date when they differ.
 
 import { isDeepStrictEqual } from 'node:util'
-import { DiscardPolicy, RetentionPolicy, StorageType, type StreamConfig, type StreamInfo } from '@nats-io/jetstream'
+import {
+  DiscardPolicy,
+  JetStreamApiError,
+  RetentionPolicy,
+  StorageType,
+  type StreamConfig,
+  type StreamInfo,
+} from '@nats-io/jetstream'
 import type { Bus } from '../bus.ts'
-import { failure, messageOf } from '../errors.ts'
+import { failure, type MyelinError, messageOf } from '../errors.ts'
 import { apiFailure, manager } from './api.ts'
 
 export interface StreamSpec {
@@ -27,6 +34,8 @@ export interface StreamSpec {
   /** Allows messages that the server publishes later (`Nats-Schedule`, ADR-51; nats-server 2.12). */
   readonly schedules?: boolean
   readonly metadata?: Readonly<Record<string, string>>
+  /** What it belongs to, kept in its metadata (`myelin-owner`): a stream of another owner is left as it is. */
+  readonly owner?: string
   /** Streams that the server copies from, each message once and in its stream's order (ADR-37: subject transforms). */
   readonly sources?: readonly StreamSourceSpec[]
 }
@@ -38,38 +47,90 @@ export interface StreamSourceSpec {
 }
 
 const nanos = 1_000_000
+const subjectsOverlap = 10065 // nats-server's server/errors.json
+
+const ownerKey = 'myelin-owner'
 
 /**
- * Makes sure that a stream exists with these settings. Safe to call from many processes at once.
+ * Makes sure that a stream exists with these settings. Safe to call from many processes at once. A stream that belongs
+ * to something else, or takes subjects that this spec does not name, is left as it is.
  * @throws MyelinError JETSTREAM_DISABLED, STREAM_MISMATCH, STREAM_FULL
  */
 export async function ensureStream(bus: Bus, spec: StreamSpec): Promise<void> {
-  const wanted = toConfig(spec)
-  const { streams } = await manager(bus)
   const existing = await streamInfo(bus, spec.name)
-  if (existing) {
-    const changed = Object.entries(wanted).filter(([key, value]) =>
-      differs(existing.config[key as keyof StreamConfig], value),
-    )
-    if (changed.length === 0) return
-    try {
-      await streams.update(spec.name, { ...existing.config, ...wanted })
-    } catch (cause) {
-      const mapped = apiFailure(cause, `stream ${spec.name}`)
-      if (mapped.retriable) throw mapped // not refused, only not answered
-      const keys = changed.map(([key]) => key).join(', ')
-      throw failure('STREAM_MISMATCH', `stream ${spec.name} cannot be changed (${keys}): ${messageOf(cause)}`, {
-        cause,
-      })
-    }
-    return
-  }
+  if (existing) return bringUpToDate(bus, existing.config, spec)
+  const { streams } = await manager(bus)
   try {
-    await streams.add({ ...wanted, name: spec.name })
+    await streams.add({ ...toConfig(spec), name: spec.name })
   } catch (error) {
-    if (await streamInfo(bus, spec.name)) return // another process was faster
-    throw apiFailure(error, `stream ${spec.name}`)
+    const faster = await streamInfo(bus, spec.name) // another process may have made it
+    if (faster) return bringUpToDate(bus, faster.config, spec)
+    throw (await overlap(bus, spec, error)) ?? apiFailure(error, `stream ${spec.name}`)
   }
+}
+
+async function bringUpToDate(bus: Bus, existing: StreamConfig, spec: StreamSpec): Promise<void> {
+  const wanted = toConfig(spec)
+  const changed = Object.entries(wanted).filter(([key, value]) => differs(existing[key as keyof StreamConfig], value))
+  if (changed.length === 0) return
+  refuseForeign(existing, spec)
+  const { streams } = await manager(bus)
+  try {
+    // others keep marks of their own in the metadata
+    await streams.update(spec.name, {
+      ...existing,
+      ...wanted,
+      metadata: { ...existing.metadata, ...wanted.metadata },
+    })
+  } catch (cause) {
+    const mapped = (await overlap(bus, spec, cause)) ?? apiFailure(cause, `stream ${spec.name}`)
+    if (mapped.retriable || mapped.code === 'STREAM_MISMATCH') throw mapped // not answered, or told already
+    const keys = changed.map(([key]) => key).join(', ')
+    throw failure('STREAM_MISMATCH', `stream ${spec.name} cannot be changed (${keys}): ${messageOf(cause)}`, { cause })
+  }
+}
+
+/** @throws MyelinError STREAM_MISMATCH when the stream is another's: what it takes and keeps must stay as it is */
+function refuseForeign({ name, subjects = [], metadata }: StreamConfig, spec: StreamSpec): void {
+  const owner = metadata?.[ownerKey]
+  if (owner !== undefined && owner === spec.owner) return
+  const takes = subjects.join(', ') || 'no subjects of its own'
+  if (owner === undefined) {
+    // made by hand, or by a version that named no owner: taken over where nothing is taken from it
+    const wanted = (subject: string) => spec.subjects.includes(subject)
+    const ours = spec.owner === undefined ? subjects.length === 0 || subjects.some(wanted) : subjects.every(wanted)
+    if (ours && (subjects.length > 0 || spec.subjects.length === 0)) return
+  }
+  const whose = owner === undefined ? 'something else' : `"${owner}"`
+  const wanted = spec.owner === undefined ? 'a stream without an owner' : `"${spec.owner}"`
+  throw failure(
+    'STREAM_MISMATCH',
+    `stream ${name} belongs to ${whose} (it takes ${takes}) and not to ${wanted} (${spec.subjects.join(', ') || 'no subjects of its own'}); nothing was changed: choose another name, or remove the stream if its content may go`,
+    { data: { stream: name, ...(owner === undefined ? {} : { owner }) } },
+  )
+}
+
+/** Names the stream that takes the wanted subjects already, if that was the reason. */
+async function overlap(bus: Bus, spec: StreamSpec, error: unknown): Promise<MyelinError | undefined> {
+  if (!(error instanceof JetStreamApiError) || error.code !== subjectsOverlap) return undefined
+  for (const subject of spec.subjects) {
+    const names = await (await manager(bus)).streams.names(subject).next()
+    const other = names.find((name) => name !== spec.name)
+    if (other) {
+      return failure(
+        'STREAM_MISMATCH',
+        `stream ${spec.name} cannot take ${subject}: stream ${other} takes it already; remove ${other} if its content may go, or choose another name`,
+        { cause: error },
+      )
+    }
+  }
+  return undefined
+}
+
+/** The name of a stream that had another one before: that one, where it is there and takes exactly these subjects. */
+export async function nameKept(bus: Bus, name: string, former: string, subjects: readonly string[]): Promise<string> {
+  const before = former === name ? undefined : await streamInfo(bus, former)
+  return before && isDeepStrictEqual(before.config.subjects, subjects) ? former : name
 }
 
 /** What the server knows of a stream, or undefined if there is none. @throws MyelinError JETSTREAM_DISABLED */
@@ -146,7 +207,9 @@ function toConfig(spec: StreamSpec): Partial<StreamConfig> {
             subject_transforms: transforms.map(({ from, to }) => ({ src: from, dest: to })),
           })),
         }),
-    ...(spec.metadata === undefined ? {} : { metadata: { ...spec.metadata } }),
+    ...(spec.metadata === undefined && spec.owner === undefined
+      ? {}
+      : { metadata: { ...spec.metadata, ...(spec.owner === undefined ? {} : { [ownerKey]: spec.owner }) } }),
   }
 }
 

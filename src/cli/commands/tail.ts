@@ -114,7 +114,7 @@ async function sourceOf(
     if (info) return { stream, ...(key === undefined ? {} : { subject: `evt.${what}.${key}` }) }
     return { subject: key === undefined ? `evt.${what}.>` : `evt.${what}.${key}`, ...(await bare(bus, first, second)) }
   }
-  if (/^[A-Z][A-Z0-9_a-z-]*$/.test(what) && (await streamInfo(bus, what).catch(() => undefined)))
+  if (/^[A-Z][A-Z0-9_a-z=-]*$/.test(what) && (await streamInfo(bus, what).catch(() => undefined)))
     return { stream: what }
   return { subject: what }
 }

@@ -1,0 +1,12 @@
+import { expect, it } from 'vitest'
+import { MyelinError } from '../bus/index.ts'
+import { contract } from './index.ts'
+
+it('keeps the names that begin like streams of the library itself', () => {
+  for (const name of ['es_orders', 'store_x', 'db_main', 'DB_main']) {
+    expect(() => contract(name, { version: '1.0.0' })).toThrow(MyelinError)
+    expect(() => contract(name, { version: '1.0.0' })).toThrow(/begin with \w+_ are kept/)
+  }
+  for (const name of ['es', 'store', 'database', 'my_store_x'])
+    expect(contract(name, { version: '1.0.0' }).name).toBe(name)
+})
