@@ -5,6 +5,7 @@ import { failure, messageOf } from './errors.ts'
 export interface Codec {
   /** The value of the `content-type` header; JSON sends none. */
   readonly contentType: string
+  /** @throws MyelinError INVALID_INPUT when it has no such form: a cycle, a BigInt, a function */
   encode(value: unknown): Uint8Array
   /** @throws MyelinError MALFORMED_PAYLOAD */
   decode(bytes: Uint8Array): unknown
@@ -34,7 +35,14 @@ const empty = new Uint8Array(0)
 
 const json: Codec = {
   contentType: 'application/json',
-  encode: (value) => (value === undefined ? empty : Buffer.from(JSON.stringify(value))),
+  encode: (value) => {
+    if (value === undefined) return empty
+    try {
+      return Buffer.from(JSON.stringify(value))
+    } catch (cause) {
+      throw failure('INVALID_INPUT', `cannot be written as JSON: ${messageOf(cause).split('\n', 1)[0]}`, { cause })
+    }
+  },
   decode: (bytes) => {
     if (bytes.length === 0) return undefined
     try {
@@ -48,7 +56,14 @@ const json: Codec = {
 
 const msgpack: Codec = {
   contentType: 'application/msgpack',
-  encode: (value) => (value === undefined ? empty : pack(value)),
+  encode: (value) => {
+    if (value === undefined) return empty
+    try {
+      return pack(value)
+    } catch (cause) {
+      throw failure('INVALID_INPUT', `cannot be written as MessagePack: ${messageOf(cause)}`, { cause })
+    }
+  },
   decode: (bytes) => {
     if (bytes.length === 0) return undefined
     try {

@@ -12,8 +12,11 @@ export const header = {
   claim: 'Myelin-Claim',
   stream: 'Myelin-Stream',
   attempt: 'Myelin-Attempt',
+  offset: 'Myelin-Offset',
   error: 'Nats-Service-Error',
-  errorCode: 'Nats-Service-Error-Code',
+  /** A number, see {@link errorCode} for the text. */
+  errorStatus: 'Nats-Service-Error-Code',
+  errorCode: 'Myelin-Error-Code',
   messageId: 'Nats-Msg-Id',
   expectedLastSequence: 'Nats-Expected-Last-Sequence',
   contentType: 'content-type',

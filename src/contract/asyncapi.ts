@@ -4,7 +4,7 @@
 import { isStream } from './contract.ts'
 import type { Contract, EndpointDefinition, Schema } from './definition.ts'
 import { jsonSchemaOf } from './json-schema.ts'
-import { endpointSubject, eventSubject, jobSubject } from './subjects.ts'
+import { endpointSubject, eventSubject, jobSubject, queueGroup } from './subjects.ts'
 
 type Json = Record<string, unknown>
 
@@ -50,7 +50,8 @@ class Document {
     }),
     'myelin.errorHeaders': headersSchema({
       'Nats-Service-Error': 'what went wrong, for people',
-      'Nats-Service-Error-Code': 'what went wrong, for programs',
+      'Nats-Service-Error-Code': 'what went wrong, as a number like those of HTTP; 422: an error of the contract',
+      'Myelin-Error-Code': 'what went wrong, for programs',
     }),
     'myelin.eventHeaders': headersSchema({
       'ce-specversion': 'CloudEvents 1.0',
@@ -128,7 +129,7 @@ class Document {
     }
     this.operations[`${id}.handle`] = {
       ...operation('receive', id, 'request', endpoint.description),
-      bindings: { nats: { queue: contract.name } },
+      bindings: { nats: { queue: queueGroup } },
       reply: {
         address: { description: 'the reply subject of the request', location: '$message.header#/reply' },
         channel: { $ref: pointer('channels', `${id}.reply`) },

@@ -6,7 +6,9 @@ import { type Duration, durationMs } from './durations.ts'
 const nameForm = /^[a-zA-Z][a-zA-Z0-9_-]*$/
 /** Beginnings of names that the library's own subjects and streams will have. */
 const planned = /^(es|store|db)_/i
-const semver = /^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$/
+/** As semver.org suggests it, and as the schemas of the NATS service API have it. */
+const semver =
+  /^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-((?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(?:\.(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*))?(?:\+([0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*))?$/
 /** Keys of a service definition; an endpoint or job of that name could not be told from them. */
 const reserved = new Set(['config', 'setup', 'dispose', 'health', 'use', 'on', 'then', 'close', 'drain'])
 
@@ -36,7 +38,7 @@ export function contract<const Definition extends ContractDefinition>(
       `names that begin with ${other} are kept for event stores, stores and databases; choose another, like ${name.slice(other.length) || 'my'}-service`,
     )
   }
-  if (!semver.test(definition.version ?? '')) {
+  if (!isVersion(definition.version)) {
     throw invalid(
       `${name}.version`,
       `expected a semantic version like '1.0.0', got ${JSON.stringify(definition.version)}`,
@@ -86,6 +88,11 @@ export function contract<const Definition extends ContractDefinition>(
     checkPositive(job.concurrency, `${where}.concurrency`)
   }
   return { name, definition }
+}
+
+/** Whether a text is a semantic version. */
+export function isVersion(text: unknown): text is string {
+  return typeof text === 'string' && semver.test(text)
 }
 
 /** Whether an endpoint's reply is streamed. */

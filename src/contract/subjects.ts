@@ -1,6 +1,8 @@
 // The subjects and stream names that follow from a contract; the public wire interface, see `docs/wire.md`.
 import { failure, nameOf } from '../bus/index.ts'
 
+/** The queue group of all endpoints: ADR-32's default, so that services of other programs share the calls with ours. */
+export const queueGroup = 'q'
 /** One instance of the service answers. */
 export const endpointSubject = (service: string, endpoint: string) => `svc.${service}.${endpoint}`
 /** Every instance answers: scatter/gather. */
@@ -22,6 +24,8 @@ export const jobStream = (service: string, job: string) => nameOf('jobs', servic
 export const deadLetterStream = (service: string) => nameOf('dead letters', service)
 export const deadLetterSubject = (service: string, kind: 'job' | 'event', name: string, consumer: string) =>
   `dlq.${service}.${kind}.${name}.${consumer}`
+/** Payloads of dead letters that leave no room for a reason in their message. */
+export const deadLetterDataSubject = (service: string) => `dlq.${service}._data`
 
 const tokenForm = /^[^\s.*>\p{Cc}]+$/u
 

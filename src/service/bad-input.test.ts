@@ -44,7 +44,7 @@ const errorOf = (promise: Promise<unknown>): Promise<MyelinError> =>
 async function ask(subject: string, payload: string, headerLines = '') {
   const reply = await nats.bus.request(subject, Buffer.from(payload), { headerLines })
   const headers = readHeaders(reply)
-  return { code: headers.get('Nats-Service-Error-Code'), headers: headers.all(), body: reply.string() }
+  return { code: headers.get('Myelin-Error-Code'), headers: headers.all(), body: reply.string() }
 }
 
 describe('a request that cannot be read', () => {

@@ -1,6 +1,7 @@
 // Dead letters: what could not be handled is kept in `DLQ_<service>` with its reason and origin, and can be put back.
 import {
   type Bus,
+  boundedText,
   deleteMessage,
   failure,
   header,
@@ -12,7 +13,7 @@ import {
   store,
   streamInfo,
 } from '../bus/index.ts'
-import { deadLetterStream, deadLetterSubject } from '../contract/index.ts'
+import { deadLetterDataSubject, deadLetterStream, deadLetterSubject } from '../contract/index.ts'
 import { deadLetterSpec, ensureOnce } from './streams.ts'
 
 /** Where a dead letter comes from, and where `redrive` puts it. */
@@ -52,9 +53,28 @@ const named = {
   stream: 'Myelin-Dead-Stream',
   sequence: 'Myelin-Dead-Sequence',
   redrive: 'Myelin-Dead-Redrive',
+  /** Where the payload and headers are, among the same service's dead letters: with the reason they made no message. */
+  data: 'Myelin-Dead-Data',
 } as const
 
-/** Stores a dead letter. Its id is the message's own place, so that giving up twice keeps one. */
+/** The message's own headers, without those of its journey. */
+function ownLines(message: StreamMessage): string {
+  let lines = ''
+  for (const [name, value] of Object.entries(message.headers.all())) {
+    if (!name.startsWith('Nats-') && !name.startsWith('Myelin-Dead-')) lines += headerLine(name, value)
+  }
+  return lines
+}
+
+/** Whether a message with these header lines is small enough for the server. */
+const fits = (bus: Bus, data: Uint8Array, lines: string) =>
+  data.length + Buffer.byteLength(lines) + framingBytes <= bus.maxPayloadBytes
+const framingBytes = 16
+
+/**
+ * Stores a dead letter. Its id is the message's own place, so that giving up twice keeps one. A message that fills its
+ * payload to the limit has no room for a reason: it is stored as it is, and the letter names its place.
+ */
 export async function keepDeadLetter(
   bus: Bus,
   source: DeadLetterSource,
@@ -62,27 +82,39 @@ export async function keepDeadLetter(
   error: unknown,
   attempts: number,
 ): Promise<void> {
-  const original = message.headers.all()
-  delete original[header.messageId]
-  let lines = ''
-  for (const [name, value] of Object.entries(original)) {
-    if (!name.startsWith('Nats-') && !name.startsWith('Myelin-Dead-')) lines += headerLine(name, value)
-  }
-  lines +=
+  const { service, kind, name, consumer, stream } = source
+  const id = `${stream}:${message.sequence}:${consumer}`
+  const reason =
     headerLine(named.code, error instanceof MyelinError ? error.code : 'INTERNAL') +
-    headerLine(named.reason, messageOf(error).slice(0, 2_000)) +
+    headerLine(named.reason, boundedText(messageOf(error), Math.min(2_000, bus.maxPayloadBytes / 4))) +
     headerLine(named.attempts, String(attempts)) +
     headerLine(named.subject, message.subject) +
-    headerLine(named.stream, source.stream) +
+    headerLine(named.stream, stream) +
     headerLine(named.sequence, String(message.sequence)) +
     headerLine(named.redrive, source.redriveSubject(message.subject)) +
-    headerLine(header.messageId, `${source.stream}:${message.sequence}:${source.consumer}`)
-  await ensureOnce(bus, deadLetterSpec(source.service))
-  await store(bus, deadLetterSubject(source.service, source.kind, source.name, source.consumer), message.data, {
-    deadline: Date.now() + 10_000,
-    headerLines: lines,
+    headerLine(header.messageId, id)
+  const deadline = Date.now() + 10_000
+  const own = ownLines(message)
+  await ensureOnce(bus, deadLetterSpec(service))
+  let letter = { data: message.data, headerLines: own + reason }
+  if (!fits(bus, letter.data, letter.headerLines)) {
+    const { sequence } = await storeOnce(bus, deadLetterDataSubject(service), message.data, own, `${id}:data`, deadline)
+    letter = { data: nothing, headerLines: reason + headerLine(named.data, String(sequence)) }
+  }
+  await store(bus, deadLetterSubject(service, kind, name, consumer), letter.data, {
+    deadline,
+    headerLines: letter.headerLines,
     deduplicated: true,
   })
+}
+
+const nothing = new Uint8Array(0)
+
+/** Stores a message under an id, or without one where the id is what makes it too large. */
+function storeOnce(bus: Bus, subject: string, data: Uint8Array, lines: string, id: string, deadline: number) {
+  const withId = lines + headerLine(header.messageId, id)
+  const deduplicated = fits(bus, data, withId)
+  return store(bus, subject, data, { deadline, headerLines: deduplicated ? withId : lines, deduplicated })
 }
 
 export interface DeadLetterQuery {
@@ -104,46 +136,65 @@ export async function deadLetters(bus: Bus, service: string, query: DeadLetterQu
  */
 export async function redrive(bus: Bus, service: string, query: DeadLetterQuery = {}): Promise<DeadLetter[]> {
   const found = await collect(bus, service, query)
-  for (const { letter, message } of found) {
-    let lines = ''
-    for (const [name, value] of Object.entries(message.headers.all())) {
-      if (!name.startsWith('Nats-') && !name.startsWith('Myelin-Dead-')) lines += headerLine(name, value)
-    }
+  const stream = deadLetterStream(service)
+  for (const { letter, message, original } of found) {
+    if (!original)
+      throw failure(
+        'STREAM_NOT_FOUND',
+        `dead letter ${letter.sequence} of ${service}: its payload was stored beside it and is gone`,
+      )
     // a new id for each time it is put back: the old one would be taken for a duplicate
-    lines += headerLine(header.messageId, `redrive:${service}:${letter.sequence}`)
-    await store(bus, message.headers.get(named.redrive) ?? letter.originalSubject, message.data, {
-      deadline: Date.now() + 10_000,
-      headerLines: lines,
-      deduplicated: true,
-    })
-    await deleteMessage(bus, deadLetterStream(service), letter.sequence)
+    await storeOnce(
+      bus,
+      message.headers.get(named.redrive) ?? letter.originalSubject,
+      original.data,
+      ownLines(original),
+      `redrive:${service}:${letter.sequence}`,
+      Date.now() + 10_000,
+    )
+    await deleteMessage(bus, stream, letter.sequence)
+    if (original !== message) await deleteMessage(bus, stream, original.sequence)
   }
   return found.map(({ letter }) => letter)
 }
 
-async function collect(
-  bus: Bus,
-  service: string,
-  query: DeadLetterQuery,
-): Promise<{ letter: DeadLetter; message: StreamMessage }[]> {
+interface Found {
+  readonly letter: DeadLetter
+  readonly message: StreamMessage
+  /** The message that was given up: the letter itself, or what was stored beside it; undefined when that is gone. */
+  readonly original: StreamMessage | undefined
+}
+
+async function collect(bus: Bus, service: string, query: DeadLetterQuery): Promise<Found[]> {
   const stream = deadLetterStream(service)
   const info = await streamInfo(bus, stream)
   if (!info)
     throw failure('STREAM_NOT_FOUND', `service "${service}" has no dead letters: stream ${stream} does not exist`)
-  const found: { letter: DeadLetter; message: StreamMessage }[] = []
+  const found: Found[] = []
   if (info.state.messages === 0) return found
   const limit = query.limit ?? 1_000
+  const beside = new Map<number, StreamMessage>()
+  const take = (message: StreamMessage) => {
+    if (message.subject === deadLetterDataSubject(service)) {
+      beside.set(message.sequence, message) // its letter is one of the next
+      return
+    }
+    const at = message.headers.get(named.data)
+    const original = at === undefined ? message : beside.get(Number(at))
+    if (at !== undefined) beside.delete(Number(at))
+    const letter = read(message, original)
+    const wanted =
+      (query.name === undefined || letter.name === query.name) &&
+      (query.sequences === undefined || query.sequences.includes(letter.sequence))
+    if (wanted && found.length < limit) found.push({ letter, message, original })
+  }
   await new Promise<void>((resolve, reject) => {
     let stop = () => undefined as void
     const reading = readStream(bus, {
       stream,
       from: 'start',
       onMessage: (message) => {
-        const letter = read(message)
-        const wanted =
-          (query.name === undefined || letter.name === query.name) &&
-          (query.sequences === undefined || query.sequences.includes(letter.sequence))
-        if (wanted && found.length < limit) found.push({ letter, message })
+        take(message)
         reader?.release()
         if (message.sequence >= info.state.last_seq || found.length >= limit) stop()
       },
@@ -161,7 +212,7 @@ async function collect(
   return found
 }
 
-function read(message: StreamMessage): DeadLetter {
+function read(message: StreamMessage, original: StreamMessage | undefined): DeadLetter {
   const [, , kind = 'job', name = '', consumer = ''] = message.subject.split('.')
   const { headers } = message
   return {
@@ -175,6 +226,6 @@ function read(message: StreamMessage): DeadLetter {
     at: new Date(message.timestampMs).toISOString(),
     originalSubject: headers.get(named.subject) ?? '',
     originalSequence: Number(headers.get(named.sequence) ?? 0),
-    payload: Buffer.from(message.data).toString(),
+    payload: Buffer.from(original?.data ?? nothing).toString(),
   }
 }

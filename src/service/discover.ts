@@ -1,8 +1,23 @@
 // Finding services that are running, by the NATS service API (ADR-32), and calling them without their contract at hand.
 
 import type { Msg } from '@nats-io/nats-core'
-import { type Bus, failure, isRecord, type MyelinError, now, PendingReply, readJsonObject } from '../bus/index.ts'
-import { type Contract, type ContractDefinition, contract, type Schema, stream } from '../contract/index.ts'
+import {
+  type Bus,
+  failure,
+  header,
+  headerLine,
+  isRecord,
+  type MyelinError,
+  now,
+  PendingReply,
+  readHeaders,
+  readJsonObject,
+} from '../bus/index.ts'
+import { type Contract, type ContractDefinition, contract, isVersion, type Schema, stream } from '../contract/index.ts'
+import { infoBytes } from './announce.ts'
+
+/** No service says that much of itself; more is somebody's mistake. */
+const maxInfoBytes = 64 * 1024 ** 2
 
 /** An endpoint as its service tells of it. */
 export interface FoundEndpoint {
@@ -58,8 +73,9 @@ export async function discover(bus: Bus, options: { service?: string; waitMs?: n
     ask(bus, `$SRV.INFO${suffix}`, waitMs),
     ask(bus, `$SRV.STATS${suffix}`, waitMs),
   ])
+  const whole = await Promise.all(infos.map((info) => completed(bus, info)))
   const statsOf = new Map(stats.map((answer) => [answer.id, answer]))
-  return infos
+  return whole
     .map((info): FoundService => {
       const counted = statsOf.get(info.id)
       return {
@@ -139,6 +155,26 @@ async function ask(bus: Bus, subject: string, waitMs: number): Promise<Answer[]>
   return answers.found
 }
 
+/** An INFO that had to leave something out to fit into a message, fetched part by part; as it came where that fails. */
+async function completed(bus: Bus, info: Answer): Promise<Answer> {
+  const bytes = Number(info.metadata?.[infoBytes])
+  if (!(bytes > 0 && bytes <= maxInfoBytes) || !/^[\w-]+\.[\w-]+$/.test(`${info.name}.${info.id}`)) return info
+  const parts: Uint8Array[] = []
+  try {
+    for (let have = 0; have < bytes; ) {
+      const reply = await bus.request(`$SRV.INFO.${info.name}.${info.id}`, new Uint8Array(0), {
+        headerLines: headerLine(header.offset, String(have)),
+      })
+      if (readHeaders(reply).get(header.offset) !== `${have}/${bytes}` || reply.data.length === 0) return info
+      parts.push(reply.data)
+      have += reply.data.length
+    }
+    return readAnswer(Buffer.concat(parts)) ?? info
+  } catch {
+    return info // gone meanwhile
+  }
+}
+
 const anything: Schema = { '~standard': { version: 1, vendor: 'myelin', validate: (value) => ({ value }) } }
 
 /**
@@ -166,7 +202,7 @@ export async function discoverContract(bus: Bus, service: string): Promise<Contr
   ])
   const offers = offersOf(found.metadata)
   return contract(service, {
-    version: /^\d+\.\d+\.\d+/.test(found.version) ? found.version : '0.0.0',
+    version: isVersion(found.version) ? found.version : '0.0.0',
     endpoints: Object.fromEntries(endpoints),
     events: Object.fromEntries(
       Object.entries(offers.events).map(([name, { key, durable }]) => [

@@ -4,6 +4,7 @@ import formats from 'ajv-formats'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
+import { readHeaders } from '../bus/index.ts'
 import { contract, stream } from '../contract/index.ts'
 import { client, discover, discoverContract, serve, service } from './index.ts'
 
@@ -116,6 +117,78 @@ describe('the NATS service API', () => {
       expect(sweep).toMatchObject({ name: 'sweep', num_errors: 0, data: { in_flight: expect.any(Number) } })
       return sweep!.num_requests === 1
     })
+  })
+})
+
+describe('beside services of other programs', () => {
+  it('shares the calls with a plain NATS service of the same subject, in the queue group that its INFO tells', async () => {
+    await using _ = await serve(nats.bus, plainService)
+    const [info] = (await ask('$SRV.INFO.plain', 1)) as { endpoints: { subject: string; queue_group: string }[] }[]
+    const { subject, queue_group: queue } = info!.endpoints[0]!
+    expect(queue).toBe('q')
+    const other = await nats.connect()
+    let theirs = 0
+    const foreign = other.subscribe(
+      subject,
+      ({ reply }) => {
+        theirs += 1
+        other.publish(reply!, Buffer.from('"theirs"'))
+      },
+      { queue },
+    )
+    await other.flush()
+    const api = client(nats.bus, plain)
+    const said = await Promise.all(Array.from({ length: 60 }, () => api.ping({})))
+    expect(said.filter((text) => text === 'theirs').length).toBe(theirs) // each call was answered by one of the two
+    expect(new Set(said)).toEqual(new Set(['pong', 'theirs']))
+    foreign.unsubscribe()
+  })
+
+  it("tells errors by numbers that are safe to parse, and understands others' numbers and Myelin 0.1's codes", async () => {
+    await using _ = await serve(nats.bus, radarService)
+    const raw = async (payload: string) =>
+      readHeaders(await nats.bus.request('svc.radar.find', Buffer.from(payload))).get('Nats-Service-Error-Code')
+    expect([await raw('{"plane":"P9"}'), await raw('{nope'), await raw('{}')]).toEqual(['422', '400', '400'])
+
+    const replies = {
+      '503': 'OVERLOADED',
+      '400': 'INVALID_INPUT',
+      '504': 'DEADLINE_EXCEEDED',
+      '413': 'PAYLOAD_TOO_LARGE',
+      '7': 'INTERNAL',
+      UNKNOWN: 'UNKNOWN',
+      NO_RESPONDERS: 'NO_RESPONDERS',
+    }
+    let status = ''
+    let body = '{"plane":"P9"}'
+    const other = contract('other', {
+      version: '1.0.0',
+      endpoints: { find: { in: z.object({}), out: z.string(), errors: { UNKNOWN: z.any() } } },
+    })
+    const stranger = nats.bus.subscribe('svc.other.find', ({ reply }) =>
+      nats.bus.publish(reply!, Buffer.from(body), `Nats-Service-Error:no\r\nNats-Service-Error-Code:${status}\r\n`),
+    )
+    await nats.bus.flush()
+    const api = client(nats.bus, other)
+    for (const [sent, code] of Object.entries(replies)) {
+      status = sent
+      expect([sent, await codeOf(api.find({}))]).toEqual([sent, code])
+    }
+    status = '404'
+    body = '{"code":"UNKNOWN","message":"no","data":{"plane":"P9"}}'
+    expect(await api.find.try({})).toMatchObject({ ok: false, error: { code: 'UNKNOWN', data: { plane: 'P9' } } })
+    stranger.unsubscribe()
+  })
+
+  it('refuses what their schemas do not allow: a version that is none, an instance that is no token', async () => {
+    for (const version of ['1', '1.0', 'v1.0.0', '01.0.0', '1.0.0-', '1.0.0-a..b', '1.0.0-01', '']) {
+      expect(() => contract('versions', { version }), version).toThrow(/semantic version/)
+    }
+    for (const version of ['0.0.1', '1.2.3-alpha.1+build.7', '1.0.0--', '10.20.30-0a'])
+      contract('versions', { version })
+    for (const instance of ['a.b', 'a b', '*', '>', 'a\r\nb', '']) {
+      expect(await codeOf(serve(nats.bus, plainService, { instance })), instance).toBe('INVALID_OPTION')
+    }
   })
 })
 

@@ -3,6 +3,7 @@
 import type { Msg } from '@nats-io/nats-core'
 import {
   type BusSubscription,
+  boundedText,
   type Codec,
   codecFor,
   failure,
@@ -22,6 +23,7 @@ import {
   everyInstanceSubject,
   isStream,
   parse,
+  queueGroup,
   type Schema,
 } from '../contract/index.ts'
 import { fetchClaim, storeClaim } from './claim-check.ts'
@@ -78,7 +80,7 @@ export class EndpointServer {
     const { bus, service } = this.#scope
     const receive = (message: Msg) => this.#receive(message)
     this.#subscriptions = [
-      bus.subscribe(this.subject, receive, { queue: service }),
+      bus.subscribe(this.subject, receive, { queue: queueGroup }),
       bus.subscribe(everyInstanceSubject(service, this.name), receive),
     ]
   }
@@ -211,10 +213,9 @@ export class EndpointServer {
     try {
       const checked = parse(this.#out, output, 'INVALID_REPLY', `handler of ${this.#where}`)
       if (checked instanceof Promise) {
-        checked.then(
-          () => this.#send(message, context, started, output, codec, span),
-          (error) => this.#settle(message, context, started, error, span),
-        )
+        checked
+          .then(() => this.#send(message, context, started, output, codec, span))
+          .catch((error) => this.#settle(message, context, started, error, span))
       } else this.#send(message, context, started, output, codec, span)
     } catch (error) {
       this.#settle(message, context, started, error, span)
@@ -245,13 +246,14 @@ export class EndpointServer {
       )
       return this.#settle(message, context, started, refusal(told), span)
     }
-    storeClaim(bus, data).then(
-      (claim) => {
+    storeClaim(bus, data)
+      .then((claim) => {
         bus.publish(reply, new Uint8Array(0), lines + headerLine(header.claim, claim))
         this.#done(message, context, started, span)
-      },
-      (error) => this.#settle(message, context, started, refusal(error), span),
-    )
+      })
+      .catch((error) =>
+        this.#settle(message, context, started, error instanceof MyelinError ? refusal(error) : error, span),
+      )
   }
 
   #refuse(message: Msg, started: number, error: unknown): void {
@@ -306,13 +308,18 @@ export class EndpointServer {
     this.stats.processingNs += (performance.now() - started) * 1e6
     if (error) {
       this.stats.errors += 1
-      this.stats.lastError = `${error.code}: ${error.message}`
+      this.stats.lastError = boundedText(`${error.code}: ${error.message}`, 300)
     }
   }
 
   #reply(message: Msg, error: MyelinError): void {
     if (!message.reply || !this.#scope.bus.connected) return
-    const { data, headerLines } = encodeError(error)
-    this.#scope.bus.publish(message.reply, data, headerLines)
+    const { bus, log } = this.#scope
+    const { data, headerLines } = encodeError(error, bus.maxPayloadBytes)
+    try {
+      bus.publish(message.reply, data, headerLines)
+    } catch (cause) {
+      log.warn({ err: cause, endpoint: this.name }, `${this.#where}: the caller could not be told of ${error.code}`)
+    }
   }
 }

@@ -1,8 +1,24 @@
-// Errors on the wire: ADR-32's two headers for any NATS tool, and a JSON body { code, message, data } for programs.
-import { failure, type HeaderReader, header, headerLine, isErrorCode, MyelinError } from '../bus/index.ts'
+// Errors on the wire: ADR-32's two headers for any NATS tool, a header with our code, and a JSON body
+// { code, message, data } for programs. Whatever failed, what is sent fits and can be encoded: texts are cut, and data
+// that does not fit or is no JSON is left out, with a note that says so.
+import {
+  boundedText,
+  failure,
+  type HeaderReader,
+  header,
+  headerLine,
+  isErrorCode,
+  MyelinError,
+  messageOf,
+  readJsonObject,
+} from '../bus/index.ts'
 import { type EndpointDefinition, parse } from '../contract/index.ts'
+import { codeOfStatus, statusOf } from './status.ts'
 
-/** An error that the endpoint's contract declares; `data` has the type of its schema. */
+/**
+ * An error that the endpoint's contract declares; `data` has the type of its schema. Data that could not be sent (larger
+ * than a message, or no JSON) is `undefined`, and the message says so.
+ */
 export class DeclaredError<Code extends string = string, Data = unknown> extends MyelinError {
   override readonly name = 'DeclaredError'
   declare readonly code: Code
@@ -13,6 +29,8 @@ interface ErrorBody {
   readonly code: string
   readonly message: string
   readonly data?: unknown
+  /** Why there is no data though there was some. */
+  readonly dataLeftOut?: string
 }
 
 /** What may leave the service: its own refusals and declared errors as they are; of anything else only that it failed. */
@@ -30,17 +48,45 @@ export function refusal(error: MyelinError): RefusalError {
   return new RefusalError(error.code, error.message, { data: error.data, retriable: error.retriable, cause: error })
 }
 
-export function encodeError(error: MyelinError): { data: Uint8Array; headerLines: string } {
-  const body: ErrorBody = {
-    code: error.code,
-    message: error.message,
-    ...(error.data === undefined ? {} : { data: error.data }),
-  }
-  return {
-    data: Buffer.from(JSON.stringify(body)),
-    headerLines: headerLine(header.error, error.message) + headerLine(header.errorCode, error.code),
-  }
+/** The longest message an error reply carries, in its header and its body each. */
+const maxMessageBytes = 2_048
+/** Room for subjects, the stream's own header and the client library's framing. */
+const reservedBytes = 128
+
+/** An error as a message of at most `maxBytes`, headers included. Never throws. */
+export function encodeError(error: MyelinError, maxBytes: number): { data: Uint8Array; headerLines: string } {
+  // the smallest servers take 1 kB or so: a quarter for the text in the header, a quarter for the one in the body
+  const message = boundedText(String(error.message), Math.min(maxMessageBytes, Math.floor(maxBytes / 4)))
+  const headerLines =
+    headerLine(header.error, message) +
+    headerLine(header.errorStatus, String(statusOf(error.code))) +
+    headerLine(header.errorCode, error.code)
+  const room = maxBytes - reservedBytes - Buffer.byteLength(headerLines)
+  return { data: encodeBody({ code: error.code, message }, error.data, room), headerLines }
 }
+
+function encodeBody(body: ErrorBody, data: unknown, room: number): Uint8Array {
+  if (data === undefined) return shorten(body, room)
+  let why: string
+  try {
+    const whole = encode({ ...body, data })
+    if (whole.length <= room) return whole
+    why = `it makes the reply ${whole.length} bytes, there is room for ${room}`
+  } catch (error) {
+    why = `it cannot be written as JSON: ${messageOf(error)}`
+  }
+  return shorten({ ...body, dataLeftOut: boundedText(why, 200) }, room)
+}
+
+/** In JSON a control character is six; where that is too much the text gives way, the code never. */
+function shorten(body: ErrorBody, room: number): Uint8Array {
+  let encoded = encode(body)
+  for (let bytes = maxMessageBytes; encoded.length > room && bytes > 1; bytes /= 2)
+    encoded = encode({ ...body, message: boundedText(body.message, bytes) })
+  return encoded
+}
+
+const encode = (body: ErrorBody) => Buffer.from(JSON.stringify(body))
 
 /** The error that a reply carries, if it does. */
 export function errorOf(
@@ -49,12 +95,15 @@ export function errorOf(
   endpoint: EndpointDefinition,
   where: string,
 ): MyelinError | undefined {
-  const code = headers.get(header.errorCode)
-  if (code === undefined) return undefined
-  const told = headers.get(header.error) ?? `${where} failed`
-  const body = bodyOf(data)
-  const schema = endpoint.errors?.[code]
+  const status = headers.get(header.errorStatus)
+  if (status === undefined) return undefined
+  const body = readJsonObject(data) as Partial<ErrorBody> | undefined
+  const code = headers.get(header.errorCode) ?? codeOfBody(body) ?? codeOfStatus(status)
+  const told = headers.get(header.error) || `${where} failed`
+  const message = typeof body?.dataLeftOut === 'string' ? `${told} (its data was left out: ${body.dataLeftOut})` : told
+  const schema = Object.hasOwn(endpoint.errors ?? {}, code) ? endpoint.errors?.[code] : undefined
   if (schema) {
+    if (body?.dataLeftOut !== undefined) return new DeclaredError(code, message)
     try {
       const detail = parse(schema, body?.data, 'INVALID_REPLY', `${where}: data of error ${code}`)
       return new DeclaredError(code, told, { data: detail })
@@ -62,15 +111,11 @@ export function errorOf(
       return error as MyelinError
     }
   }
-  return new MyelinError(isErrorCode(code) ? code : 'INTERNAL', isErrorCode(code) ? told : `${code}: ${told}`, {
+  return new MyelinError(isErrorCode(code) ? code : 'INTERNAL', isErrorCode(code) ? message : `${code}: ${message}`, {
     data: body?.data,
   })
 }
 
-function bodyOf(data: Uint8Array): ErrorBody | undefined {
-  try {
-    return JSON.parse(Buffer.from(data).toString()) as ErrorBody
-  } catch {
-    return undefined
-  }
-}
+/** Another program may know the body's form and not the header. */
+const codeOfBody = (body: Partial<ErrorBody> | undefined) =>
+  typeof body?.code === 'string' && /^[A-Z][A-Z0-9_]*$/.test(body.code) ? body.code : undefined

@@ -50,7 +50,7 @@ describe('a client that is nothing but a socket', () => {
     expect(JSON.parse(out)).toBe('ü'.repeat(300_000))
   })
 
-  it('gets the two error headers of the service API and the error as JSON', async () => {
+  it('gets the two error headers of the service API, the code in a third, and the error as JSON', async () => {
     await using _ = await serve(nats.bus, airportsService)
     const { code, out, err } = await run(nats.server.url, 'svc.airports.get', '{"iata":"ABC"}')
     expect({ code, out }).toEqual({ code: 1, out: '' })
@@ -58,7 +58,8 @@ describe('a client that is nothing but a socket', () => {
     expect(headers.split('\r\n')).toEqual([
       'NATS/1.0',
       'Nats-Service-Error:no airport "ABC"',
-      'Nats-Service-Error-Code:UNKNOWN',
+      'Nats-Service-Error-Code:422',
+      'Myelin-Error-Code:UNKNOWN',
     ])
     expect(JSON.parse(body)).toEqual({ code: 'UNKNOWN', message: 'no airport "ABC"', data: { iata: 'ABC' } })
   })
@@ -71,9 +72,9 @@ describe('a client that is nothing but a socket', () => {
       run(nats.server.url, 'svc.airports.get', '{"iata":"XXX"}'),
       run(nats.server.url, 'svc.airports.none', '{}'),
     ])
-    expect(malformed.err).toContain('Nats-Service-Error-Code:MALFORMED_PAYLOAD')
-    expect(invalid.err).toContain('Nats-Service-Error-Code:INVALID_INPUT')
-    expect(broken.err).toContain('Nats-Service-Error-Code:INTERNAL')
+    expect(malformed.err).toContain('Myelin-Error-Code:MALFORMED_PAYLOAD')
+    expect(invalid.err).toContain('Myelin-Error-Code:INVALID_INPUT')
+    expect(broken.err).toContain('Myelin-Error-Code:INTERNAL')
     expect(broken.err).not.toContain('secret detail')
     expect(nobody.err).toContain('nobody answers on svc.airports.none')
     for (const { code } of [malformed, invalid, broken, nobody]) expect(code).toBe(1)

@@ -120,6 +120,12 @@ async function start<State, Config>(
   host: UnitHost<Config>,
 ): Promise<RunningUnit> {
   const { bus, log, config, instance } = host
+  // it is part of the subjects that this copy alone answers on
+  if (!/^[\w-]+$/.test(instance))
+    throw failure(
+      'INVALID_OPTION',
+      `unit '${host.unit}': instance ${JSON.stringify(instance)} needs letters, digits, - and _ only`,
+    )
   const setup: SetupContext<Config> = {
     config,
     bus,

@@ -74,7 +74,7 @@ export async function sendStream(stream: StreamedReply, output: unknown): Promis
     if (!context.ended) bus.publish(reply, new Uint8Array(0), `${header.stream}:end ${sent}\r\n`)
     else if (context.signal.reason?.code === 'DEADLINE_EXCEEDED') throw refusal(context.signal.reason)
   } catch (error) {
-    const { data, headerLines } = encodeError(publicError(error, where, stream.endpoint))
+    const { data, headerLines } = encodeError(publicError(error, where, stream.endpoint), bus.maxPayloadBytes)
     if (bus.connected) bus.publish(reply, data, `${header.stream}:end ${sent}\r\n${headerLines}`)
     throw error
   } finally {

@@ -56,7 +56,7 @@ async function read(stream: string): Promise<{ subject: string; value: Record<st
     stream,
     onMessage: ({ subject, data, headers, sequence }) => {
       const text = Buffer.from(data).toString()
-      const code = headers.get('Nats-Service-Error-Code')
+      const code = headers.get('Myelin-Error-Code')
       found.push({ subject, value: text.startsWith('{') ? JSON.parse(text) : { text }, ...(code ? { code } : {}) })
       reader.release()
       if (sequence >= end) done.resolve()

@@ -77,7 +77,7 @@ export function readRefusal({ sequence, timestampMs, headers, data }: StreamMess
   return {
     sequence,
     at: new Date(timestampMs).toISOString(),
-    code: headers.get(header.errorCode) ?? '',
+    code: headers.get(header.errorCode) ?? headers.get(header.errorStatus) ?? '', // Myelin 0.1 wrote it there
     reason: headers.get(header.error) ?? '',
     source: { stream, sequence: Number(from), subject },
     data,
