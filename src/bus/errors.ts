@@ -273,5 +273,10 @@ export function isErrorCode(code: string): code is ErrorCode {
 
 /** The message of anything that was thrown. */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
+  // anything can be thrown, also what cannot be made a text
+  try {
+    return String(error instanceof Error ? error.message : error)
+  } catch {
+    return 'a value that cannot be shown'
+  }
 }

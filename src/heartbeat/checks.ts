@@ -1,15 +1,21 @@
 // Health checks: asked on time, answered within a bound, remembered; and the ready-made ones.
 import { statfs } from 'node:fs/promises'
-import { type Bus, messageOf, streamInfo } from '../bus/index.ts'
+import { type Bus, boundedText, messageOf, now, streamInfo, timerMs } from '../bus/index.ts'
 import type { HealthCheck } from '../unit/index.ts'
 import type { CheckResult } from './beat.ts'
 
-/** Runs a unit's checks in turn, at most one question of each under way. */
+const defaultMs = 1_000
+/** Questions that never came back, of one check: more are not asked. */
+const maxHanging = 3
+const reasonBytes = 300
+
+/** Runs a unit's checks in turn. They are others' code: whatever they do becomes an answer. */
 export class Checks {
   readonly #checks: ReadonlyMap<string, HealthCheck>
   readonly #results = new Map<string, CheckResult>()
   readonly #askedAt = new Map<string, number>()
-  readonly #underWay = new Set<string>()
+  readonly #waiting = new Set<string>()
+  readonly #hanging = new Map<string, number>()
 
   constructor(checks: Readonly<Record<string, HealthCheck>>) {
     this.#checks = new Map(Object.entries(checks))
@@ -17,10 +23,12 @@ export class Checks {
 
   /** What is known now; asks again, in the background, what is too old. */
   results(): readonly CheckResult[] {
-    const now = Date.now()
+    const at = now()
     for (const [name, check] of this.#checks) {
-      const age = now - (this.#askedAt.get(name) ?? Number.NEGATIVE_INFINITY)
-      if (age >= (check.cacheMs ?? 1_000) && !this.#underWay.has(name)) void this.#ask(name, check)
+      const age = at - (this.#askedAt.get(name) ?? Number.NEGATIVE_INFINITY)
+      const hanging = this.#hanging.get(name) ?? 0
+      if (age >= durationOf(check?.cacheMs) && !this.#waiting.has(name) && hanging < maxHanging)
+        void this.#ask(name, check)
     }
     return [...this.#results.values()]
   }
@@ -32,38 +40,52 @@ export class Checks {
   }
 
   async #ask(name: string, check: HealthCheck): Promise<void> {
-    this.#underWay.add(name)
-    this.#askedAt.set(name, Date.now())
-    const timeoutMs = check.timeoutMs ?? 1_000
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<string>((resolve) => {
-      timer = setTimeout(resolve, timeoutMs, `no answer within ${timeoutMs} ms`)
-    })
+    this.#waiting.add(name)
+    this.#askedAt.set(name, now())
+    const timeoutMs = durationOf(check?.timeoutMs)
+    const late = Promise.withResolvers<string>()
+    let hangs = false
+    const timer = setTimeout(() => {
+      hangs = true
+      this.#hang(name, 1)
+      late.resolve(`no answer within ${timeoutMs} ms`)
+    }, timerMs(timeoutMs))
+    const asked = (async () => check.run())()
+    const back = () => {
+      if (hangs) this.#hang(name, -1)
+    }
+    asked.then(back, back)
     let answer: unknown
     try {
-      answer = await Promise.race([Promise.resolve().then(check.run), late])
+      answer = await Promise.race([asked, late.promise])
     } catch (error) {
       answer = messageOf(error)
     }
     clearTimeout(timer)
-    this.#underWay.delete(name)
-    const status = answer === true ? 'ok' : check.degrades ? 'degraded' : 'failed'
+    this.#waiting.delete(name)
+    const status = answer === true ? 'ok' : check?.degrades ? 'degraded' : 'failed'
     const before = this.#results.get(name)
     this.#results.set(name, {
       name,
-      kind: check.kind ?? 'readiness',
+      kind: check?.kind ?? 'readiness',
       status,
       ...(answer === true ? {} : { reason: reasonOf(answer) }),
       since: before?.status === status ? before.since : Date.now(),
     })
   }
+
+  #hang(name: string, by: 1 | -1): void {
+    this.#hanging.set(name, (this.#hanging.get(name) ?? 0) + by)
+  }
 }
 
-/** Checks are others' code: one that answers neither true nor a reason has not said that all is well. */
+const durationOf = (ms: unknown): number => (typeof ms === 'number' && ms >= 0 ? ms : defaultMs)
+
+/** One that answers neither true nor a reason has not said that all is well. */
 const reasonOf = (answer: unknown): string =>
   typeof answer === 'string'
-    ? answer.slice(0, 300)
-    : `answered ${String(answer).slice(0, 100)} instead of true or a reason`
+    ? boundedText(answer, reasonBytes)
+    : `answered ${boundedText(messageOf(answer), 100)} instead of true or a reason`
 
 /** The connection to NATS is up, and the server answers. */
 export function natsCheck(bus: Bus): HealthCheck {

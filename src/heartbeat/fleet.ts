@@ -4,6 +4,7 @@ import {
   type BusSubscription,
   failure,
   isRecord,
+  now,
   readJsonObject,
   readStream,
   streamInfo,
@@ -53,6 +54,8 @@ export interface FleetOptions {
 interface Entry {
   beat: Beat
   status: MemberStatus
+  /** Who beat for it before, and how far: their beats that come late are of the past. */
+  earlier?: Map<string, number>
   detector: PhiDetector
   /** By the watcher's own clock. */
   endedMs: number
@@ -65,6 +68,11 @@ const firstBeatMs = 1_100
 const longestStepMs = 250
 /** Subjects of malformed beats that are remembered, so that each is named once. */
 const maxNamed = 1_000
+/** Earlier incarnations of an instance that are remembered, the latest. */
+const maxEarlier = 16
+
+/** Whose beats these are: they count up from 1 within it. */
+const incarnationOf = ({ incarnation, startedAt }: Beat): string => incarnation ?? `started ${startedAt}`
 
 /**
  * Starts watching. Resolves with what the server remembers of the last minutes already in.
@@ -158,10 +166,10 @@ export class Fleet implements AsyncDisposable {
 
   /** Resolves with the instances that fit when `done` says so of them. @throws MyelinError DEADLINE_EXCEEDED */
   async until(selector: Selector, done: (members: Member[]) => boolean, timeoutMs = 10_000): Promise<Member[]> {
-    for (const end = Date.now() + timeoutMs; ; ) {
+    for (const end = now() + timeoutMs; ; ) {
       const members = this.list(selector)
       if (done(members)) return members
-      if (Date.now() > end) {
+      if (now() > end) {
         throw failure(
           'DEADLINE_EXCEEDED',
           `the fleet did not become as wanted within ${timeoutMs} ms (${members.length} instances fit)`,
@@ -187,6 +195,9 @@ export class Fleet implements AsyncDisposable {
     if (Object.keys(info.state.subjects ?? {}).length === 0) return
     const done = Promise.withResolvers<void>()
     const end = info.state.last_seq
+    // by the clock of the server, which wrote down when each beat came: this host's may say anything
+    const serverMs = Date.parse((info as { ts?: string }).ts ?? '')
+    const askedAt = now()
     const timer = setTimeout(() => done.resolve(), 2_000)
     const reader = await readStream(this.#bus, {
       stream: beatsStream,
@@ -194,7 +205,8 @@ export class Fleet implements AsyncDisposable {
       from: 'last-per-subject',
       onMessage: (message) => {
         reader.release()
-        this.#heard(message.subject, message.data, Date.now() - message.timestampMs)
+        const ageMs = Number.isNaN(serverMs) ? 0 : serverMs - message.timestampMs + (now() - askedAt)
+        this.#heard(message.subject, message.data, Math.max(0, ageMs))
         if (message.sequence >= end || message.pending === 0) done.resolve()
       },
       onError: () => done.resolve(),
@@ -204,35 +216,34 @@ export class Fleet implements AsyncDisposable {
     await reader.stop()
   }
 
-  #heard(subject: string, data: Uint8Array, ageMs = 0): void {
+  /** `ageMs`: it is from the server's memory, and so old. */
+  #heard(subject: string, data: Uint8Array, ageMs?: number): void {
     const beat = readBeat(data)
     // who may publish where is the server's to enforce; what a beat says of itself must agree with it
     if (!beat || subject !== beatSubject(beat.site, beat.unit, beat.instance)) {
       this.#refuse(subject, data)
       return
     }
-    const now = this.#now() - ageMs
+    const heardMs = this.#now() - (ageMs ?? 0)
     const key = `${beat.site}.${beat.unit}.${beat.instance}`
     const entry = this.#entries.get(key)
     if (!entry) {
       this.#makeRoom()
       const status = beat.state === 'left' ? 'left' : 'alive'
-      const fresh: Entry = { beat, status, detector: new PhiDetector(now, beat.nextMs), endedMs: now }
+      const fresh: Entry = { beat, status, detector: new PhiDetector(heardMs, beat.nextMs), endedMs: heardMs }
       this.#entries.set(key, fresh)
       if (status === 'alive') this.#tell('joined', fresh)
       return
     }
-    // older than what is known: from the snapshot, or a delayed one
-    if (
-      beat.startedAt < entry.beat.startedAt ||
-      (beat.startedAt === entry.beat.startedAt && beat.seq <= entry.beat.seq && ageMs > 0)
-    )
+    if (ageMs === undefined ? isPast(entry, beat) : incarnationOf(beat) !== incarnationOf(entry.beat)) return
+    if (ageMs !== undefined) {
+      if (beat.seq > entry.beat.seq) entry.beat = beat
       return
+    }
     const before = entry.status
-    const again = beat.startedAt > entry.beat.startedAt
+    const again = beat.startedAt !== entry.beat.startedAt
     entry.beat = beat
-    if (ageMs > 0) return
-    entry.detector.beat(now, beat.nextMs)
+    entry.detector.beat(heardMs, beat.nextMs)
     if (beat.state === 'left') {
       if (before !== 'left') this.#change(entry, 'left', 'left')
     } else if (before !== 'alive') this.#change(entry, 'alive', before === 'left' ? 'joined' : 'back')
@@ -300,9 +311,11 @@ export class Fleet implements AsyncDisposable {
 
   #makeRoom(): void {
     if (this.#entries.size < (this.#options.maxMembers ?? 20_000)) return
-    const oldest =
-      [...this.#entries].find(([, { status }]) => status === 'left' || status === 'dead') ?? [...this.#entries][0]
-    if (oldest) this.#entries.delete(oldest[0])
+    for (const [key, { status }] of this.#entries) {
+      if (status === 'left' || status === 'dead') return void this.#entries.delete(key)
+    }
+    const [oldest] = this.#entries.keys()
+    if (oldest !== undefined) this.#entries.delete(oldest)
   }
 
   #change(entry: Entry, status: MemberStatus, transition: Transition): void {
@@ -323,6 +336,24 @@ export class Fleet implements AsyncDisposable {
     const { beat, status, detector } = entry
     return { beat, status, phi: status === 'left' ? 0 : detector.phi(now), silentMs: Math.round(now - detector.lastMs) }
   }
+}
+
+/**
+ * Whether a beat is of the past: one that was overtaken, or of a life that another one followed. No clocks are
+ * compared: a host's may be set back. Remembers who is followed by whom.
+ */
+function isPast(entry: Entry, beat: Beat): boolean {
+  const [is, was] = [incarnationOf(beat), incarnationOf(entry.beat)]
+  // one that is dead and counts anew from a lower number, without another identity, must not be dead for ever
+  if (is === was) return beat.seq <= entry.beat.seq && entry.status !== 'dead'
+  const upTo = entry.earlier?.get(is)
+  // it was followed by another one, which lives; or these are beats that were overtaken
+  if (upTo !== undefined && (beat.seq <= upTo || entry.status === 'alive' || entry.status === 'suspect')) return true
+  entry.earlier ??= new Map()
+  entry.earlier.delete(is)
+  entry.earlier.set(was, entry.beat.seq)
+  if (entry.earlier.size > maxEarlier) entry.earlier.delete(entry.earlier.keys().next().value!)
+  return false
 }
 
 /** The worst of an instance: its status where it is not alive, its state where it is not ready, its checks. */

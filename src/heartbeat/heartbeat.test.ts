@@ -1,6 +1,7 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
+import { Worker } from 'node:worker_threads'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
@@ -177,6 +178,161 @@ describe('fleet', () => {
     expect(changes).toEqual(['quick joined', 'quick restarted'])
   })
 
+  const foreign = (unit: string) => {
+    const known = { kind: 'test', version: '1.0.0', revision: 0, startedAt: 2_000, checks: [], vitals: {} }
+    const said = { ...known, site: 's', unit, instance: 'i', state: 'ready', seq: 1, nextMs: 200 }
+    return (more: object) => {
+      const beat = { ...said, ...more }
+      nats.bus.publish(beatSubject('s', unit, beat.instance), Buffer.from(JSON.stringify(beat)))
+      return nats.bus.flush()
+    }
+  }
+
+  it('goes by who beats and how far, not by clocks: one that began anew with its clock set back is alive', async () => {
+    await using watching = await fleet(nats.bus, { unit: 'anew' })
+    const changes = changesOf(watching)
+    const beat = foreign('anew')
+    await beat({ startedAt: 2_000, seq: 7 })
+    await until(() => statusOf(watching, 'anew') === 'alive')
+    await beat({ startedAt: 1_000, seq: 1 })
+    await until(() => watching.list()[0]?.beat.startedAt === 1_000)
+    await beat({ startedAt: 2_000, seq: 6 }) // of the life before
+    await beat({ startedAt: 1_000, seq: 2, incarnation: 'a' })
+    await beat({ startedAt: 1_000, seq: 1, incarnation: 'b' })
+    await beat({ startedAt: 1_000, seq: 3, incarnation: 'a' })
+    await until(() => watching.list()[0]?.beat.incarnation === 'b')
+    expect(watching.list()[0]?.beat).toMatchObject({ seq: 1, startedAt: 1_000 })
+    expect(changes).toEqual(['anew joined', 'anew restarted'])
+  })
+
+  it('is not told of a return by beats that come late', async () => {
+    await using watching = await fleet(nats.bus, { unit: 'gone' })
+    const changes = changesOf(watching)
+    const beat = foreign('gone')
+    await beat({ incarnation: 'first', seq: 9 })
+    await beat({ incarnation: 'second', seq: 4 })
+    await beat({ incarnation: 'second', seq: 5, state: 'left' })
+    await beat({ incarnation: 'second', seq: 3 })
+    await beat({ incarnation: 'first', seq: 8, startedAt: 9_000 })
+    await beat({ incarnation: 'second', seq: 5 })
+    await until(() => statusOf(watching, 'gone') === 'left')
+    await nats.bus.flush()
+    expect(changes).toEqual(['gone joined', 'gone left'])
+    await beat({ incarnation: 'third', seq: 1 })
+    await until(() => statusOf(watching, 'gone') === 'alive')
+  })
+
+  it('sees one alive that goes on after another of the same name is dead', async () => {
+    await using watching = await fleet(nats.bus, { unit: 'twins' })
+    const beat = foreign('twins')
+    await beat({ incarnation: 'a', seq: 1 })
+    await beat({ incarnation: 'b', seq: 1 })
+    await until(() => statusOf(watching, 'twins') === 'dead')
+    await beat({ incarnation: 'a', seq: 2 })
+    await until(() => statusOf(watching, 'twins') === 'alive')
+  })
+
+  it('takes nobody for dead whose clock is set back', async () => {
+    const worker = new Worker(new URL('../../test/fixtures/beating-clock.mjs', import.meta.url), {
+      execArgv: ['--conditions=myelin-source'],
+      workerData: {
+        connect: { servers: nats.server.url },
+        site: 's',
+        intervalMs: 100,
+        snapshotMs: 20,
+        host: 'h',
+        connection: 'c',
+      },
+    })
+    await once(worker, 'message')
+    await using watching = await fleet(nats.bus, { unit: 'turned' })
+    const changes = changesOf(watching)
+    const snapshot = { ...source('turned', 'i'), kind: 'k', state: 'ready', revision: 0, checks: [], vitals: {} }
+    const telling = setInterval(() => worker.postMessage({ type: 'snapshots', snapshots: [snapshot] }), 20)
+    await until(() => (watching.list()[0]?.beat.seq ?? 0) > 5)
+    await until(() => watching.list()[0]!.beat.at < Date.now() - 30_000)
+    const { seq } = watching.list()[0]!.beat
+    await until(() => watching.list()[0]!.beat.seq > seq + 10)
+    clearInterval(telling)
+    await worker.terminate()
+    expect(changes).toEqual(['turned joined'])
+  })
+
+  it('takes what a beat from elsewhere has, and leaves out what is odd', async () => {
+    await using watching = await fleet(nats.bus, { unit: 'elsewhere' })
+    const beat = foreign('elsewhere')
+    await beat({ instance: 'none', vitals: {} })
+    await beat({ instance: 'null', vitals: { lag: null, rate: 3 } }) // JSON's NaN
+    await beat({ instance: 'text', vitals: { lag: 'much' }, tags: ['fine', { toString: 1 }], host: { toString: 1 } })
+    await beat({ instance: 'check', checks: [{ name: 'c', status: 'failed', reason: { toString: 1 } }] })
+    const text = JSON.stringify({ ...source('elsewhere', 'far'), ...{ site: 's', kind: 'k', state: 'ready' } })
+    const far = text.replace(/}$/, ',"revision":0,"seq":1,"nextMs":1e300,"checks":[],"vitals":{"lag":1e999}}')
+    nats.bus.publish(beatSubject('s', 'elsewhere', 'far'), Buffer.from(far))
+    await until(() => watching.list().length === 5)
+    const vitals = Object.fromEntries(watching.list().map((one) => [one.beat.instance, one.beat.vitals]))
+    expect(vitals).toEqual({ none: {}, null: { rate: 3 }, text: {}, check: {}, far: {} })
+    expect(watching.list({ host: '*', tag: 'fine' }).map((one) => one.beat.instance)).toEqual(['text'])
+    expect(watching.list({ instance: 'far' })[0]!.beat.nextMs).toBe(3_600_000)
+    await beat({ instance: 'huge', kind: 'x'.repeat(70_000) })
+    await until(() => watching.malformed === 1)
+  })
+
+  it('is told of an instance whose checks and tags would not fit into a message', async () => {
+    await using server = await embeddedNats({ extraConfig: 'max_payload: 1KB' })
+    await using bus = await connect({ servers: server.url })
+    await using watching = await fleet(bus)
+    const pulse = await Pulse.start({ connect: { servers: server.url }, site: 'here', intervalMs: 100 })
+    const check = (name: string, status: 'ok' | 'failed') => ({
+      name,
+      kind: 'readiness' as const,
+      status,
+      reason: 'because '.repeat(1_000),
+      since: 0,
+    })
+    pulse.add({ ...source('wordy', 'w'), checks: () => [check('fine', 'ok'), check('bad', 'failed')] })
+    pulse.add({ ...source('many', 'm'), tags: Array.from({ length: 500 }, (_, i) => `tag${i}`) })
+    await until(() => watching.list().length === 2)
+    const [many, wordy] = watching.list()
+    expect(many!.beat).toMatchObject({ shortened: true, vitals: { handled: 1 } })
+    expect(many!.beat.tags).toBeUndefined()
+    expect(wordy!.beat.checks.map(({ name }) => name)).toContain('bad')
+    await pulse.stop()
+  })
+
+  it('goes on though a unit cannot tell its numbers, or tells what is none', async () => {
+    await using watching = await fleet(nats.bus, { unit: 'mute' })
+    const pulse = await Pulse.start({ connect: { servers: nats.server.url }, site: 'here', intervalMs: 100 })
+    let lag: unknown = 1
+    const vitals = () => {
+      if (lag === 'throw') throw new Error('no numbers')
+      return { lag } as { lag: number }
+    }
+    pulse.add({ ...source('mute', 'm'), vitals })
+    await until(() => statusOf(watching, 'mute') === 'alive')
+    for (const odd of [Number.NaN, 1n, () => 1, 'throw']) {
+      lag = odd
+      const { seq } = watching.list()[0]!.beat
+      await until(() => watching.list()[0]!.beat.seq > seq + 2)
+    }
+    expect(statusOf(watching, 'mute')).toBe('alive')
+    await pulse.stop()
+  })
+
+  it('tells everybody though a listener throws or rejects', async () => {
+    await using watching = await fleet(nats.bus, { unit: 'heard' })
+    watching.on(() => {
+      throw new Error('a listener throws')
+    })
+    watching.on((async () => {
+      throw new Error('a listener rejects')
+    }) as () => void)
+    const changes = changesOf(watching)
+    const before = nats.bus.failures
+    await foreign('heard')({})
+    await until(() => changes.length === 1)
+    await until(() => nats.bus.failures === before + 2)
+  })
+
   it('tells a stopped process for dead, and back when it goes on', async () => {
     await using watching = await fleet(nats.bus, { unit: 'stopped' })
     const changes = changesOf(watching)
@@ -224,7 +380,7 @@ describe('fleet', () => {
   it('says that it is blind when its own connection is gone, and declares nobody dead', async () => {
     await using watching = await fleet(nats.bus, { unit: 'lasting' })
     const changes = changesOf(watching)
-    const child = await beating('lasting', 200)
+    const child = await beating('lasting', 500)
     await until(() => statusOf(watching, 'lasting') === 'alive')
     const restarts = nats.server.restarts
     process.kill(nats.server.pid, 'SIGKILL')
@@ -351,6 +507,39 @@ describe('health checks', () => {
     const second = await checks.refresh()
     expect(of('flips', second)).toMatchObject({ status: 'failed', reason: 'it broke' })
     expect(of('fine', second)!.since).toBe(since)
+  })
+
+  it('that throw, hang or answer anything else end nothing, and are asked no more than three times at once', async () => {
+    let asked = 0
+    const checks = new Checks({
+      throws: {
+        run: () => {
+          throw undefined
+        },
+      },
+      bare: { run: () => Object.create(null) as never },
+      message: { run: () => Promise.reject(Object.assign(new Error(), { message: 7 })) },
+      absent: undefined as never,
+      none: {} as never,
+      never: { run: () => new Promise(() => (asked += 1)), timeoutMs: 5, cacheMs: 0 },
+      odd: { run: () => true, timeoutMs: Number.NaN, cacheMs: Number.POSITIVE_INFINITY },
+    })
+    for (let i = 0; i < 10; i++) {
+      checks.results()
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    }
+    const statuses = Object.fromEntries(checks.results().map(({ name, status }) => [name, status]))
+    const failed = 'failed'
+    expect(statuses).toEqual({
+      throws: failed,
+      bare: failed,
+      message: failed,
+      absent: failed,
+      none: failed,
+      never: failed,
+      odd: 'ok',
+    })
+    expect(asked).toBeLessThanOrEqual(3)
   })
 
   it('ready-made ones for NATS, anything that answers, lag and disk', async () => {

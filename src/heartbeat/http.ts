@@ -157,9 +157,10 @@ function fleetMetrics(watching: Fleet): Registry {
     gauges.set(labels, conditionOf(member) === 'ready', vitals, checks)
     up.set(labels, member.status === 'alive' ? 1 : 0)
     silent.set(labels, member.silentMs / 1_000)
-    loop.set(labels, vitals.loopDelayP99Ms / 1_000)
-    memory.set(labels, vitals.rssBytes)
-    cpu.set(labels, vitals.cpu)
+    // beats from other languages tell what they have
+    if (vitals.loopDelayP99Ms !== undefined) loop.set(labels, vitals.loopDelayP99Ms / 1_000)
+    if (vitals.rssBytes !== undefined) memory.set(labels, vitals.rssBytes)
+    if (vitals.cpu !== undefined) cpu.set(labels, vitals.cpu)
   }
   return gauges.registry
 }

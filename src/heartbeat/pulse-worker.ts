@@ -1,7 +1,7 @@
 // The thread that beats. It knows what the main thread told it last; when that gets old, the main thread is busy.
 import { parentPort, workerData } from 'node:worker_threads'
-import { type Bus, connect, messageOf } from '../bus/index.ts'
-import { type Beat, beatSubject } from './beat.ts'
+import { type Bus, connect, messageOf, now } from '../bus/index.ts'
+import { type Beat, beatSubject, beatText } from './beat.ts'
 import { ensureBeats } from './beats-stream.ts'
 import type { PulseWorkerData, Snapshot, ToPulse } from './pulse.ts'
 
@@ -9,6 +9,8 @@ const { connect: options, site, intervalMs, snapshotMs, host, connection } = wor
 
 interface Beating {
   snapshot: Snapshot
+  /** Another one each time this thread begins to beat for it: watchers order beats by it and `seq`. */
+  readonly incarnation: string
   seq: number
   nextAt: number
   /** What the last beat said; a change is told at once. */
@@ -16,17 +18,17 @@ interface Beating {
 }
 
 const beating = new Map<string, Beating>()
-let toldAt = Date.now()
+let toldAt = now()
 let bus: Bus
 
 const send = (instance: Beating, state = instance.snapshot.state) => {
-  const now = Date.now()
-  const silentMs = now - toldAt
+  const sentAt = now()
+  const silentMs = sentAt - toldAt
   // a garbage collection makes one snapshot late; three missing ones are a stall
   const busy = silentMs > 3 * snapshotMs && state !== 'left'
   const { snapshot } = instance
   instance.seq += 1
-  instance.nextAt = now + intervalMs * (0.9 + Math.random() * 0.1)
+  instance.nextAt = sentAt + intervalMs * (0.9 + Math.random() * 0.1)
   instance.said = `${state} ${snapshot.revision}`
   const beat: Beat = {
     site,
@@ -34,7 +36,8 @@ const send = (instance: Beating, state = instance.snapshot.state) => {
     state: busy ? 'busy' : state,
     host,
     pid: process.pid,
-    at: now,
+    at: Date.now(),
+    incarnation: instance.incarnation,
     seq: instance.seq,
     nextMs: intervalMs,
     ...(busy ? { stallMs: silentMs } : {}),
@@ -42,7 +45,8 @@ const send = (instance: Beating, state = instance.snapshot.state) => {
   }
   // a beat that cannot be sent now is worth nothing later
   if (bus.connected) {
-    bus.publish(beatSubject(beat.site, snapshot.unit, snapshot.instance), Buffer.from(JSON.stringify(beat)))
+    const text = beatText(beat, bus.maxPayloadBytes)
+    bus.publish(beatSubject(beat.site, snapshot.unit, snapshot.instance), Buffer.from(text))
   }
 }
 
@@ -54,14 +58,14 @@ const leave = (instance: string) => {
 
 parentPort!.on('message', async (message: ToPulse) => {
   if (message.type === 'snapshots') {
-    toldAt = Date.now()
+    toldAt = now()
     const named = new Set(message.snapshots.map(({ instance }) => instance))
     // no longer this process's to beat for: without goodbye, another one goes on
     for (const instance of beating.keys()) if (!named.has(instance)) beating.delete(instance)
     for (const snapshot of message.snapshots) {
       const known = beating.get(snapshot.instance)
       if (!known) {
-        const fresh = { snapshot, seq: 0, nextAt: 0, said: '' }
+        const fresh = { snapshot, incarnation: crypto.randomUUID(), seq: 0, nextAt: 0, said: '' }
         beating.set(snapshot.instance, fresh)
         send(fresh)
         continue
@@ -90,8 +94,8 @@ try {
   })
   timer = setInterval(
     () => {
-      const now = Date.now()
-      for (const instance of beating.values()) if (now >= instance.nextAt) send(instance)
+      const at = now()
+      for (const instance of beating.values()) if (at >= instance.nextAt) send(instance)
     },
     Math.max(5, intervalMs / 20),
   )

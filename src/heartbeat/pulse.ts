@@ -69,6 +69,10 @@ type ProcessVitals = Pick<BeatVitals, 'loopDelayP99Ms' | 'cpu' | 'rssBytes' | 'h
 const perBeat = 5
 const stopMs = 2_000
 
+/** What a unit says of itself is others' code: only numbers travel. */
+const numbersOf = (vitals: Vitals): Vitals =>
+  Object.fromEntries(Object.entries(vitals).filter(([, value]) => Number.isFinite(value)))
+
 export class Pulse {
   readonly #worker: Worker
   readonly #sources = new Map<string, PulseSource>()
@@ -76,6 +80,8 @@ export class Pulse {
   readonly #timer: NodeJS.Timeout
   readonly #loop = monitorEventLoopDelay({ resolution: 10 })
   readonly #exited: Promise<void>
+  readonly #last = new Map<string, Snapshot>()
+  readonly #complained = new Set<string>()
   #cpu = process.cpuUsage()
   #cpuAt = performance.now()
   #process: ProcessVitals | undefined
@@ -130,7 +136,7 @@ export class Pulse {
   /** Stops beating for an instance, with a last beat that says goodbye. */
   remove(instance: string): void {
     if (!this.#sources.delete(instance)) return
-    this.#rates.delete(instance)
+    for (const known of [this.#rates, this.#last, this.#complained]) known.delete(instance)
     this.#worker.postMessage({ type: 'leave', instance } satisfies ToPulse)
   }
 
@@ -145,9 +151,20 @@ export class Pulse {
   }
 
   #tell(): void {
-    const snapshots = [...this.#sources.values()]
-      .filter((source) => !source.silent?.())
-      .map((source) => this.#snapshot(source))
+    const snapshots = [...this.#sources.values()].flatMap((source) => {
+      if (source.silent?.()) return []
+      try {
+        const snapshot = this.#snapshot(source)
+        this.#last.set(source.instance, snapshot)
+        return snapshot
+      } catch (error) {
+        // it lives, though it cannot tell its numbers: what it said last is told again
+        if (!this.#complained.has(source.instance))
+          process.emitWarning(`${source.unit}.${source.instance} cannot tell its vital signs: ${messageOf(error)}`)
+        this.#complained.add(source.instance)
+        return this.#last.get(source.instance) ?? []
+      }
+    })
     this.#worker.postMessage({ type: 'snapshots', snapshots } satisfies ToPulse)
   }
 
@@ -165,12 +182,12 @@ export class Pulse {
       state: source.state(),
       revision: source.revision(),
       checks: source.checks(),
-      vitals: { ...this.#measure(), ...vitals, ...(rate === undefined ? {} : { rate }) },
+      vitals: { ...this.#measure(), ...numbersOf(vitals), ...(rate === undefined ? {} : { rate }) },
     }
   }
 
   #rate(instance: string, handled: number | undefined): number | undefined {
-    if (handled === undefined) return undefined
+    if (typeof handled !== 'number' || !Number.isFinite(handled)) return undefined
     const now = performance.now()
     const last = this.#rates.get(instance)
     if (!last) {

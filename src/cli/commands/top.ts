@@ -131,8 +131,8 @@ const orders = {
   unit: byUnit,
   rate: (a: Member, b: Member) => (b.beat.vitals.rate ?? 0) - (a.beat.vitals.rate ?? 0) || byUnit(a, b),
   lag: (a: Member, b: Member) => (b.beat.vitals.lag ?? 0) - (a.beat.vitals.lag ?? 0) || byUnit(a, b),
-  cpu: (a: Member, b: Member) => b.beat.vitals.cpu - a.beat.vitals.cpu || byUnit(a, b),
-  memory: (a: Member, b: Member) => b.beat.vitals.rssBytes - a.beat.vitals.rssBytes || byUnit(a, b),
+  cpu: (a: Member, b: Member) => (b.beat.vitals.cpu ?? 0) - (a.beat.vitals.cpu ?? 0) || byUnit(a, b),
+  memory: (a: Member, b: Member) => (b.beat.vitals.rssBytes ?? 0) - (a.beat.vitals.rssBytes ?? 0) || byUnit(a, b),
 }
 type Order = keyof typeof orders
 
