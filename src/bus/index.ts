@@ -1,4 +1,5 @@
 // The ground: one connection to NATS, or an embedded server; codecs, headers, deadlines, traces, errors, streams.
+export { type Bucket, type BucketEntry, type BucketOptions, bucket } from './bucket.ts'
 export { Bus, type BusEvent, type BusSubscription, type RequestOptions, type SubscribeOptions } from './bus.ts'
 export { now } from './clock.ts'
 export { type Codec, type CodecName, codecFor, codecs, isRecord, readJson, readJsonObject } from './codec.ts'

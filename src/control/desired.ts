@@ -1,14 +1,10 @@
 // Desired state: what every unit of a site should be, in a revisioned key-value bucket with compare-and-set. Instances
 // that were away read it when they return.
-import { type KV, type KvEntry, Kvm } from '@nats-io/kv'
 import { z } from 'zod'
-import { type Bus, failure, messageOf, nameOf } from '../bus/index.ts'
+import { type Bucket, type BucketEntry, type Bus, bucket, failure, MyelinError, nameOf } from '../bus/index.ts'
 import { logLevels } from './command.ts'
-import { keysOf } from './keys.ts'
-import { republished } from './republished.ts'
 
 const opened = new WeakMap<Bus, DesiredStates>()
-const bucket = nameOf('bucket', 'DESIRED')
 const tries = 10
 
 export const Desired = z.object({
@@ -34,38 +30,27 @@ export interface DesiredEntry {
 }
 
 export class DesiredStates {
-  readonly #bus: Bus
-  readonly #kv: KV
-  private constructor(bus: Bus, kv: KV) {
-    this.#bus = bus
-    this.#kv = kv
+  readonly #bucket: Bucket<Desired>
+  private constructor(bucket: Bucket<Desired>) {
+    this.#bucket = bucket
   }
 
-  /** Opened once per connection. @throws MyelinError JETSTREAM_DISABLED */
+  /** Opened once per connection. @throws MyelinError JETSTREAM_DISABLED, STREAM_MISMATCH */
   static async open(bus: Bus): Promise<DesiredStates> {
     const known = opened.get(bus)
     if (known) return known
-    await bus.whenConnected()
-    try {
-      const states = new DesiredStates(bus, await new Kvm(bus.nats).create(bucket, { history: 10 }))
-      opened.set(bus, states)
-      return states
-    } catch (cause) {
-      throw failure('JETSTREAM_DISABLED', `the control plane keeps its state in a bucket: ${messageOf(cause)}`, {
-        cause,
-      })
-    }
+    // what does not fit the schema, or came from another stream, is nothing that anyone should follow
+    const states = new DesiredStates(await bucket(bus, nameOf('bucket', 'DESIRED'), { history: 10, schema: Desired }))
+    opened.set(bus, states)
+    return states
   }
 
   async get(site: string, unit: string): Promise<DesiredEntry | undefined> {
-    const entry = await this.#kv.get(`${site}.${unit}`)
-    return entry ? toEntry(entry) : undefined
+    return toEntry(await this.#bucket.get(`${site}.${unit}`))
   }
 
   async all(): Promise<DesiredEntry[]> {
-    const keys = await keysOf(this.#bus, bucket)
-    const entries = await Promise.all(keys.map((key) => this.#kv.get(key)))
-    const found = entries.flatMap((entry) => (entry && toEntry(entry)) ?? [])
+    const found = (await this.#bucket.entries()).flatMap((entry) => toEntry(entry) ?? [])
     return found.sort((a, b) => `${a.site}.${a.unit}`.localeCompare(`${b.site}.${b.unit}`))
   }
 
@@ -83,12 +68,13 @@ export class DesiredStates {
   ): Promise<DesiredEntry> {
     const key = `${site}.${unit}`
     for (let attempt = 1; ; attempt++) {
-      const now = await this.get(site, unit)
-      const revision = now?.revision ?? 0
+      // of what was removed, or counts for nothing, the revision is known all the same
+      const { value, revision: last } = await this.#bucket.get(key)
+      const revision = value === undefined ? 0 : last
       if (expected !== undefined && expected !== revision) {
         throw failure('STALE_REVISION', `desired state of ${key} has revision ${revision}, not ${expected}`)
       }
-      const before: Desired = now?.desired ?? { state: 'running', by: '', at: '' }
+      const before: Desired = value ?? { state: 'running', by: '', at: '' }
       if (token !== undefined && (before.token ?? 0) > token) {
         throw failure(
           'FENCED',
@@ -104,51 +90,29 @@ export class DesiredStates {
         at: new Date().toISOString(),
       }
       try {
-        const written = await this.#kv.put(key, JSON.stringify(desired), {
-          previousSeq: now ? revision : await this.#last(key),
-        })
-        return { site, unit, desired, revision: written }
+        return { site, unit, desired, revision: await this.#bucket.update(key, desired, last) }
       } catch (error) {
-        if (!/wrong last sequence/i.test(messageOf(error)) || attempt >= tries) throw error
-        // somebody else was faster: look again
+        const beaten = error instanceof MyelinError && error.code === 'WRONG_SEQUENCE'
+        if (!beaten || attempt >= tries) throw error // else look again
       }
     }
   }
 
-  /** A key that was removed still has a sequence. */
-  async #last(key: string): Promise<number> {
-    return (await this.#kv.get(key))?.revision ?? 0
-  }
-
   async remove(site: string, unit: string): Promise<void> {
-    await this.#kv.purge(`${site}.${unit}`)
+    await this.#bucket.delete(`${site}.${unit}`)
   }
 
   /** Calls for every change, beginning with what there is. Resolves when that has been told; call the result to stop. */
   async watch(onChange: (entry: DesiredEntry) => void): Promise<() => void> {
-    const watching = await this.#kv.watch()
-    void (async () => {
-      for await (const entry of watching) {
-        const read = toEntry(entry)
-        if (read) onChange(read)
-      }
-    })().catch(() => undefined) // the connection closed
-    return () => watching.stop()
+    const watching = await this.#bucket.watch((entry) => {
+      const read = toEntry(entry)
+      if (read) onChange(read)
+    })
+    return () => void watching.stop()
   }
 }
 
-function toEntry(entry: KvEntry): DesiredEntry | undefined {
-  if (entry.operation !== 'PUT' || republished(entry)) return undefined
-  const [site = '', unit = ''] = entry.key.split('.')
-  const parsed = Desired.safeParse(readJson(entry.string()))
-  // somebody wrote something else there: nothing that anyone should follow
-  return parsed.success ? { site, unit, desired: parsed.data, revision: entry.revision } : undefined
-}
-
-function readJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
+function toEntry({ key, value, revision }: BucketEntry<Desired>): DesiredEntry | undefined {
+  const [site = '', unit = ''] = key.split('.')
+  return value && { site, unit, desired: value, revision }
 }

@@ -1,10 +1,8 @@
 // Who leads: a lease in a key-value bucket, renewed while its holder lives, with a fencing token that only grows. No
 // clocks are compared: a candidate takes over when the lease has not changed for its whole term by the candidate's own
 // watch, and a holder that cannot renew steps down before that.
-import { type KV, type KvEntry, Kvm } from '@nats-io/kv'
-import { type Bus, nameOf, readJsonObject } from '../bus/index.ts'
-
-const bucket = nameOf('bucket', 'LEASES')
+import { z } from 'zod'
+import { type Bucket, type Bus, bucket, MyelinError, nameOf } from '../bus/index.ts'
 
 export interface LeaseOptions {
   readonly name: string
@@ -23,14 +21,15 @@ interface Mine {
   readonly controller: AbortController
 }
 
-interface Held {
-  readonly holder: string
+const Held = z.object({
+  holder: z.string(),
   /** Revision at which it was taken: the fencing token. */
-  readonly token: number
-}
+  token: z.number(),
+})
+type Held = z.infer<typeof Held>
 
 export class Lease {
-  readonly #kv: KV
+  readonly #bucket: Bucket<Held>
   readonly #options: LeaseOptions
   readonly #termMs: number
   #seen: { revision: number; at: number } | undefined
@@ -39,15 +38,15 @@ export class Lease {
   #turning = false
   #stopped = false
 
-  private constructor(kv: KV, options: LeaseOptions) {
-    this.#kv = kv
+  private constructor(bucket: Bucket<Held>, options: LeaseOptions) {
+    this.#bucket = bucket
     this.#options = options
     this.#termMs = options.termMs ?? 2_000
   }
 
-  /** Stands as a candidate. @throws when JetStream is off */
+  /** Stands as a candidate. @throws MyelinError JETSTREAM_DISABLED, STREAM_MISMATCH */
   static async stand(bus: Bus, options: LeaseOptions): Promise<Lease> {
-    const lease = new Lease(await new Kvm(bus.nats).create(bucket), options)
+    const lease = new Lease(await bucket(bus, nameOf('bucket', 'LEASES'), { schema: Held }), options)
     await lease.#turn()
     lease.#timer = setInterval(() => void lease.#turn(), lease.#termMs / 5)
     return lease
@@ -89,15 +88,13 @@ export class Lease {
       mine.revision = await this.#write({ holder: this.#options.holder, token: mine.token }, mine.revision)
       mine.renewedAt = startedAt // of no use to one that was lost meanwhile
     } catch (error) {
-      if (/wrong last sequence/i.test(String(error))) this.#lose()
+      if (error instanceof MyelinError && error.code === 'WRONG_SEQUENCE') this.#lose()
       throw error
     }
   }
 
   async #candidate(): Promise<void> {
-    const entry = await this.#kv.get(this.#options.name)
-    const held = entry ? read(entry) : undefined
-    const revision = entry?.revision ?? 0
+    const { value: held, revision } = await this.#bucket.get(this.#options.name, { timeoutMs: this.#termMs })
     const now = performance.now()
     if (this.#seen?.revision !== revision) this.#seen = { revision, at: now }
     const free = !held || held.holder === '' || now - this.#seen!.at > this.#termMs
@@ -113,7 +110,7 @@ export class Lease {
   }
 
   #write(held: Held, after: number): Promise<number> {
-    return this.#kv.put(this.#options.name, JSON.stringify(held), { previousSeq: after })
+    return this.#bucket.update(this.#options.name, held, after, { timeoutMs: this.#termMs })
   }
 
   #lose(): void {
@@ -121,11 +118,4 @@ export class Lease {
     this.#mine = undefined
     this.#seen = undefined
   }
-}
-
-function read(entry: KvEntry): Held | undefined {
-  const told = readJsonObject(entry.value)
-  return typeof told?.holder === 'string' && typeof told.token === 'number'
-    ? { holder: told.holder, token: told.token }
-    : undefined
 }

@@ -1,17 +1,12 @@
 // A rollout gives a unit's instances a new configuration in batches. After each batch the new ones are watched; when they
 // are worse than the old ones were, everything goes back. Its state is in a bucket, so that another controller goes on
 // with it where one was killed.
-import { type KV, type KvEntry, Kvm } from '@nats-io/kv'
 import { z } from 'zod'
-import { type Bus, failure, MyelinError, messageOf, nameOf } from '../bus/index.ts'
+import { type Bucket, type Bus, bucket, failure, isRecord, MyelinError, messageOf, nameOf } from '../bus/index.ts'
 import type { Fleet, Member } from '../heartbeat/index.ts'
 import { record } from './audit.ts'
 import { command } from './controller.ts'
 import { DesiredStates } from './desired.ts'
-import { keysOf } from './keys.ts'
-import { republished } from './republished.ts'
-
-const bucket = nameOf('bucket', 'ROLLOUTS')
 
 export const RolloutSpec = z.object({
   unit: z.string().min(1),
@@ -55,17 +50,22 @@ export interface Rollout {
 
 const over = (phase: RolloutPhase) => phase !== 'running' && phase !== 'paused'
 
+type Wish = 'running' | 'paused' | 'aborted'
+
 export class Rollouts {
-  readonly #kv: KV
+  /** The rollouts, and under `wish.` what was asked for. */
+  readonly #bucket: Bucket<Rollout | Wish>
   readonly #bus: Bus
-  private constructor(bus: Bus, kv: KV) {
+  private constructor(bus: Bus, bucket: Bucket<Rollout | Wish>) {
     this.#bus = bus
-    this.#kv = kv
+    this.#bucket = bucket
   }
 
   static async open(bus: Bus): Promise<Rollouts> {
-    await bus.whenConnected()
-    return new Rollouts(bus, await new Kvm(bus.nats).create(bucket, { history: 1, ttl: 30 * 86_400_000 }))
+    return new Rollouts(
+      bus,
+      await bucket<Rollout | Wish>(bus, nameOf('bucket', 'ROLLOUTS'), { ttlMs: 30 * 86_400_000 }),
+    )
   }
 
   /** Puts a rollout up; the controller that leads carries it out. @throws MyelinError NO_MATCH, INVALID_OPTION, ILLEGAL_TRANSITION */
@@ -99,17 +99,16 @@ export class Rollouts {
       startedAt: now,
       at: now,
     }
-    await this.#kv.create(rollout.id, JSON.stringify(rollout))
+    await this.#bucket.create(rollout.id, rollout)
     return rollout
   }
 
   async get(id: string): Promise<Rollout | undefined> {
-    const entry = await this.#kv.get(id)
-    return entry ? read(entry) : undefined
+    return (await this.take(id))?.rollout
   }
 
   async list(): Promise<Rollout[]> {
-    const keys = (await keysOf(this.#bus, bucket)).filter((key) => !key.startsWith(wishes))
+    const keys = (await this.#bucket.keys()).filter((key) => !key.startsWith(wishes))
     const found = (await Promise.all(keys.map((key) => this.get(key)))).filter((rollout) => rollout !== undefined)
     return found.sort((a, b) => a.startedAt.localeCompare(b.startedAt))
   }
@@ -119,35 +118,30 @@ export class Rollouts {
    * writes the rollout itself, so that neither overwrites the other.
    * @throws MyelinError NO_MATCH, ILLEGAL_TRANSITION
    */
-  async steer(id: string, to: 'running' | 'paused' | 'aborted'): Promise<Rollout> {
+  async steer(id: string, to: Wish): Promise<Rollout> {
     const rollout = await this.get(id)
     if (!rollout) throw failure('NO_MATCH', `there is no rollout "${id}"`)
     if (over(rollout.phase)) throw failure('ILLEGAL_TRANSITION', `rollout ${id} is over (${rollout.phase})`)
-    await this.#kv.put(wishes + id, to)
+    await this.#bucket.put(wishes + id, to)
     return rollout
   }
 
   /** @internal what was asked for last */
-  async wish(id: string): Promise<'running' | 'paused' | 'aborted'> {
-    const entry = await this.#kv.get(wishes + id)
-    const wish = entry?.operation === 'PUT' ? entry.string() : 'running'
-    return wish === 'paused' || wish === 'aborted' ? wish : 'running'
+  async wish(id: string): Promise<Wish> {
+    const { value } = await this.#bucket.get(wishes + id)
+    return value === 'paused' || value === 'aborted' ? value : 'running'
   }
 
   /** @internal with the revision that the next write has to name */
   async take(id: string): Promise<{ readonly rollout: Rollout; readonly revision: number } | undefined> {
-    const entry = await this.#kv.get(id)
-    const rollout = entry && read(entry)
-    return rollout ? { rollout, revision: entry!.revision } : undefined
+    const { value, revision } = await this.#bucket.get(id)
+    return isRollout(value) ? { rollout: value, revision } : undefined
   }
 
   /** @internal Fails when somebody else wrote since `revision`: a leader that slept must not undo what its successor did. */
   async save(rollout: Rollout, revision: number): Promise<{ rollout: Rollout; revision: number }> {
     const saved = { ...rollout, at: new Date().toISOString() }
-    return {
-      rollout: saved,
-      revision: await this.#kv.put(rollout.id, JSON.stringify(saved), { previousSeq: revision }),
-    }
+    return { rollout: saved, revision: await this.#bucket.update(rollout.id, saved, revision) }
   }
 
   /** Calls for every change. Call the result to stop. */
@@ -155,17 +149,19 @@ export class Rollouts {
     onChange: (rollout: Rollout) => void,
     onError: (error: unknown) => void = () => undefined,
   ): Promise<() => void> {
-    const watching = await this.#kv.watch()
-    void (async () => {
-      for await (const entry of watching) {
-        if (entry.operation !== 'PUT') continue
-        const rollout = entry.key.startsWith(wishes) ? await this.get(entry.key.slice(wishes.length)) : read(entry)
-        if (rollout) onChange(rollout)
-      }
-    })().catch(onError)
-    return () => watching.stop()
+    const told = (rollout: Rollout | undefined) => rollout && onChange(rollout)
+    const watching = await this.#bucket.watch(
+      ({ key, value }) => {
+        if (key.startsWith(wishes)) void this.get(key.slice(wishes.length)).then(told).catch(onError)
+        else if (isRollout(value)) onChange(value)
+      },
+      { onError },
+    )
+    return () => void watching.stop()
   }
 }
+
+const isRollout = (value: unknown): value is Rollout => isRecord(value) && isRecord(value.spec)
 
 /** Keys of what was asked for, beside the rollouts themselves. */
 const wishes = 'wish.'
@@ -297,7 +293,7 @@ export async function carryOut(
 
 /** Somebody else leads and has gone on with it. */
 const superseded = (error: unknown) =>
-  (error instanceof MyelinError && error.code === 'FENCED') || /wrong last sequence/i.test(messageOf(error))
+  error instanceof MyelinError && (error.code === 'FENCED' || error.code === 'WRONG_SEQUENCE')
 
 /** What the connection or the server could not do now. */
 const mayPass = (error: unknown) => superseded(error) || !(error instanceof MyelinError) || error.retriable
@@ -371,14 +367,5 @@ function since(now: Counts, before: Counts) {
     handled,
     errorShare: handled + errors > 0 ? errors / Math.max(handled, errors) : 0,
     latencyMs: handled > 0 ? (now.workMs - before.workMs) / handled : 0,
-  }
-}
-
-function read(entry: KvEntry): Rollout | undefined {
-  if (republished(entry)) return undefined
-  try {
-    return JSON.parse(entry.string()) as Rollout
-  } catch {
-    return undefined
   }
 }

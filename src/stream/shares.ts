@@ -3,16 +3,15 @@
 // instance is gone when its key has not changed for a whole term by the watcher's own watch.
 // This is for getting work done, not for its being right: an instance that runs a partition which is another's by now is
 // refused by the streams it writes.
-import { type KV, type KvEntry, Kvm } from '@nats-io/kv'
-import { type Bus, isRecord, messageOf, nameOf, readJsonObject } from '../bus/index.ts'
+import { type Bucket, type BucketEntry, type Bus, bucket, isRecord, messageOf, nameOf } from '../bus/index.ts'
 import type { Logger } from '../unit/index.ts'
 
-const bucket = nameOf('bucket', 'PARTITIONS')
+const open = (bus: Bus) => bucket<Presence | Owner>(bus, nameOf('bucket', 'PARTITIONS'))
 
 /** Forgets who ran the partitions of a processor that is gone. */
 export async function forgetShares(bus: Bus, processor: string): Promise<void> {
-  const kv = await new Kvm(bus.nats).create(bucket)
-  for await (const key of await kv.keys(`${processor}.>`)) await kv.purge(key)
+  const shares = await open(bus)
+  for (const key of await shares.keys(`${processor}.>`)) await shares.delete(key)
 }
 
 const retryMs = 5_000
@@ -48,7 +47,7 @@ interface Presence {
 }
 
 export class Shares {
-  readonly #kv: KV
+  readonly #bucket: Bucket<Presence | Owner>
   readonly #options: SharesOptions
   readonly #members = new Map<string, Seen<Presence>>()
   readonly #owners = new Map<number, Seen<Owner>>()
@@ -63,14 +62,14 @@ export class Shares {
   #stopped = false
   #joined = false
 
-  private constructor(kv: KV, options: SharesOptions) {
-    this.#kv = kv
+  private constructor(bucket: Bucket<Presence | Owner>, options: SharesOptions) {
+    this.#bucket = bucket
     this.#options = options
   }
 
   /** Joins; resolves when the first share, if any is free, is taken. @throws what `take` rejected with */
   static async join(bus: Bus, options: SharesOptions): Promise<Shares> {
-    const shares = new Shares(await new Kvm(bus.nats).create(bucket), options)
+    const shares = new Shares(await open(bus), options)
     await shares.#watch()
     let refused: unknown
     await shares.#turn((error) => {
@@ -131,37 +130,26 @@ export class Shares {
     await this.#turning?.catch(() => undefined)
     await Promise.all(this.held.map((partition) => this.#release(partition)))
     this.#stopWatching?.()
-    await this.#kv.purge(this.#memberKey(this.#options.instance)).catch(() => undefined)
+    await this.#bucket.delete(this.#memberKey(this.#options.instance)).catch(() => undefined)
   }
 
   async #watch(): Promise<void> {
     const { processor } = this.#options
-    const watching = await this.#kv.watch({ key: `${processor}.>` })
-    this.#stopWatching = () => watching.stop()
-    const initial = Promise.withResolvers<void>()
-    // an empty bucket says nothing at all
-    const idle = setTimeout(() => initial.resolve(), 250)
-    void (async () => {
-      for await (const entry of watching) {
-        this.#heard(entry)
-        if (entry.delta === 0) initial.resolve()
-      }
-    })()
-    await initial.promise
-    clearTimeout(idle)
+    const watching = await this.#bucket.watch((entry) => this.#heard(entry), { filter: `${processor}.>` })
+    this.#stopWatching = () => void watching.stop()
   }
 
-  #heard(entry: KvEntry): void {
+  #heard(entry: BucketEntry<Presence | Owner>): void {
     const [, kind, name = ''] = entry.key.split('.')
     const seen = { revision: entry.revision, at: performance.now() }
     if (kind === 'm') {
       const known = this.#members.has(name)
-      if (entry.operation === 'PUT') this.#members.set(name, { value: presenceOf(entry), ...seen })
+      if (entry.value !== undefined) this.#members.set(name, { value: presenceOf(entry.value), ...seen })
       else this.#members.delete(name)
       if (known !== this.#members.has(name)) this.#wake()
       return
     }
-    const owner = entry.operation === 'PUT' ? ownerOf(entry) : { holder: '' }
+    const owner = ownerOf(entry.value)
     this.#owners.set(Number(name), { value: owner, ...seen })
     if (owner.holder === '') this.#wake()
     this.#lookForEnd()
@@ -200,7 +188,7 @@ export class Shares {
   async #turn(onRefusal?: (error: unknown) => void): Promise<void> {
     const { instance, log, processor } = this.#options
     try {
-      await this.#kv.put(this.#memberKey(instance), JSON.stringify({ safe: this.#options.safe() } satisfies Presence))
+      await this.#bucket.put(this.#memberKey(instance), { safe: this.#options.safe() })
       const alive = this.#alive()
       await this.#giveBack(alive)
       await this.#takeFree(alive, onRefusal)
@@ -274,15 +262,14 @@ export class Shares {
   async #forgetGone(alive: readonly string[]): Promise<void> {
     const longAgo = performance.now() - 10 * this.#options.termMs
     for (const [id, { at }] of this.#members) {
-      if (!alive.includes(id) && at < longAgo) await this.#kv.purge(this.#memberKey(id))
+      if (!alive.includes(id) && at < longAgo) await this.#bucket.delete(this.#memberKey(id))
     }
   }
 
   async #write(partition: number, owner: Owner): Promise<void> {
     const known = this.#owners.get(partition)
-    const revision = await this.#kv.put(`${this.#options.processor}.p.${partition}`, JSON.stringify(owner), {
-      previousSeq: known?.revision ?? 0,
-    })
+    const key = `${this.#options.processor}.p.${partition}`
+    const revision = await this.#bucket.update(key, owner, known?.revision ?? 0)
     // the watch tells the same a moment later
     if ((this.#owners.get(partition)?.revision ?? 0) < revision) {
       this.#owners.set(partition, { value: owner, revision, at: performance.now() })
@@ -295,12 +282,12 @@ export class Shares {
 }
 
 // what somebody else wrote into the bucket counts as nothing said
-function presenceOf(entry: KvEntry): Presence {
-  const safe = readJsonObject(entry.value)?.safe
-  return { safe: isRecord(safe) ? (safe as Presence['safe']) : {} }
+function presenceOf(told: unknown): Presence {
+  return { safe: isRecord(told) && isRecord(told.safe) ? (told.safe as Presence['safe']) : {} }
 }
 
-function ownerOf(entry: KvEntry): Owner {
-  const told = readJsonObject(entry.value)
-  return typeof told?.holder === 'string' ? { holder: told.holder, ended: told.ended === true } : { holder: '' }
+function ownerOf(told: unknown): Owner {
+  return isRecord(told) && typeof told.holder === 'string'
+    ? { holder: told.holder, ended: told.ended === true }
+    : { holder: '' }
 }

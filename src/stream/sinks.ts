@@ -1,8 +1,7 @@
 // Where values go besides views: jobs, events, buckets, objects. At least once, each with an id or in a way that makes
 // a repetition harmless.
-import { Kvm } from '@nats-io/kv'
 import { Objm } from '@nats-io/obj'
-import { header, headerLine, store } from '../bus/index.ts'
+import { bucket as openBucket } from '../bus/index.ts'
 import type { Contract, ContractDefinition, InputOf, JobDefinition } from '../contract/index.ts'
 import { client, type EventClient, type JobClient } from '../service/index.ts'
 import type { Effect } from './effects.ts'
@@ -64,15 +63,10 @@ export function bucket<Row>(name: string): Effect<KeyedRow<Row>> {
   return {
     name: `bucket ${name}`,
     open({ bus }) {
-      const opened = new Kvm(bus.nats).create(name)
-      opened.catch(() => undefined) // told by each put
+      const opened = reopening(() => openBucket<Row>(bus, name, { copies: true }))
+      opened().catch(() => undefined) // told by each put
       return async ({ key, row }, id) => {
-        await opened
-        const { duplicate } = await store(bus, `$KV.${name}.${key}`, Buffer.from(JSON.stringify(row)), {
-          deadline: Date.now() + 30_000,
-          headerLines: headerLine(header.messageId, id),
-          deduplicated: true,
-        })
+        const { duplicate } = await (await opened()).putOnce(key, row, id, { timeoutMs: 30_000 })
         return { duplicate }
       }
     },
@@ -86,12 +80,24 @@ export function objects<Row>(name: string): Effect<KeyedRow<Row>> {
   return {
     name: `objects ${name}`,
     open({ bus }) {
-      const opened = new Objm(bus.nats).create(name)
-      opened.catch(() => undefined)
+      const opened = reopening(() => new Objm(bus.nats).create(name))
+      opened().catch(() => undefined)
       return async ({ key, row }) => {
-        await (await opened).putBlob({ name: key }, Buffer.from(JSON.stringify(row)))
+        await (await opened()).putBlob({ name: key }, Buffer.from(JSON.stringify(row)))
         return undefined
       }
     },
+  }
+}
+
+/** Opens once; after a failure the next one who asks opens anew. */
+function reopening<Opened>(open: () => Promise<Opened>): () => Promise<Opened> {
+  let opened: Promise<Opened> | undefined
+  return () => {
+    opened ??= open().catch((error) => {
+      opened = undefined
+      throw error
+    })
+    return opened
   }
 }

@@ -1,6 +1,7 @@
 // Publishing to a stream: resolves when stored. A full stream makes the producer wait, never drop.
 import type { Msg } from '@nats-io/nats-core'
 import type { Bus } from '../bus.ts'
+import { now } from '../clock.ts'
 import { failure, MyelinError } from '../errors.ts'
 import { PendingReply } from '../requests.ts'
 import { readAcknowledgement, replyFailure } from './api.ts'
@@ -78,7 +79,7 @@ async function again(
   waitMs: number,
 ): Promise<Stored> {
   const sendAgain = error.code === 'STREAM_FULL' || (error.code === 'DISCONNECTED' && options.deduplicated === true)
-  if (!sendAgain || Date.now() + waitMs >= options.deadline) throw error
+  if (!sendAgain || now() + waitMs >= options.deadline) throw error
   await new Promise((resolve) => setTimeout(resolve, waitMs))
   const attempt = new StoreReply(subject, options.deadline)
   try {

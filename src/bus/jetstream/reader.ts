@@ -36,6 +36,8 @@ export interface ReaderOptions {
   readonly from?: StartPosition
   /** Called in order; return quickly. Call `release()` once per message when it is handled. */
   readonly onMessage: (message: StreamMessage) => void
+  /** Called whenever the reader's place at the server was made, at first and after each loss, with how much lies ahead. */
+  readonly onOpened?: (pending: number) => void
   /** Called when reading cannot go on (the stream is gone, permission…); waits and tries again by itself before that. */
   readonly onError?: (error: MyelinError) => void
 }
@@ -60,6 +62,7 @@ export class StreamReader {
   #held = 0 // received and not yet released
   #lastSequence: number | undefined
   #consumerSequence = 0
+  #ahead = 0 // what the consumer had to deliver when it was made
   #lastHeard = 0
   #stopped = false
   #paused = false
@@ -123,6 +126,7 @@ export class StreamReader {
   async open(): Promise<void> {
     await this.#ensureConsumer()
     this.#listen()
+    this.#options.onOpened?.(this.#ahead)
     this.#pull()
     this.#stopWatching = this.#bus.on((event) => {
       if (event.type === 'reconnected') void this.#reopen()
@@ -177,7 +181,7 @@ export class StreamReader {
     }
     this.#consumer = `ordered_${nuid.next()}`
     this.#consumerSequence = 0
-    await consumers.add(stream, {
+    const made = await consumers.add(stream, {
       ...common,
       name: this.#consumer,
       ack_policy: AckPolicy.None,
@@ -188,6 +192,7 @@ export class StreamReader {
         this.#lastSequence === undefined ? (this.#options.from ?? 'start') : { sequence: this.#lastSequence + 1 },
       ),
     })
+    this.#ahead = made.num_pending
   }
 
   #listen(): void {
@@ -275,6 +280,7 @@ export class StreamReader {
     this.#opening = false
     if (this.#stopped) return
     this.#listen()
+    this.#options.onOpened?.(this.#ahead)
     this.#pull()
   }
 }
