@@ -6,9 +6,11 @@ import { failure } from './errors.ts'
 import { toNatsHeaders } from './headers.ts'
 import { asError, warn } from './report.ts'
 import { type PendingReply, Requests, SingleReply } from './requests.ts'
+import { Watchdog } from './watchdog.ts'
 
-/** What happens to the connection; see {@link Bus.on}. */
+/** What happens to the connection; see {@link Bus.on}. `stale`: the server is silent and the connection is given up. */
 export type BusEvent =
+  | { type: 'stale'; silentMs: number }
   | { type: 'disconnected' }
   | { type: 'reconnecting' }
   | { type: 'reconnected'; server: string }
@@ -20,6 +22,7 @@ export type BusEvent =
 export interface BusLimits {
   readonly maxCallsInFlight: number
   readonly maxPendingBytes: number
+  readonly silenceMs: number
   readonly inboxPrefix?: string | undefined
 }
 
@@ -63,6 +66,7 @@ export class Bus implements AsyncDisposable {
   readonly #onClose: (() => Promise<void>) | undefined
   #unconfirmedBytes = 0
   #sinceFlush = 0
+  readonly #watchdog: Watchdog
   #connected = true
   #failures = 0
   #closing: Promise<void> | undefined
@@ -84,6 +88,12 @@ export class Bus implements AsyncDisposable {
     this.requests = new Requests(nats, limits.inboxPrefix, limits.maxCallsInFlight, (error, where) =>
       this.report(error, where),
     )
+    this.#watchdog = new Watchdog(
+      nats,
+      limits.silenceMs,
+      () => this.connected,
+      (silentMs) => this.emit({ type: 'stale', silentMs }),
+    )
     this.#watch()
   }
 
@@ -96,6 +106,17 @@ export class Bus implements AsyncDisposable {
   }
   get connected(): boolean {
     return this.#connected && !this.nats.isClosed()
+  }
+  /**
+   * Whether the server owes a sign of life for so long that the connection is most likely dead, though it is not closed
+   * yet. It is dropped and dialled again after `silenceMs`, told by a `stale` event.
+   */
+  get stale(): boolean {
+    return this.#watchdog.stale
+  }
+  /** How long nothing has come from the server, in ms. */
+  get silentMs(): number {
+    return this.#watchdog.silentMs
   }
   get url(): string {
     return this.nats.getServer()
@@ -420,6 +441,7 @@ export class Bus implements AsyncDisposable {
         default:
       }
     }
+    this.#watchdog.stop()
     const error = (await this.nats.closed()) ?? undefined
     this.requests.failAll((subject) =>
       failure('CLOSED', `the connection closed while a call to ${subject} was under way`),

@@ -61,6 +61,7 @@ async function open(servers: string[], options: ConnectOptions, onClose?: () => 
   const limits = {
     maxCallsInFlight: options.maxCallsInFlight ?? defaults.maxCallsInFlight,
     maxPendingBytes: options.maxPendingBytes ?? defaults.maxPendingBytes,
+    silenceMs: options.silenceMs ?? defaults.silenceMs,
     inboxPrefix: options.inboxPrefix,
   }
   return new Bus(nats, codecs[options.codec ?? 'json'], limits, onClose)

@@ -27,6 +27,11 @@ export interface ConnectOptions {
   tls?: true | { caFile?: string; certFile?: string; keyFile?: string }
   /** How long the first connection may take. Default 5,000 ms. */
   timeoutMs?: number
+  /**
+   * How long the server may stay silent, asked for a sign of life meanwhile, before the connection is taken for dead and
+   * dialled again. Default 6,000 ms.
+   */
+  silenceMs?: number
   /** Reply subjects start with this; set it where permissions give a user its own inbox. Default `_INBOX`. */
   inboxPrefix?: string
   /** Payload encoding of what this connection sends. Default `json`. */
@@ -43,7 +48,12 @@ export interface ConnectOptions {
   storeDir?: string
 }
 
-export const defaults = { timeoutMs: 5_000, maxCallsInFlight: 65_536, maxPendingBytes: 8 * 1024 * 1024 } as const
+export const defaults = {
+  timeoutMs: 5_000,
+  silenceMs: 6_000,
+  maxCallsInFlight: 65_536,
+  maxPendingBytes: 8 * 1024 * 1024,
+} as const
 
 /** The address to use, if any is named. */
 export function serversOf(options: ConnectOptions): string[] | undefined {
@@ -65,7 +75,7 @@ export function isWebSocket(server: string): boolean {
 
 /** @throws MyelinError BAD_CREDENTIALS, FILE_NOT_FOUND, INVALID_OPTION */
 export function toClientOptions(servers: string[], options: ConnectOptions): ConnectionOptions {
-  for (const key of ['timeoutMs', 'maxCallsInFlight', 'maxPendingBytes'] as const) {
+  for (const key of ['timeoutMs', 'silenceMs', 'maxCallsInFlight', 'maxPendingBytes'] as const) {
     const value = options[key]
     if (value !== undefined && !(Number.isFinite(value) && value > 0)) {
       throw failure('INVALID_OPTION', `${key}: expected a number above 0, got ${value}`)
@@ -85,7 +95,7 @@ export function toClientOptions(servers: string[], options: ConnectOptions): Con
     maxReconnectAttempts: -1,
     reconnectTimeWait: 250,
     reconnectJitter: 250,
-    pingInterval: 10_000,
+    pingInterval: 10_000, // in case the watchdog, which is faster, cannot tell
     maxPingOut: 2,
     ...(options.inboxPrefix === undefined ? {} : { inboxPrefix: options.inboxPrefix }),
     ...(options.token === undefined ? {} : { token: options.token }),

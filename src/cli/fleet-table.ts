@@ -56,7 +56,7 @@ export function fleetTable(members: readonly Member[], options: { sparkOf?: (mem
 function told(member: Member): string {
   const condition = conditionOf(member)
   if (condition === 'suspect' || condition === 'dead') return `${condition} ${ago(member.silentMs)}`
-  if (condition === 'busy') return `busy ${((member.beat.stallMs ?? 0) / 1_000).toFixed(1)}s`
+  if (condition === 'busy' && member.beat.stallMs) return `busy ${(member.beat.stallMs / 1_000).toFixed(1)}s`
   const failing = member.beat.checks.find(({ status }) => status !== 'ok')
   return failing && member.status === 'alive' ? `${condition}: ${failing.name}` : condition
 }

@@ -1,11 +1,19 @@
 // One heartbeat message: what an instance says of itself, to whoever listens on `beat.<site>.<unit>.<instance>`.
-import { boundedText, isRecord } from '../bus/index.ts'
+import { type Bus, boundedText, isRecord } from '../bus/index.ts'
 import type { Vitals } from '../unit/index.ts'
 
 export const beatSubject = (site: string, unit: string, instance: string) => `beat.${site}.${unit}.${instance}`
 
-/** What an instance is doing; `busy`: its event loop has not turned for a while; `left`: it said goodbye. */
+/**
+ * What an instance is doing; `busy`: it gets no work done, because its event loop has not turned for a while or its
+ * connection to NATS hears nothing (its check `nats` tells); `left`: it said goodbye.
+ */
 export type UnitState = 'starting' | 'ready' | 'busy' | 'paused' | 'draining' | 'stopped' | 'failed' | 'left'
+
+/** The state that an instance on this connection tells: one that hears nothing is not ready, whatever its unit says. */
+export function stateOn(bus: Bus, state: UnitState): UnitState {
+  return state === 'ready' && bus.stale ? 'busy' : state
+}
 
 export type CheckStatus = 'ok' | 'degraded' | 'failed'
 

@@ -87,11 +87,15 @@ const reasonOf = (answer: unknown): string =>
     ? boundedText(answer, reasonBytes)
     : `answered ${boundedText(messageOf(answer), 100)} instead of true or a reason`
 
+/** What is wrong with a connection that hears nothing. */
+export const staleReason = (bus: Bus) => `nothing has come from NATS for ${(bus.silentMs / 1_000).toFixed(1)} s`
+
 /** The connection to NATS is up, and the server answers. */
 export function natsCheck(bus: Bus): HealthCheck {
   return {
     run: async () => {
       if (!bus.connected) return 'disconnected from NATS'
+      if (bus.stale) return staleReason(bus)
       await bus.flush()
       return true
     },

@@ -109,9 +109,9 @@ export class Fleet implements AsyncDisposable {
     this.#options = options
   }
 
-  /** Whether this watcher has lost its own connection: nothing can be said about the others. */
+  /** Whether this watcher's own connection is lost or hears nothing: nothing can be said about the others. */
   get blind(): boolean {
-    return !this.#bus.connected
+    return !this.#bus.connected || this.#bus.stale
   }
   /** Beats that could not be read, or that spoke for another instance than their subject names. */
   get malformed(): number {

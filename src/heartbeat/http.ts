@@ -5,6 +5,7 @@ import { collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import { type Bus, failure } from '../bus/index.ts'
 import type { Vitals } from '../unit/index.ts'
 import type { CheckResult, UnitState } from './beat.ts'
+import { staleReason } from './checks.ts'
 import { conditionOf, type Fleet, fleet } from './fleet.ts'
 
 /** An instance of this host, as it is when asked. */
@@ -81,6 +82,7 @@ function answerProbes(app: FastifyInstance, bus: Bus, instances: () => readonly 
     const problems = [
       ...failed('liveness'),
       ...given.map(({ unit, instance }) => ({ unit, instance, check: 'state', reason: 'failed' })),
+      ...(bus.stale ? [{ unit: '', instance: '', check: 'nats', reason: staleReason(bus) }] : []),
     ]
     void reply.status(problems.length === 0 ? 200 : 503).send({ ok: problems.length === 0, problems })
   })
@@ -89,7 +91,9 @@ function answerProbes(app: FastifyInstance, bus: Bus, instances: () => readonly 
     const problems = [
       ...failed('readiness'),
       ...resting.map(({ unit, instance, state }) => ({ unit, instance, check: 'state', reason: state })),
-      ...(bus.connected ? [] : [{ unit: '', instance: '', check: 'nats', reason: 'disconnected' }]),
+      ...(bus.connected && !bus.stale
+        ? []
+        : [{ unit: '', instance: '', check: 'nats', reason: bus.connected ? staleReason(bus) : 'disconnected' }]),
     ]
     void reply.status(problems.length === 0 ? 200 : 503).send({ ok: problems.length === 0, problems })
   })

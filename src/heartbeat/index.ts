@@ -1,5 +1,13 @@
 // Heartbeat: beats, health checks, the failure detector, and the live registry.
-export { type Beat, type BeatVitals, beatSubject, type CheckResult, type CheckStatus, type UnitState } from './beat.ts'
+export {
+  type Beat,
+  type BeatVitals,
+  beatSubject,
+  type CheckResult,
+  type CheckStatus,
+  stateOn,
+  type UnitState,
+} from './beat.ts'
 export { Checks, diskCheck, lagCheck, natsCheck, pingCheck } from './checks.ts'
 export { PhiDetector, type Suspicion } from './detector.ts'
 export {

@@ -2,7 +2,7 @@
 // drains on SIGTERM, when asked, and when its parent is gone; it beats by itself.
 import { parentPort } from 'node:worker_threads'
 import { connect, MyelinError, messageOf } from '../bus/index.ts'
-import { Pulse, type UnitState } from '../heartbeat/index.ts'
+import { Pulse, stateOn, type UnitState } from '../heartbeat/index.ts'
 import { createLogger } from '../unit/index.ts'
 import { startHere } from './in-process.ts'
 import type { FromChild, ToChild } from './isolated.ts'
@@ -55,7 +55,7 @@ channel.once('message', async (message: ToChild) => {
       version: life.version,
       tags,
       startedAt: life.startedAt,
-      state: () => state,
+      state: () => stateOn(bus, state),
       revision: () => revision,
       checks: () => life.checks(),
       vitals: () => life.vitals(),

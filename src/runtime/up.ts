@@ -1,7 +1,7 @@
 // up(): from a composition to running units, one lifecycle for all of them.
 import { type Bus, type ConnectOptions, failure, MyelinError } from '../bus/index.ts'
 import { Agent } from '../control/index.ts'
-import { type HealthServer, type Observed, Pulse, serveHealth } from '../heartbeat/index.ts'
+import { type HealthServer, type Observed, Pulse, serveHealth, stateOn } from '../heartbeat/index.ts'
 import { createLogger, type Logger, parseConfig } from '../unit/index.ts'
 import { type Composition, nearest, type UnitSpec } from './composition.ts'
 import { startHere } from './in-process.ts'
@@ -235,7 +235,7 @@ class Host implements Running {
       site: this.#siteOf(instance.unit),
       unit: instance.unit,
       instance: instance.instance,
-      state: instance.state,
+      state: stateOn(this.#bus, instance.state),
       checks: instance.life?.checks() ?? [],
       vitals: instance.life?.vitals() ?? {},
       restarts: instance.status().restarts,
@@ -339,7 +339,7 @@ class Host implements Running {
       get startedAt() {
         return instance.identity.startedAt
       },
-      state: () => instance.state,
+      state: () => stateOn(this.#bus, instance.state),
       silent: () =>
         instance.life?.beats === true ||
         (instance.elsewhere && (instance.restarting || !withoutProcess.has(instance.state))),
