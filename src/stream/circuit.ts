@@ -83,7 +83,9 @@ export class Circuit {
   readonly #nodes = new Map<object, Push<never>[]>()
   readonly #inputs = new Map<number | object, Push<unknown>[]>()
   readonly #shared = new Map<object, unknown>()
-  readonly #operators: { readonly order: number; readonly operator: Operator }[] = []
+  readonly #operators: { readonly order: number; readonly operator: Operator; readonly behindMs: number }[] = []
+  /** By order, those whose watermark is behind; most programs have none. */
+  #behind: Map<number, number> | undefined
   readonly #steps: { readonly order: number; readonly text: string }[] = []
   readonly #clocks: Clock[] = []
   #watermarkMs = Number.NEGATIVE_INFINITY
@@ -164,8 +166,13 @@ export class Circuit {
     insert(this.#steps, { order, text })
   }
 
-  add(order: number, operator: Operator): void {
-    insert(this.#operators, { order, operator })
+  /** `behindMs`: what it is fed with may be so far behind the watermark, and so its own watermark is. */
+  add(order: number, operator: Operator, behindMs = 0): void {
+    insert(this.#operators, { order, operator, behindMs })
+    if (behindMs > 0) {
+      this.#behind ??= new Map()
+      this.#behind.set(order, behindMs)
+    }
   }
 
   /** Event time of one line. The watermark is the least of all clocks that are not idle. */
@@ -236,9 +243,9 @@ export class Circuit {
     this.#watermarkMs = watermarkMs
     if (watermarkMs < this.#nextMs) return
     // upstream first: what it lets out reaches downstream operators before the new watermark does
-    for (const { order, operator } of this.#operators) {
+    for (const { order, operator, behindMs } of this.#operators) {
       this.#told = order
-      if (operator.nextMs <= watermarkMs) operator.advance(watermarkMs)
+      if (operator.nextMs + behindMs <= watermarkMs) operator.advance(watermarkMs - behindMs)
     }
     this.#told = Number.POSITIVE_INFINITY
     this.#plan()
@@ -246,17 +253,21 @@ export class Circuit {
 
   #plan(): void {
     this.#nextMs = Number.POSITIVE_INFINITY
-    for (const { operator } of this.#operators) this.#nextMs = Math.min(this.#nextMs, operator.nextMs)
+    for (const { operator, behindMs } of this.#operators) {
+      this.#nextMs = Math.min(this.#nextMs, operator.nextMs + behindMs)
+    }
   }
 
   /** The watermark as an operator has been told of it. */
   watermarkOf(order: number): number {
-    return order > this.#told ? this.#beforeMs : this.#watermarkMs
+    const ms = order > this.#told ? this.#beforeMs : this.#watermarkMs
+    return this.#behind === undefined ? ms : ms - (this.#behind.get(order) ?? 0)
   }
 
-  /** An operator has something to do at this watermark. */
-  wakeAt(watermarkMs: number): void {
-    if (watermarkMs < this.#nextMs) this.#nextMs = watermarkMs
+  /** An operator has something to do at this watermark of its own. */
+  wakeAt(watermarkMs: number, order: number): void {
+    const ms = this.#behind === undefined ? watermarkMs : watermarkMs + (this.#behind.get(order) ?? 0)
+    if (ms < this.#nextMs) this.#nextMs = ms
   }
 
   // --- checkpoints ---------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-// Values that wait until the watermark says that what they are looked up in is complete up to their time.
+// Values that wait until the watermark says that what they are looked up in is complete up to and with their time.
 import type { Circuit, Operator, StateRecord } from '../circuit.ts'
 
 interface Waiting {
@@ -37,7 +37,7 @@ export class Held implements Operator {
   }
 
   push(value: unknown, timeMs: number): void {
-    if (timeMs + this.#graceMs <= this.#circuit.watermarkOf(this.#order)) {
+    if (this.#dueMs(timeMs) <= this.#circuit.watermarkOf(this.#order)) {
       this.#next(value, timeMs)
       return
     }
@@ -45,13 +45,18 @@ export class Held implements Operator {
     const one = { timeMs, number: this.#counter, value }
     this.#waiting.push(one)
     this.#added.push(one)
-    this.nextMs = Math.min(this.nextMs, timeMs + this.#graceMs)
-    this.#circuit.wakeAt(this.nextMs)
+    this.nextMs = Math.min(this.nextMs, this.#dueMs(timeMs))
+    this.#circuit.wakeAt(this.nextMs, this.#order)
+  }
+
+  /** A change of just the watermark's time may still come. */
+  #dueMs(timeMs: number): number {
+    return timeMs + this.#graceMs + 1
   }
 
   advance(watermarkMs: number): void {
-    const due = this.#waiting.filter(({ timeMs }) => timeMs + this.#graceMs <= watermarkMs)
-    this.#waiting = this.#waiting.filter(({ timeMs }) => timeMs + this.#graceMs > watermarkMs)
+    const due = this.#waiting.filter(({ timeMs }) => this.#dueMs(timeMs) <= watermarkMs)
+    this.#waiting = this.#waiting.filter(({ timeMs }) => this.#dueMs(timeMs) > watermarkMs)
     this.restored()
     for (const { timeMs, number, value } of due.sort((a, b) => a.timeMs - b.timeMs || a.number - b.number)) {
       this.#gone.push(number)
@@ -77,7 +82,7 @@ export class Held implements Operator {
 
   restored(): void {
     this.nextMs = this.#waiting.reduce(
-      (least, { timeMs }) => Math.min(least, timeMs + this.#graceMs),
+      (least, { timeMs }) => Math.min(least, this.#dueMs(timeMs)),
       Number.POSITIVE_INFINITY,
     )
   }

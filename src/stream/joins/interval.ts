@@ -69,7 +69,7 @@ export class IntervalJoin implements Operator {
     if (!mine.met) this.open += 1
     this.#changed.add(key)
     this.#timers.add(goneMs, key)
-    this.#circuit.wakeAt(this.#timers.nextMs)
+    this.#circuit.wakeAt(this.#timers.nextMs, this.#plan.order)
   }
 
   /** When no partner can come any more; an event of just the watermark's time still can. */

@@ -8,12 +8,17 @@ export interface VersionsPlan {
   readonly order: number
   /** How long a value is kept after it was replaced; 0: not at all. */
   readonly historyMs: number
+  /** Its times are event times, as the watermark is. */
+  readonly timed: boolean
 }
 
 // records: [key, versions]; [key]: it was removed and forgotten
 export class Versions implements Operator {
   readonly #circuit: Circuit
+  readonly #plan: VersionsPlan
   readonly #historyMs: number
+  /** How far behind the watermark somebody may still ask. */
+  #behindMs = 0
   readonly #keys = new Map<string, Version[]>()
   readonly #changed = new Set<string>()
   readonly nextMs = Number.POSITIVE_INFINITY
@@ -21,11 +26,17 @@ export class Versions implements Operator {
 
   constructor(circuit: Circuit, plan: VersionsPlan) {
     this.#circuit = circuit
+    this.#plan = plan
     this.#historyMs = plan.historyMs
   }
 
   get keys(): number {
     return this.#keys.size
+  }
+
+  /** Somebody asks for times that are so far behind the watermark. */
+  keep(behindMs: number): void {
+    this.#behindMs = Math.max(this.#behindMs, behindMs)
   }
 
   /** Undefined removes the key, from that time on. */
@@ -48,11 +59,20 @@ export class Versions implements Operator {
     if (at > 0 && kept[at - 1]![0] === timeMs) kept.splice(at - 1, 1, [timeMs, value])
     else kept.splice(at, 0, [timeMs, value])
     // the one that was valid when history begins is needed, those before it are not
-    const oldestMs = kept.at(-1)![0] - this.#historyMs
+    const oldestMs = this.#untilMs(kept.at(-1)![0]) - this.#historyMs
     let drop = 0
     while (drop + 1 < kept.length && kept[drop + 1]![0] <= oldestMs) drop += 1
     kept.splice(0, drop)
     this.#keys.set(key, kept)
+  }
+
+  /**
+   * What history is counted back from. Of event times that is the watermark: a value that is on time, and waits, is told
+   * what was valid at its own time, whatever a later version has come before it.
+   */
+  #untilMs(latestMs: number): number {
+    if (!this.#plan.timed) return latestMs
+    return Math.min(latestMs, this.#circuit.watermarkOf(this.#plan.order) - this.#behindMs)
   }
 
   /** The latest value. */

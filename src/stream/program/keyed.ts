@@ -3,7 +3,7 @@ import { type Duration, durationMs } from '../../contract/index.ts'
 import type { Aggregated, AnyAggregate } from '../aggregates/index.ts'
 import { IntervalJoin, type JoinKind } from '../joins/interval.ts'
 import { counted, type Emission, type WindowShape } from '../windows/index.ts'
-import { type End, type KeyOf, Line } from './line.ts'
+import { behindOf, type End, type KeyOf, Line } from './line.ts'
 import { type KeyedRow, Rows } from './rows.ts'
 import { Stream, type Timing } from './stream.ts'
 import { Table } from './table.ts'
@@ -68,9 +68,8 @@ export class KeyedStream<T, Time extends Timing = 'untimed'> {
   ): WindowedStream<T, { [Name in As]: string }>
   // biome-ignore lint/suspicious/noExplicitAny: the overloads say what its rows begin with
   window(shape: WindowShape, options: WindowOptions<T, string> = {}): WindowedStream<T, any> {
-    const { plan, sources } = this.line
-    const order = plan.nextOrder()
-    const aside = options.late ? Line.root<T>(plan, sources) : undefined
+    const order = this.line.plan.nextOrder()
+    const aside = options.late ? this.line.aside() : undefined
     const end = aside && options.late!(new Stream(aside))
     return new WindowedStream(this.line, this.keyOf, {
       order,
@@ -132,8 +131,11 @@ export class KeyedStream<T, Time extends Timing = 'untimed'> {
     const [mine, others] = [this.line.follow(), right.line.follow()]
     const order = mine.plan.nextOrder()
     const sources = new Set([...mine.sources, ...others.sources])
+    const behindMs = behindOf(mine, others) ?? 0
+    // those that found none are told when no partner can come any more, which is later than their time
+    const waitsMs = kind === 'inner' ? 0 : kind === 'left' ? afterMs : Math.max(beforeMs, afterMs)
     return new Stream(
-      new Line<Out>(mine.plan, sources, (circuit, out) => {
+      new Line<Out>(mine.plan, sources, behindMs + waitsMs, (circuit, out) => {
         circuit.describe(order, `join(${kind}, -${beforeMs} +${afterMs})`)
         const tell = (key: string, left: unknown, other: unknown, timeMs: number) => {
           try {
@@ -143,7 +145,7 @@ export class KeyedStream<T, Time extends Timing = 'untimed'> {
           }
         }
         const join = new IntervalJoin(circuit, { order, beforeMs, afterMs, kind, tell })
-        circuit.add(order, join)
+        circuit.add(order, join, behindMs)
         mine.connect(circuit, (value, timeMs) => join.push(0, String(keyOf(value)), value, timeMs))
         others.connect(circuit, (value, timeMs) => join.push(1, String(right.keyOf(value)), value, timeMs))
       }),

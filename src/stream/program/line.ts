@@ -28,19 +28,37 @@ export class Line<T> {
   readonly plan: Plan
   /** The sources that it comes from. */
   readonly sources: ReadonlySet<number>
+  /**
+   * How far its values may be behind the watermark without being late: as long as joins and tables before it wait with
+   * what they give out. Undefined while there is no event time.
+   */
+  readonly behindMs: number | undefined
   readonly #build: (circuit: Circuit, out: Push<T>) => void
   #followers = 0
 
-  constructor(plan: Plan, sources: ReadonlySet<number>, build: (circuit: Circuit, out: Push<T>) => void) {
+  constructor(
+    plan: Plan,
+    sources: ReadonlySet<number>,
+    behindMs: number | undefined,
+    build: (circuit: Circuit, out: Push<T>) => void,
+  ) {
     this.plan = plan
     this.sources = sources
+    this.behindMs = behindMs
     this.#build = build
   }
 
-  /** The line that a source, by its number, or a side line begins with. */
-  static root<T>(plan: Plan, sources: ReadonlySet<number>, at?: number): Line<T> {
-    const line: Line<T> = new Line<T>(plan, sources, (circuit, out) => {
-      circuit.inputs(at ?? line).push(out as Push<unknown>)
+  /** The line that a source, by its number, begins with. */
+  static root<T>(plan: Plan, sources: ReadonlySet<number>, at: number): Line<T> {
+    return new Line<T>(plan, sources, undefined, (circuit, out) => {
+      circuit.inputs(at).push(out as Push<unknown>)
+    })
+  }
+
+  /** A side line: gets what is pushed into the circuit's inputs of it. */
+  aside<Out = T>(): Line<Out> {
+    const line: Line<Out> = new Line<Out>(this.plan, this.sources, this.behindMs, (circuit, out) => {
+      circuit.inputs(line).push(out as Push<unknown>)
     })
     return line
   }
@@ -51,9 +69,9 @@ export class Line<T> {
     return this
   }
 
-  step<Out>(build: Build<T, Out>): Line<Out> {
+  step<Out>(build: Build<T, Out>, behindMs = this.behindMs): Line<Out> {
     this.follow()
-    return new Line(this.plan, this.sources, (circuit, out) =>
+    return new Line(this.plan, this.sources, behindMs, (circuit, out) =>
       build(circuit, out, (push) => this.connect(circuit, push)),
     )
   }
@@ -61,6 +79,12 @@ export class Line<T> {
   connect(circuit: Circuit, next: Push<T>): void {
     circuit.connect(this, this.#followers, next, (out) => this.#build(circuit, out))
   }
+}
+
+/** How far behind the watermark values of several lines may be. */
+export function behindOf(...lines: readonly { readonly behindMs: number | undefined }[]): number | undefined {
+  const known = lines.flatMap(({ behindMs }) => (behindMs === undefined ? [] : [behindMs]))
+  return known.length === 0 ? undefined : Math.max(...known)
 }
 
 /** An end of a program: something that is connected when it starts. */

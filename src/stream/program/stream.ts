@@ -4,7 +4,7 @@ import { type Duration, durationMs } from '../../contract/index.ts'
 import type { Circuit, Push } from '../circuit.ts'
 import type { Effect } from '../effects.ts'
 import { KeyedStream } from './keyed.ts'
-import { type Build, End, Line } from './line.ts'
+import { type Build, behindOf, End, Line } from './line.ts'
 
 /** Whether a stream's values have their event time. */
 export type Timing = 'timed' | 'untimed'
@@ -76,7 +76,7 @@ export class Stream<T, Time extends Timing = 'untimed'> {
     const [mine, others] = [this.line.follow(), other.line.follow()]
     const sources = new Set([...mine.sources, ...others.sources])
     return new Stream(
-      new Line<T | Other>(mine.plan, sources, (circuit, out) => {
+      new Line<T | Other>(mine.plan, sources, behindOf(mine, others), (circuit, out) => {
         mine.connect(circuit, out)
         others.connect(circuit, out)
       }),
@@ -88,7 +88,7 @@ export class Stream<T, Time extends Timing = 'untimed'> {
    * @example departed.branch((f) => f.delay > 180, (long) => long.to(job(rebooking, 'rebook', { id: (f) => `flight-${f.id}` })))
    */
   branch(test: (value: T) => boolean, side: (branch: Stream<T, Time>) => End): Stream<T, Time> {
-    const root = Line.root<T>(this.line.plan, this.line.sources)
+    const root = this.line.aside()
     const end = side(new Stream(root))
     return this.#step((circuit, out, follow) => {
       end.connect(circuit)
@@ -130,7 +130,7 @@ export class Stream<T, Time extends Timing = 'untimed'> {
         const clock = circuit.clock(sources, idleMs)
         const read = of === 'stored' ? () => circuit.storedMs : timeReader(of)
         follow(timed(circuit, clock, read, out, { outOfOrderMs, aheadMs }))
-      }),
+      }, 0),
     )
   }
 

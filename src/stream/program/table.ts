@@ -2,7 +2,7 @@
 import type { Push } from '../circuit.ts'
 import { Held } from '../joins/held.ts'
 import { Versions } from '../joins/versions.ts'
-import { Line } from './line.ts'
+import { behindOf, Line } from './line.ts'
 import { type KeyedRow, Rows } from './rows.ts'
 import { Stream } from './stream.ts'
 
@@ -40,10 +40,12 @@ export class Table<T> {
   /** One per circuit, whoever asks first. */
   #in(circuit: Parameters<Line<T>['connect']>[0]): Built<T> {
     return circuit.shared(this, () => {
-      const versions = new Versions(circuit, { order: this.#order, historyMs: this.#historyMs })
+      const { behindMs } = this.#source
+      const timed = behindMs !== undefined
+      const versions = new Versions(circuit, { order: this.#order, historyMs: this.#historyMs, timed })
       const changed: Push<Change<T>>[] = []
       circuit.describe(this.#order, `table(history ${this.#historyMs})`)
-      circuit.add(this.#order, versions)
+      circuit.add(this.#order, versions, behindMs)
       this.#source.connect(circuit, (change, timeMs) => {
         versions.put(change.key, change.value, change.timeMs)
         for (const push of changed) push(change, timeMs)
@@ -64,13 +66,15 @@ export class Table<T> {
     const { graceMs, inner } = options
     const sources = new Set([...left.sources, ...this.#source.sources])
     left.follow()
+    const behindMs = left.behindMs === undefined ? graceMs : left.behindMs + (graceMs ?? 0)
     return new Stream(
-      new Line<Out>(plan, sources, (circuit, out) => {
+      new Line<Out>(plan, sources, behindMs, (circuit, out) => {
         circuit.describe(
           order,
           `lookup(${inner ? 'inner' : 'left'}${graceMs === undefined ? '' : `, grace ${graceMs}`})`,
         )
         const { versions } = this.#in(circuit)
+        versions.keep(behindMs ?? 0)
         const find = (value: Left, timeMs: number) => {
           const found = versions.at(String(keyOf(value)), timeMs) as T | undefined
           if (found !== undefined || !inner) out(combine(value, found), timeMs)
@@ -90,7 +94,7 @@ export class Table<T> {
             }
           },
         })
-        circuit.add(order, held)
+        circuit.add(order, held, left.behindMs)
         left.connect(circuit, (value, timeMs) => held.push(value, timeMs))
       }),
     )
@@ -108,7 +112,7 @@ export class Table<T> {
     const order = plan.nextOrder()
     const sources = new Set([...this.#source.sources, ...other.#source.sources])
     return new Rows(
-      new Line<KeyedRow<Out>>(plan, sources, (circuit, out) => {
+      new Line<KeyedRow<Out>>(plan, sources, behindOf(this.#source, other.#source), (circuit, out) => {
         circuit.describe(order, 'join(tables)')
         const [mine, theirs] = [this.#in(circuit), other.#in(circuit)]
         const tell: Push<Change<unknown>> = ({ key }, timeMs) => {
@@ -128,7 +132,7 @@ export class Table<T> {
   rows<Row extends object>(of: (value: T, key: string) => Row): Rows<Row> {
     const plan = this.#source.plan
     return new Rows(
-      new Line<KeyedRow<Row>>(plan, this.#source.sources, (circuit, out) => {
+      new Line<KeyedRow<Row>>(plan, this.#source.sources, this.#source.behindMs, (circuit, out) => {
         this.#in(circuit).changed.push(({ key, value }, timeMs) => {
           if (value !== undefined) out({ key, row: of(value, key) }, timeMs)
         })

@@ -1,7 +1,7 @@
 // Windows of values, to be aggregated.
 import { failure } from '../../bus/index.ts'
 import type { Aggregated, AnyAggregate } from '../aggregates/index.ts'
-import { type Emission, type WindowShape, windowOperator } from '../windows/index.ts'
+import { Aggregation, type Emission, type WindowShape, windowOperator } from '../windows/index.ts'
 import type { End, KeyOf, Line } from './line.ts'
 import { type KeyedRow, Rows } from './rows.ts'
 
@@ -55,16 +55,19 @@ export class WindowedStream<T, Head extends object> {
         circuit.describe(order, `${shape.description} lateness ${latenessMs}${told} as ${as}: ${shapeOf(aggregates)}`)
         if (aside) end?.connect(circuit)
         const lateOut = aside && circuit.inputs(aside)
+        const aggregation = new Aggregation<T>(list)
         const windows = windowOperator<T>(circuit, shape, {
           order,
           latenessMs,
-          aggregates: list,
+          aggregation,
           emission,
-          tell(key, startMs, endMs, results, final) {
-            const row: Record<string, unknown> = as === undefined ? {} : { [as]: isoText(startMs) }
-            for (let i = 0; i < names.length; i++) row[names[i]!] = results[i]
-            if (emission !== 'close' && as !== undefined) row.final = final
+          tell(key, startMs, endMs, states, final) {
+            // a row that cannot be made takes no other with it: windows close together
             try {
+              const row: Record<string, unknown> = as === undefined ? {} : { [as]: isoText(startMs) }
+              const results = aggregation.results(states)
+              for (let i = 0; i < names.length; i++) row[names[i]!] = results[i]
+              if (emission !== 'close' && as !== undefined) row.final = final
               // a row belongs to the last moment of its window
               out({ key, row: row as Row }, shape.kind === 'aligned' ? endMs - 1 : endMs)
             } catch (error) {
@@ -77,7 +80,7 @@ export class WindowedStream<T, Head extends object> {
               for (const push of lateOut) push(value, timeMs)
             }),
         })
-        circuit.add(order, windows)
+        circuit.add(order, windows, this.#line.behindMs)
         follow((value, timeMs) => windows.push(String(keyOf(value)), value, timeMs))
       }),
     )

@@ -2,7 +2,7 @@
 import { failure } from '../../bus/index.ts'
 import { subjectToken } from '../../contract/index.ts'
 import type { Circuit, Operator, StateRecord } from '../circuit.ts'
-import { Aggregation, type States } from './aggregation.ts'
+import type { Aggregation, States } from './aggregation.ts'
 import type { CountedShape } from './shapes.ts'
 import type { WindowOperator, WindowPlan } from './window-operator.ts'
 
@@ -28,7 +28,7 @@ export class Counteds<T> implements Operator, WindowOperator<T> {
     this.#circuit = circuit
     this.#size = shape.events
     this.#plan = plan
-    this.#aggregation = new Aggregation(plan.aggregates)
+    this.#aggregation = plan.aggregation
   }
 
   get keys(): number {
@@ -50,7 +50,7 @@ export class Counteds<T> implements Operator, WindowOperator<T> {
       this.open -= filling.events
     }
     if (full || this.#plan.emission !== 'close') {
-      this.#plan.tell(key, filling.firstMs, filling.lastMs, this.#aggregation.results(filling.states), full)
+      this.#plan.tell(key, filling.firstMs, filling.lastMs, filling.states, full)
     }
   }
 

@@ -7,6 +7,7 @@ import type { WindowShape } from './shapes.ts'
 import { Slidings } from './slidings.ts'
 import type { WindowOperator, WindowPlan } from './window-operator.ts'
 
+export { Aggregation } from './aggregation.ts'
 export {
   calendar,
   counted,

@@ -4,7 +4,7 @@
 import { failure } from '../../bus/index.ts'
 import { subjectToken } from '../../contract/index.ts'
 import type { Circuit, Operator, StateRecord } from '../circuit.ts'
-import { Aggregation, type States } from './aggregation.ts'
+import type { Aggregation, States } from './aggregation.ts'
 import type { AlignedShape } from './shapes.ts'
 import { Spill } from './spill.ts'
 import type { WindowOperator, WindowPlan } from './window-operator.ts'
@@ -57,7 +57,7 @@ export class Panes<T> implements Operator, WindowOperator<T> {
     this.#circuit = circuit
     this.#shape = shape
     this.#plan = plan
-    this.#aggregation = new Aggregation(plan.aggregates)
+    this.#aggregation = plan.aggregation
     this.#earlyMs = typeof plan.emission === 'object' ? plan.emission.earlyMs : Number.POSITIVE_INFINITY
   }
 
@@ -195,7 +195,7 @@ export class Panes<T> implements Operator, WindowOperator<T> {
       }
       this.#panes.set(startMs, pane)
       this.#wake(pane)
-      this.#circuit.wakeAt(this.nextMs)
+      this.#circuit.wakeAt(this.nextMs, this.#plan.order)
     }
     this.#last = pane
     return pane
@@ -250,7 +250,7 @@ export class Panes<T> implements Operator, WindowOperator<T> {
       pane.changed.push(key)
     }
     cell.untold = false
-    this.#plan.tell(key, pane.startMs, pane.endMs, this.#aggregation.results(cell.states), final)
+    this.#plan.tell(key, pane.startMs, pane.endMs, cell.states, final)
   }
 
   *save(everything: boolean): Generator<StateRecord> {

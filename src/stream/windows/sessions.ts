@@ -1,10 +1,11 @@
-// Session windows: for each key, events that follow each other within the gap. An event between two sessions makes them
-// one, which is why the aggregates must be able to merge.
+// Session windows: for each key, events that follow each other within the gap, an event just a gap later included (as in
+// Kafka Streams). An event between two sessions makes them one, which is why the aggregates must be able to merge. A
+// session is over when the watermark has passed its last event by more than the gap: nothing on time can touch it then.
 import { failure } from '../../bus/index.ts'
 import { subjectToken } from '../../contract/index.ts'
 import type { Circuit, Operator, StateRecord } from '../circuit.ts'
 import { Timers } from '../timers.ts'
-import { Aggregation, type States } from './aggregation.ts'
+import type { Aggregation, States } from './aggregation.ts'
 import type { SessionShape } from './shapes.ts'
 import type { WindowOperator, WindowPlan } from './window-operator.ts'
 
@@ -34,7 +35,7 @@ export class Sessions<T> implements Operator, WindowOperator<T> {
     this.#circuit = circuit
     this.#gapMs = shape.gapMs
     this.#plan = plan
-    this.#aggregation = new Aggregation(plan.aggregates)
+    this.#aggregation = plan.aggregation
   }
 
   get keys(): number {
@@ -52,8 +53,7 @@ export class Sessions<T> implements Operator, WindowOperator<T> {
       ({ startMs, lastMs }) => timeMs >= startMs - this.#gapMs && timeMs <= lastMs + this.#gapMs,
     )
     if (touched.length === 0) {
-      const goneMs = timeMs + this.#gapMs + this.#plan.latenessMs
-      if (goneMs <= this.#circuit.watermarkOf(this.#plan.order)) {
+      if (this.#overMs(timeMs) + this.#plan.latenessMs <= this.#circuit.watermarkOf(this.#plan.order)) {
         this.#circuit.late += 1
         this.#plan.late?.(value, timeMs)
         return
@@ -71,15 +71,20 @@ export class Sessions<T> implements Operator, WindowOperator<T> {
     rest.splice(at < 0 ? rest.length : at, 0, merged)
     this.#keys.set(key, rest)
     this.#changed.add(key)
-    const endMs = merged.lastMs + this.#gapMs
-    if (endMs <= this.#circuit.watermarkOf(this.#plan.order)) {
+    const overMs = this.#overMs(merged.lastMs)
+    if (overMs <= this.#circuit.watermarkOf(this.#plan.order)) {
       this.#close(key, merged)
-      this.#timers.add(endMs + this.#plan.latenessMs, key)
+      this.#timers.add(overMs + this.#plan.latenessMs, key)
     } else {
       if (this.#plan.emission !== 'close') this.#tell(key, merged, false)
-      this.#timers.add(endMs, key)
+      this.#timers.add(overMs, key)
     }
-    this.#circuit.wakeAt(this.#timers.nextMs)
+    this.#circuit.wakeAt(this.#timers.nextMs, this.#plan.order)
+  }
+
+  /** The watermark at which a session is over; an event of just the watermark's time may still come. */
+  #overMs(lastMs: number): number {
+    return lastMs + this.#gapMs + 1
   }
 
   #merge(a: Session, b: Session): Session {
@@ -110,7 +115,7 @@ export class Sessions<T> implements Operator, WindowOperator<T> {
   }
 
   #tell(key: string, { startMs, lastMs, states }: Session, final: boolean): void {
-    this.#plan.tell(key, startMs, lastMs + this.#gapMs, this.#aggregation.results(states), final)
+    this.#plan.tell(key, startMs, lastMs + this.#gapMs, states, final)
   }
 
   advance(watermarkMs: number): void {
@@ -119,12 +124,12 @@ export class Sessions<T> implements Operator, WindowOperator<T> {
       if (!sessions) continue
       const kept: Session[] = []
       for (const one of sessions) {
-        const endMs = one.lastMs + this.#gapMs
-        if (!one.closed && endMs <= atMs) {
+        const overMs = this.#overMs(one.lastMs)
+        if (!one.closed && overMs <= atMs) {
           this.#close(key, one)
-          this.#timers.add(endMs + this.#plan.latenessMs, key)
+          this.#timers.add(overMs + this.#plan.latenessMs, key)
         }
-        if (endMs + this.#plan.latenessMs > atMs) kept.push(one)
+        if (overMs + this.#plan.latenessMs > atMs) kept.push(one)
       }
       if (kept.length === sessions.length) continue
       this.#changed.add(key)
@@ -174,7 +179,7 @@ export class Sessions<T> implements Operator, WindowOperator<T> {
     this.open = 0
     for (const [key, sessions] of this.#keys) {
       for (const { lastMs, closed, events } of sessions) {
-        this.#timers.add(lastMs + this.#gapMs + (closed ? this.#plan.latenessMs : 0), key)
+        this.#timers.add(this.#overMs(lastMs) + (closed ? this.#plan.latenessMs : 0), key)
         if (!closed) this.open += events
       }
     }

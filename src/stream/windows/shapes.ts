@@ -132,8 +132,8 @@ export function calendar(unit: CalendarUnit, options: { timeZone: string }): Ali
 }
 
 /**
- * For each key, events that follow each other within `gap` make one window, from the first of them to `gap` after the
- * last. Its aggregates must be able to merge: an event between two sessions makes them one.
+ * For each key, events that follow each other within `gap`, or just `gap` apart, make one window, from the first of them
+ * to `gap` after the last. Its aggregates must be able to merge: an event between two sessions makes them one.
  * @throws MyelinError INVALID_OPTION
  */
 export function session(gap: Duration): SessionShape {
@@ -142,7 +142,8 @@ export function session(gap: Duration): SessionShape {
 }
 
 /**
- * For each event a window of the `size` up to and with it: what SQL calls `RANGE BETWEEN size PRECEDING AND CURRENT ROW`.
+ * For each event a window of the `size` up to and with it; an event just `size` before is not in it. In SQL, whose ranges
+ * hold both ends: `RANGE BETWEEN size - 1 ms PRECEDING AND CURRENT ROW`.
  * Keeps the events of one window and aggregates them anew for each, so it is for windows of hundreds of events.
  * @throws MyelinError INVALID_OPTION
  */

@@ -4,7 +4,7 @@ import { failure } from '../../bus/index.ts'
 import { subjectToken } from '../../contract/index.ts'
 import type { Circuit, Operator, StateRecord } from '../circuit.ts'
 import { Timers } from '../timers.ts'
-import { Aggregation } from './aggregation.ts'
+import type { Aggregation, States } from './aggregation.ts'
 import type { SlidingShape } from './shapes.ts'
 import type { WindowOperator, WindowPlan } from './window-operator.ts'
 
@@ -29,7 +29,7 @@ export class Slidings<T> implements Operator, WindowOperator<T> {
     this.#circuit = circuit
     this.#sizeMs = shape.sizeMs
     this.#plan = plan
-    this.#aggregation = new Aggregation(plan.aggregates)
+    this.#aggregation = plan.aggregation
   }
 
   get keys(): number {
@@ -72,7 +72,7 @@ export class Slidings<T> implements Operator, WindowOperator<T> {
       }
     } else if (this.#plan.emission !== 'close') this.#tell(key, events, event, false)
     this.#timers.add(behind ? timeMs + this.#keptMs : timeMs + 1, key)
-    this.#circuit.wakeAt(this.#timers.nextMs)
+    this.#circuit.wakeAt(this.#timers.nextMs, this.#plan.order)
   }
 
   /** How long an event is needed after its time: by windows that it is in, and by late events. */
@@ -86,13 +86,19 @@ export class Slidings<T> implements Operator, WindowOperator<T> {
       this.open -= 1
       this.#changed.add(key)
     }
-    const states = this.#aggregation.init()
     const fromMs = event.timeMs - this.#sizeMs
-    for (const { timeMs, value } of events) {
-      if (timeMs > event.timeMs) break
-      if (timeMs > fromMs) this.#aggregation.add(states, value, timeMs)
+    let states: States
+    try {
+      states = this.#aggregation.init()
+      for (const { timeMs, value } of events) {
+        if (timeMs > event.timeMs) break
+        if (timeMs > fromMs) this.#aggregation.add(states, value, timeMs)
+      }
+    } catch (error) {
+      this.#circuit.host.poison(error)
+      return
     }
-    this.#plan.tell(key, fromMs, event.timeMs, this.#aggregation.results(states), final)
+    this.#plan.tell(key, fromMs, event.timeMs, states, final)
   }
 
   advance(watermarkMs: number): void {

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type Fed, runProgram } from '../../../test/support/program.ts'
-import { count, sum } from '../aggregates/index.ts'
+import { type Aggregate, count, sum } from '../aggregates/index.ts'
 import type { End, Stream } from '../program/index.ts'
 import { view } from '../view.ts'
 import { calendar, counted, hopping, session, sliding, tumbling, type WindowShape } from './index.ts'
@@ -263,6 +263,37 @@ describe('windows', () => {
         expect(ran.bad.length).toBe(list.length - good.length)
       }),
     )
+  })
+
+  it('of which one has no result take no other with them', () => {
+    const list = ['a', 'b', 'c'].map((key) => ({ key, at: 0, value: 1 }))
+    const later = { key: 'a', at: 5_000, value: 1 }
+    const odd: Aggregate<Event, string, string> = {
+      init: () => '',
+      add: (_, e) => e.key,
+      result: (key) => {
+        if (key === 'b') throw new Error('b has none')
+        return key
+      },
+      merge: (a) => a,
+    }
+    for (const shape of [tumbling(10), session(10), sliding(10), counted(1), hopping(10, { every: 10 })]) {
+      const { rows, bad, open } = runProgram(
+        (input: Stream<Event>) =>
+          input
+            .time((e) => e.at, { maxAhead: false })
+            .keyBy((e) => e.key)
+            .window(shape)
+            .aggregate({ odd })
+            .to(out as never),
+        fed([...list, later]),
+      )
+      expect([rows.map(({ key }) => key).sort(), bad.map(String), open]).toEqual([
+        ['a', 'a', 'c'],
+        ['Error: b has none'],
+        0,
+      ])
+    }
   })
 
   it('of the calendar are as long as the day is', () => {
