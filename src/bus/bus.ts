@@ -6,6 +6,7 @@ import { failure } from './errors.ts'
 import { toNatsHeaders } from './headers.ts'
 import { asError, warn } from './report.ts'
 import { type PendingReply, Requests, SingleReply } from './requests.ts'
+import { tracked } from './tracked.ts'
 import { Watchdog } from './watchdog.ts'
 
 /** What happens to the connection; see {@link Bus.on}. `stale`: the server is silent and the connection is given up. */
@@ -225,14 +226,14 @@ export class Bus implements AsyncDisposable {
       },
     })
     const failing = () => `a subscriber of ${subject}`
-    return {
+    return tracked({
       subject,
       get received() {
         return subscription.getReceived()
       },
       drain: () => (subscription.isClosed() ? Promise.resolve() : subscription.drain()),
       unsubscribe: () => subscription.unsubscribe(),
-    }
+    })
   }
 
   /**

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Bus, messageOf } from '../bus/index.ts'
 import { announceFleet, type FleetChange, fleet } from '../heartbeat/index.ts'
-import { defineUnit, type Logger, type Unit } from '../unit/index.ts'
+import { defineUnit, type Logger, type Opened, openAll, type Unit } from '../unit/index.ts'
 import { DesiredStates } from './desired.ts'
 import { announceDrift } from './drift.ts'
 import { Lease } from './lease.ts'
@@ -33,12 +33,17 @@ export function controller(): Unit {
 }
 
 /** Stands as a candidate for leadership in this process. */
-export async function stand(
+export function stand(
   bus: Bus,
   holder: string,
   log: Logger,
 ): Promise<{ readonly leads: boolean; stop(): Promise<void> }> {
+  return openAll((opened) => standing(bus, holder, log, opened))
+}
+
+async function standing(bus: Bus, holder: string, log: Logger, opened: Opened) {
   const watching = await fleet(bus, { log })
+  opened.add(() => watching.close())
   // what happened while nobody led: a machine may take a controller and what it told of down together
   const recent: { readonly change: FleetChange; readonly at: number }[] = []
   watching.on((change) => {
@@ -100,13 +105,11 @@ export async function stand(
       })
     },
   })
+  opened.add(() => lease.stop())
   return {
     get leads() {
       return lease.token !== undefined
     },
-    async stop() {
-      await lease.stop()
-      await watching.close()
-    },
+    stop: () => opened.close(),
   }
 }

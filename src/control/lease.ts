@@ -106,7 +106,12 @@ export class Lease {
     if (this.#stopped || performance.now() - now > this.#termMs * 0.8) return // so late that it may be another's
     const controller = new AbortController()
     this.#mine = { token, revision: written, renewedAt: now, controller }
-    this.#options.onLead(token, controller.signal)
+    try {
+      this.#options.onLead(token, controller.signal)
+    } catch (error) {
+      this.#lose() // who cannot lead must not keep others from it
+      throw error
+    }
   }
 
   #write(held: Held, after: number): Promise<number> {

@@ -9,7 +9,7 @@ import {
   readStream,
   streamInfo,
 } from '../bus/index.ts'
-import type { Logger } from '../unit/index.ts'
+import { type Logger, openAll } from '../unit/index.ts'
 import { type Beat, beatSubject, readBeat, type UnitState } from './beat.ts'
 import { beatsStream } from './beats-stream.ts'
 import { PhiDetector } from './detector.ts'
@@ -83,9 +83,12 @@ const incarnationOf = ({ incarnation, startedAt }: Beat): string => incarnation 
  * await people.until({ unit: 'delays' }, (found) => found.some(({ status }) => status === 'alive'))
  */
 export async function fleet(bus: Bus, options: FleetOptions = {}): Promise<Fleet> {
-  const watching = new Fleet(bus, options)
-  await watching.start()
-  return watching
+  return openAll(async (opened) => {
+    const watching = new Fleet(bus, options)
+    opened.add(() => watching.close())
+    await watching.start()
+    return watching
+  })
 }
 
 export class Fleet implements AsyncDisposable {

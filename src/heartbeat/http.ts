@@ -3,7 +3,7 @@
 import { type FastifyInstance, fastify } from 'fastify'
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import { type Bus, failure } from '../bus/index.ts'
-import type { Vitals } from '../unit/index.ts'
+import { Opened, type Vitals } from '../unit/index.ts'
 import type { CheckResult, UnitState } from './beat.ts'
 import { staleReason } from './checks.ts'
 import { conditionOf, type Fleet, fleet } from './fleet.ts'
@@ -39,6 +39,10 @@ export async function serveHealth(
   const app = fastify({ forceCloseConnections: true })
   const process = new Registry()
   collectDefaultMetrics({ register: process })
+  const opened = new Opened()
+  opened.add(() => process.clear())
+  opened.add(async () => (await watching?.catch(() => undefined))?.close())
+  opened.add(() => app.close())
   let watching: Promise<Fleet> | undefined
 
   answerProbes(app, bus, instances)
@@ -57,16 +61,13 @@ export async function serveHealth(
     reply.type(registry.contentType)
     return registry.metrics()
   })
-  const address = await app.listen({ port: options.port, host }).catch((cause) => {
+  const address = await app.listen({ port: options.port, host }).catch(async (cause) => {
+    await opened.close()
     if (cause.code === 'EADDRINUSE')
       throw failure('PORT_TAKEN', `port ${options.port} of ${host} is in use by another process`, { cause })
     throw cause
   })
-  const close = async () => {
-    await app.close()
-    await (await watching)?.close()
-    process.clear()
-  }
+  const close = () => opened.close()
   return { port: Number(new URL(address).port), close, [Symbol.asyncDispose]: close }
 }
 

@@ -123,6 +123,7 @@ export class Pulse {
       worker.once('error', (error) =>
         reject(failure('UNIT_FAILED', `the heartbeat stopped: ${messageOf(error)}`, { cause: error })),
       )
+      worker.once('exit', (code) => reject(failure('UNIT_FAILED', `the heartbeat ended with exit code ${code}`)))
     })
     return new Pulse(worker, snapshotMs)
   }

@@ -1,7 +1,7 @@
 // An instance in the host's own process, on its connection.
 import { failure, MyelinError, messageOf } from '../bus/index.ts'
 import { Checks, natsCheck } from '../heartbeat/index.ts'
-import { parseConfig, type Unit, type UnitHost } from '../unit/index.ts'
+import { openAll, parseConfig, type Unit, type UnitHost } from '../unit/index.ts'
 import type { Life } from './instance.ts'
 import { ownedBy } from './stray.ts'
 
@@ -11,9 +11,14 @@ export async function startHere(unit: Unit, host: UnitHost, drainMs: number): Pr
   const finished = Promise.withResolvers<void>()
   const fail = (error: unknown) =>
     failed.resolve(error instanceof MyelinError ? error : failure('UNIT_FAILED', messageOf(error), { cause: error }))
-  const running = await ownedBy(fail, () => unit.start({ ...host, config }))
-  const checks = new Checks({ nats: natsCheck(host.bus), ...running.checks })
-  running.done?.then(finished.resolve, fail)
+  // what begins to work, and what of it throws later on, is this unit's alone
+  const { running, checks } = await openAll(async (opened) => {
+    const running = await ownedBy(fail, () => unit.start({ ...host, config }))
+    opened.add(() => running.drain())
+    const checks = new Checks({ nats: natsCheck(host.bus), ...running.checks })
+    running.done?.then(finished.resolve, fail)
+    return { running, checks }
+  })
   // what failed is cleaned up before it starts again
   void failed.promise.then(() => running.drain()).catch(() => undefined)
   let complained = false

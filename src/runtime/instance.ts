@@ -370,6 +370,11 @@ export class Instance {
   #change(state: InstanceState, error?: unknown): void {
     this.#state = state
     this.#error = error === undefined ? undefined : messageOf(error)
-    this.#options.onChange(this.status())
+    try {
+      this.#options.onChange(this.status())
+    } catch (thrown) {
+      // whoever listens must not make a failure of a start that was none
+      this.#options.log.error({ err: thrown }, `onChange threw: ${messageOf(thrown)}`)
+    }
   }
 }

@@ -1,5 +1,5 @@
 // up(): from a composition to running units, one lifecycle for all of them.
-import { type Bus, type ConnectOptions, failure, MyelinError } from '../bus/index.ts'
+import { type Bus, type ConnectOptions, failure, MyelinError, messageOf } from '../bus/index.ts'
 import { Agent } from '../control/index.ts'
 import { type HealthServer, type Observed, Pulse, serveHealth, stateOn } from '../heartbeat/index.ts'
 import { createLogger, type Logger, parseConfig } from '../unit/index.ts'
@@ -123,6 +123,7 @@ class Host implements Running {
   #pulse: Pulse | undefined
   #agent: Agent | undefined
   #health: HealthServer | undefined
+  #draining: Promise<void> | undefined
 
   constructor(bus: Bus, loaded: LoadedComposition, options: UpOptions) {
     const { composition } = loaded
@@ -370,13 +371,29 @@ class Host implements Running {
     )
   }
 
-  async drain(): Promise<void> {
-    await this.#agent?.stop()
-    // last unit first: what is fed stops after what feeds it is a matter of the composition's order
-    for (const name of Object.keys(this.#loaded.composition.units).reverse()) await this.stop(name)
-    await this.#health?.close()
-    await this.#pulse?.stop(true)
-    this.#pulse = undefined
+  drain(): Promise<void> {
+    this.#draining ??= this.#stopAll()
+    return this.#draining
+  }
+
+  /** What cannot be stopped keeps nothing else from being stopped. */
+  async #stopAll(): Promise<void> {
+    const steps = [
+      () => this.#agent?.stop(),
+      // last unit first: what is fed stops after what feeds it is a matter of the composition's order
+      ...Object.keys(this.#loaded.composition.units)
+        .reverse()
+        .map((name) => () => this.stop(name)),
+      () => this.#health?.close(),
+      () => this.#pulse?.stop(true),
+    ]
+    for (const step of steps) {
+      try {
+        await step()
+      } catch (error) {
+        this.#log.error({ err: error }, `while stopping: ${messageOf(error)}`)
+      }
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

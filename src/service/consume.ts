@@ -11,6 +11,7 @@ import {
   parse,
   subjectToken,
 } from '../contract/index.ts'
+import { openAll } from '../unit/index.ts'
 import { HandlerContext, type Scope } from './context.ts'
 import type { Handle, Middleware } from './middleware.ts'
 import { withMiddleware } from './middleware.ts'
@@ -135,7 +136,12 @@ export async function listen(
       durable: joinedName(contract.name, name, group),
     }),
   ]
-  for (const worker of workers) await worker.start()
+  await openAll(async (opened) => {
+    for (const worker of workers) {
+      opened.add(() => worker.drain())
+      await worker.start()
+    }
+  })
   return {
     drain: async () => {
       await Promise.all(workers.map((worker) => worker.drain()))

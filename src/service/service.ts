@@ -12,7 +12,15 @@ import {
   jobStream,
   jobSubject,
 } from '../contract/index.ts'
-import type { HealthCheck, Logger, RunningUnit, Unit, UnitHost } from '../unit/index.ts'
+import {
+  type HealthCheck,
+  type Logger,
+  type Opened,
+  openAll,
+  type RunningUnit,
+  type Unit,
+  type UnitHost,
+} from '../unit/index.ts'
 import { announce } from './announce.ts'
 import { client } from './client.ts'
 import { type EventListener, type Listening, listen, sum } from './consume.ts'
@@ -92,7 +100,7 @@ export function service<
     contract,
     ...(contract.definition.description ? { description: contract.definition.description } : {}),
     ...(parts.config ? { config: parts.config } : {}),
-    start: (host) => start(contract, parts, host),
+    start: (host) => openAll((opened) => start(contract, parts, host, opened)),
   }
 }
 
@@ -114,10 +122,18 @@ function checkHandlers(contract: Contract, parts: Record<string, unknown>): void
   }
 }
 
+/** What was begun goes back to the queue: the state that it works with is about to be disposed. */
+function stopAtOnce(reading: { drain(): Promise<void>; abort(): void }): Promise<void> {
+  const drained = reading.drain()
+  reading.abort()
+  return drained
+}
+
 async function start<State, Config>(
   contract: Contract,
   parts: ServiceParts<State, Config> & Record<string, unknown>,
   host: UnitHost<Config>,
+  opened: Opened,
 ): Promise<RunningUnit> {
   const { bus, log, config, instance } = host
   // it is part of the subjects that this copy alone answers on
@@ -140,6 +156,11 @@ async function start<State, Config>(
     await ensureContractStreams(bus, contract)
   }
   const state = (await parts.setup?.(setup)) as State
+  const dispose = async () => {
+    if (parts.dispose) await parts.dispose(state)
+    else await (state as Partial<AsyncDisposable> | undefined)?.[Symbol.asyncDispose]?.()
+  }
+  opened.add(dispose)
   const scope: Scope = { bus, state, config, log, service: contract.name, instance }
   const middleware = parts.use ?? []
 
@@ -186,12 +207,23 @@ async function start<State, Config>(
     ]
   })
   const listeners: Listening[] = []
-  for (const endpoint of endpoints) endpoint.listen()
-  for (const [, worker] of workers) await worker.start()
-  for (const listener of parts.on ?? []) listeners.push(await listen(scope, listener, middleware))
+  for (const endpoint of endpoints) {
+    opened.add(() => endpoint.drain())
+    endpoint.listen()
+  }
+  for (const [, worker] of workers) {
+    opened.add(() => stopAtOnce(worker))
+    await worker.start()
+  }
+  for (const listener of parts.on ?? []) {
+    const listening = await listen(scope, listener, middleware)
+    opened.add(() => stopAtOnce(listening))
+    listeners.push(listening)
+  }
   const cancels = bus.subscribe(cancelSubject(contract.name), (message) =>
     inFlight.get(message.string())?.end('cancelled'),
   )
+  opened.add(() => cancels.unsubscribe())
   const silence = announce({
     bus,
     contract,
@@ -200,6 +232,7 @@ async function start<State, Config>(
     metadata: { unit: host.unit, site: host.site, ...offersMetadata(contract) },
     data: (name) => ({ in_flight: endpoints.find((endpoint) => endpoint.name === name)?.running ?? 0 }),
   })
+  opened.add(silence)
   await bus.flush() // the server knows of all subscriptions before the unit is ready
 
   let drained: Promise<void> | undefined
@@ -228,8 +261,7 @@ async function start<State, Config>(
         clearTimeout(hurry)
         clearTimeout(giveUp)
         cancels.unsubscribe()
-        await parts.dispose?.(state)
-        if (!parts.dispose) await (state as Partial<AsyncDisposable> | undefined)?.[Symbol.asyncDispose]?.()
+        await dispose()
       })()
       return drained
     },

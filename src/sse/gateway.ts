@@ -6,7 +6,15 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import { failure, MyelinError } from '../bus/index.ts'
-import { defineUnit, type RunningUnit, type Unit, type UnitHost } from '../unit/index.ts'
+import {
+  allSettled,
+  defineUnit,
+  type Opened,
+  openAll,
+  type RunningUnit,
+  type Unit,
+  type UnitHost,
+} from '../unit/index.ts'
 import { Config } from './config.ts'
 import { metricsText } from './metrics.ts'
 import { createServer, listen } from './server.ts'
@@ -39,7 +47,7 @@ export function sseGateway(options: GatewayOptions): Unit<Config> {
     name: options.name ?? 'sse',
     ...(options.description ? { description: options.description } : {}),
     config: Config,
-    start: (host) => start(options, host),
+    start: (host) => openAll((opened) => start(options, host, opened)),
   })
 }
 
@@ -61,18 +69,21 @@ function checkName(name: string): void {
   }
 }
 
-async function start(options: GatewayOptions, host: UnitHost<Config>): Promise<RunningUnit> {
+async function start(options: GatewayOptions, host: UnitHost<Config>, opened: Opened): Promise<RunningUnit> {
   const { bus, config, log } = host
   const topics = new Map<string, Topic>()
   for (const [name, source] of Object.entries(options.streams)) {
     topics.set(name, new Topic(bus, name, source))
   }
+  opened.add(() => Promise.all([...topics.values()].map((topic) => topic.stop(() => farewell(config)))))
   const app = await createServer(config)
+  opened.add(() => app.close())
   const refused: Record<string, number> = {}
   const state = { draining: false }
   const heartbeat = setInterval(() => {
     for (const topic of topics.values()) topic.heartbeat(config.stuckMs)
   }, config.heartbeatMs)
+  opened.add(() => clearInterval(heartbeat))
 
   const stop = async () => {
     clearInterval(heartbeat)
@@ -106,14 +117,9 @@ async function start(options: GatewayOptions, host: UnitHost<Config>): Promise<R
       return reply.type(type).send(text)
     })
   }
-  try {
-    await Promise.all([...topics.values()].map((topic) => topic.start()))
-    await options.routes?.(app, host)
-    log.info({ address: await listen(app, config) }, 'listening')
-  } catch (error) {
-    await stop()
-    throw error
-  }
+  await allSettled([...topics.values()].map((topic) => topic.start()))
+  await options.routes?.(app, host)
+  log.info({ address: await listen(app, config) }, 'listening')
   const sum = (of: (topic: Topic) => number) => [...topics.values()].reduce((total, topic) => total + of(topic), 0)
   const turnedAway = () => Object.values(refused).reduce((total, count) => total + count, 0)
   return {

@@ -115,7 +115,12 @@ export class Topic {
         const told = source.tell({ subject, data })
         if (told) this.#push(encodeFrame(this.name, 0, told.key, told.data, told.deleted))
       })
-      await this.#bus.flush()
+      try {
+        await this.#bus.flush()
+      } catch (error) {
+        this.#subscription.unsubscribe() // it is opened again, and every client would get everything twice
+        throw error
+      }
       this.#goLive()
       return
     }

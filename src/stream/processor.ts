@@ -5,7 +5,7 @@
 import { z } from 'zod'
 import { failure, MyelinError, messageOf, parseTime, timeForm } from '../bus/index.ts'
 import { subjectToken } from '../contract/index.ts'
-import { defineUnit, type RunningUnit, type Unit, type UnitHost, type Vitals } from '../unit/index.ts'
+import { defineUnit, openAll, type RunningUnit, type Unit, type UnitHost, type Vitals } from '../unit/index.ts'
 import type { EffectPlan } from './effects.ts'
 import { type Input, inputOf } from './input.ts'
 import { answerInspections, type Inspection } from './inspect.ts'
@@ -139,23 +139,21 @@ export function processor(
       const as = host.config.as ?? name
       subjectToken(as, 'processor: as')
       const views = plan.views.map((view) => (as === name ? view : renamed(view, renamedView(view, name, as))))
-      const running = new Processor(host, {
-        name: as,
-        partitions,
-        sources,
-        views,
-        effects: host.config.effects === false ? plan.effects.map(leftOut) : plan.effects,
-        ends,
-        input: inputOf(as, sources, partitions),
-        options,
-      })
-      try {
+      return openAll(async (opened) => {
+        const running = new Processor(host, {
+          name: as,
+          partitions,
+          sources,
+          views,
+          effects: host.config.effects === false ? plan.effects.map(leftOut) : plan.effects,
+          ends,
+          input: inputOf(as, sources, partitions),
+          options,
+        })
+        opened.add(() => running.drain())
         await running.start()
-      } catch (error) {
-        await running.drain()
-        throw error
-      }
-      return running
+        return running
+      })
     },
   })
 }
@@ -329,8 +327,11 @@ class Processor implements RunningUnit {
     this.#stopping ??= (async () => {
       clearInterval(this.#trimTimer)
       this.#stopAnswering?.()
-      await this.#shares?.leave()
-      await Promise.all([...this.#tasks.keys()].map((partition) => this.#release(partition)))
+      try {
+        await this.#shares?.leave()
+      } finally {
+        await Promise.all([...this.#tasks.keys()].map((partition) => this.#release(partition)))
+      }
     })()
     return this.#stopping
   }

@@ -4,7 +4,7 @@
 // This is for getting work done, not for its being right: an instance that runs a partition which is another's by now is
 // refused by the streams it writes.
 import { type Bucket, type BucketEntry, type Bus, bucket, isRecord, messageOf, nameOf } from '../bus/index.ts'
-import type { Logger } from '../unit/index.ts'
+import { type Logger, openAll } from '../unit/index.ts'
 
 const open = (bus: Bus) => bucket<Presence | Owner>(bus, nameOf('bucket', 'PARTITIONS'))
 
@@ -70,19 +70,19 @@ export class Shares {
   /** Joins; resolves when the first share, if any is free, is taken. @throws what `take` rejected with */
   static async join(bus: Bus, options: SharesOptions): Promise<Shares> {
     const shares = new Shares(await open(bus), options)
-    await shares.#watch()
-    let refused: unknown
-    await shares.#turn((error) => {
-      refused ??= error
+    return openAll(async (opened) => {
+      opened.add(() => shares.leave())
+      await shares.#watch()
+      let refused: unknown
+      await shares.#turn((error) => {
+        refused ??= error
+      })
+      if (refused !== undefined) throw refused
+      shares.#joined = true
+      shares.#lookForEnd()
+      shares.#timer = setInterval(() => shares.#wake(), options.termMs / 5)
+      return shares
     })
-    if (refused !== undefined) {
-      await shares.leave()
-      throw refused
-    }
-    shares.#joined = true
-    shares.#lookForEnd()
-    shares.#timer = setInterval(() => shares.#wake(), options.termMs / 5)
-    return shares
   }
 
   /** Partitions that run here. */

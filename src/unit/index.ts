@@ -1,5 +1,6 @@
 // What a host runs, and what it gives to what it runs.
 export { createLogger, type Logger, type LogTarget, logSubject } from './log.ts'
+export { allSettled, Opened, openAll } from './opened.ts'
 export { parseConfig, type ServeOptions, serve } from './serve.ts'
 export {
   defineUnit,

@@ -2,6 +2,7 @@
 import type { Bus } from '../bus/index.ts'
 import { failure } from '../bus/index.ts'
 import { createLogger, type Logger } from './log.ts'
+import { openAll } from './opened.ts'
 import type { RunningUnit, Unit } from './unit.ts'
 
 export interface ServeOptions<Config> {
@@ -27,14 +28,16 @@ export async function serve<Config>(
 ): Promise<RunningUnit & AsyncDisposable> {
   const name = options.unit ?? unit.name
   const config = await parseConfig(unit, options.config, `unit '${name}'`)
-  const running = await unit.start({
-    bus,
-    config,
-    unit: name,
-    instance: options.instance ?? crypto.randomUUID().slice(0, 8),
-    site: options.site ?? 'local',
-    log: options.log ?? createLogger({ unit: name }),
-  })
+  const running = await openAll(() =>
+    unit.start({
+      bus,
+      config,
+      unit: name,
+      instance: options.instance ?? crypto.randomUUID().slice(0, 8),
+      site: options.site ?? 'local',
+      log: options.log ?? createLogger({ unit: name }),
+    }),
+  )
   return Object.assign(running, { [Symbol.asyncDispose]: () => running.drain() })
 }
 
