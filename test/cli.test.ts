@@ -8,7 +8,7 @@ import { Parser } from '@asyncapi/parser'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { airports } from '../examples/airline/contracts/airports.ts'
 import airportsUnit from '../examples/airline/units/airports.ts'
-import { connect, errorCatalogue } from '../src/bus/index.ts'
+import { connect, embeddedNats, errorCatalogue } from '../src/bus/index.ts'
 import { contract } from '../src/contract/index.ts'
 import { client, serve, service } from '../src/service/index.ts'
 import { commandLine, main, root } from './support/cli.ts'
@@ -39,24 +39,29 @@ describe('myelin', () => {
     expect(JSON.parse(piped.out)).toMatchObject({ iata: 'SFO' })
   })
 
-  it('says what is wrong and what to do, with exit code 1', async () => {
-    const told = async (...args: string[]) => {
+  it('says what is wrong and what to do, with exit code 1, or 2 for what cannot be meant', async () => {
+    const ended = async (wanted: number, args: string[]) => {
       const { code, err, out } = await myelin(...args)
-      expect([code, out]).toEqual([1, ''])
+      expect([code, out], args.join(' ')).toEqual([wanted, ''])
       return err
     }
+    const told = (...args: string[]) => ended(1, args)
+    const misused = (...args: string[]) => ended(2, args)
     expect(await told('call', 'airports.gett')).toMatch(/^UNKNOWN_ENDPOINT: .*did you mean "get"\?[\s\S]*→/)
     expect(await told('call', 'airprots.get')).toMatch(/^NO_RESPONDERS/)
-    expect(await told('call', 'airports')).toMatch(/^INVALID_INPUT: "airports": expected <service>\.<endpoint>/)
-    expect(await told('call', 'airports.get', '{')).toMatch(/^INVALID_INPUT: the payload is not JSON/)
+    expect(await misused('call', 'airports')).toMatch(/^INVALID_INPUT: "airports": expected <service>\.<endpoint>/)
+    expect(await misused('call', 'airports.get', '{')).toMatch(/^INVALID_INPUT: the payload is not JSON/)
     expect(await told('call', 'airports.get', '@nothing.json')).toMatch(/^FILE_NOT_FOUND/)
     expect(await told('call', 'airports.get', '{"iata":"atlanta"}')).toMatch(/^INVALID_INPUT: airports\.get: iata/)
     expect(await told('call', 'airports.get', '{"iata":"XXX"}')).toContain('{"iata":"XXX"}')
     expect(await told('call', 'airports.get', '-s', 'nats://127.0.0.1:1')).toMatch(/^SERVER_UNREACHABLE/)
     expect(await told('tail', 'view.nothing')).toMatch(/^STREAM_NOT_FOUND/)
-    expect(await told('tail', 'airports.closed', '--from', 'soon')).toMatch(/^INVALID_INPUT/)
+    expect(await misused('tail', 'airports.closed', '--from', 'soon')).toMatch(/^INVALID_INPUT/)
     expect(await told('contract', 'doc', 'package.json.ts')).toMatch(/^FILE_NOT_FOUND/)
-    expect(await told('dead', 'ls', 'nobody')).toMatch(/^STREAM_NOT_FOUND/)
+    expect(await misused('tail', 'airports.closed', '--limit', '0')).toMatch(/^INVALID_INPUT: --limit/)
+    expect(await misused('ls', 'unt=one')).toMatch(/^INVALID_INPUT: selector "unt=one"/)
+    expect(await misused('dead', 'redrive', 'airports')).toMatch(/^INVALID_INPUT: name the sequences/)
+    expect(await misused('errors', 'NOTHING')).toMatch(/^INVALID_INPUT: there is no error code/)
     expect(await told('up', 'test')).toMatch(/^FILE_NOT_FOUND/)
     const json = await told('call', 'airports.get', '{"iata":"XXX"}', '--json')
     expect(JSON.parse(json)).toMatchObject({ error: { code: 'UNKNOWN', data: { iata: 'XXX' } } })
@@ -240,6 +245,21 @@ describe('myelin', () => {
     }
     expect((await json('ls', 'unit=one')).map((m: { condition: string }) => m.condition)).toEqual(['ready', 'ready'])
     expect((await myelin('top', '--once')).out).toMatch(/UNIT[\s\S]*one .* ready/)
+    // into a pipe it is the table once, without a screen; as JSON it is what there is, then what happens
+    const piped = await myelin('top')
+    expect([piped.code, piped.out]).toEqual([0, expect.stringMatching(/^UNIT[\s\S]*one .* ready/)])
+    expect(piped.out).not.toContain('\u001b')
+    const once = await myelin('top', 'unit=one', '--once', '--json')
+    expect(
+      once.out
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line).unit),
+    ).toEqual(['one', 'one'])
+    const following = start(['top', 'one', '--json'])
+    await until(() => following.ran.out.trim().split('\n').length === 2)
+    following.child.kill('SIGINT')
+    expect((await following.ended).code).toBe(0)
     expect(await json('list', '-p', dir)).toMatchObject([{ unit: 'one', kind: 'counter' }])
     expect((await myelin('list', 'one', '-p', dir)).out).toMatch(/subject +string +required +"steered"/)
     // what needs no module is told without a composition as well
@@ -288,22 +308,42 @@ describe('myelin', () => {
     expect((await json('audit')).map((entry: { verb: string }) => entry.verb)).toContain('rollout')
     await until(() => logs.ran.out.includes('command: pause one'))
     logs.child.kill('SIGINT')
-    for (const [args, told] of [
-      [['ctl', 'puase', 'one'], 'did you mean "pause"'],
-      [['ctl', 'pause', 'unt=one'], 'selector "unt=one"'],
-      [['ctl', 'pause', 'two'], 'NO_MATCH'],
-      [['ctl', 'configure', 'one', '--config', '{"subject":7}'], 'INVALID_CONFIG'],
-      [['ctl', 'configure', 'one', '--config', '7'], '--config: expected keys and values'],
-      [['scale', 'one', 'many'], 'copies: expected a whole number'],
-      [['describe', 'on'], 'did you mean "one"'],
-      [['rollouts', 'abort', 'nothing'], 'NO_MATCH'],
+    for (const [exit, args, told] of [
+      [2, ['ctl', 'puase', 'one'], 'did you mean "pause"'],
+      [2, ['ctl', 'pause', 'unt=one'], 'selector "unt=one"'],
+      [1, ['ctl', 'pause', 'two'], 'NO_MATCH'],
+      [1, ['ctl', 'configure', 'one', '--config', '{"subject":7}'], 'INVALID_CONFIG'],
+      [2, ['ctl', 'configure', 'one', '--config', '7'], '--config: expected keys and values'],
+      [2, ['scale', 'one', 'many'], 'copies: expected a whole number'],
+      [1, ['describe', 'on'], 'did you mean "one"'],
+      [1, ['rollouts', 'abort', 'nothing'], 'NO_MATCH'],
     ] as const) {
       const { code, err } = await myelin(...args)
-      expect([code, err]).toEqual([1, expect.stringContaining(told)])
+      expect([code, err]).toEqual([exit, expect.stringContaining(told)])
     }
     child.kill('SIGTERM')
     expect((await ended).code).toBe(0)
     await rm(dir, { recursive: true })
+  })
+
+  it('a service that never gave anything up has no dead letters, which is no error', async () => {
+    expect(await myelin('dead', 'ls', 'airports')).toMatchObject({ code: 0, out: 'airports has no dead letters\n' })
+    expect(await myelin('dead', 'ls', 'airports', '--json')).toMatchObject({ code: 0, out: '[]\n' })
+  })
+
+  it('tail and logs say that they wait, and that the server went away and came back', async () => {
+    const server = await embeddedNats()
+    const { port } = new URL(server.url.replace('nats:', 'http:'))
+    const env = { NATS_URL: server.url }
+    const waiting = [start(['tail', 'some.>'], env), start(['logs'], env)]
+    await until(() => waiting.every(({ ran }) => ran.err.includes('waiting for')))
+    await server.stop()
+    await until(() => waiting.every(({ ran }) => ran.err.includes('is lost')))
+    const again = await embeddedNats({ port: Number(port) })
+    await until(() => waiting.every(({ ran }) => ran.err.includes('connected again')), 20_000)
+    for (const { child } of waiting) child.kill('SIGINT')
+    for (const { ended } of waiting) expect(await ended).toMatchObject({ code: 0, out: '' })
+    await again.stop()
   })
 
   it('errors and completion come from what there is', async () => {
@@ -313,7 +353,15 @@ describe('myelin', () => {
     const dir = await mkdtemp(join(tmpdir(), 'myelin-cli-'))
     await writeFile(
       join(dir, 'c.sh'),
-      `${script}\nCOMP_WORDS=(myelin dead re); COMP_CWORD=2; _myelin; echo "\${COMPREPLY[@]}"\n`,
+      [
+        script,
+        `try() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _myelin; echo "\${COMPREPLY[@]}"; }`,
+        'try myelin dead re',
+        // arguments, and values of options, do not end it
+        'try myelin call airports.get "{}" --ti',
+        'try myelin -s nats://x dead redrive rebooking 17 --al',
+        'try myelin completion f',
+      ].join('\n'),
     )
     const bash = spawn('bash', [join(dir, 'c.sh')])
     let out = ''
@@ -321,7 +369,7 @@ describe('myelin', () => {
       out += chunk
     })
     await new Promise((resolve) => bash.on('close', resolve))
-    expect(out.trim()).toBe('redrive')
+    expect(out.trim().split('\n')).toEqual(['redrive', '--timeout', '--all', 'fish'])
     expect((await myelin('completion', 'fish')).out).toContain('complete -c myelin')
     expect(JSON.parse(await readFile(join(root, 'package.json'), 'utf8')).version).toBe(
       (await myelin('--version')).out.trim(),

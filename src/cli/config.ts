@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import { parse as parseYaml } from 'yaml'
 import { failure } from '../bus/index.ts'
+import { UsageError } from './text.ts'
 
 /** @throws MyelinError FILE_NOT_FOUND, INVALID_INPUT */
 export async function readConfig(typed: string): Promise<Record<string, unknown>> {
@@ -16,10 +17,10 @@ export async function readConfig(typed: string): Promise<Record<string, unknown>
   try {
     value = parseYaml(text) // JSON is YAML
   } catch (cause) {
-    throw failure('INVALID_INPUT', '--config is neither JSON nor YAML', { cause })
+    throw new UsageError('--config is neither JSON nor YAML', cause)
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw failure('INVALID_INPUT', `--config: expected keys and values, like '{"speed":60}'`)
+    throw new UsageError(`--config: expected keys and values, like '{"speed":60}'`)
   }
   return value as Record<string, unknown>
 }

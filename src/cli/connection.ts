@@ -2,6 +2,7 @@
 import { type Command, Option } from 'commander'
 import { type Bus, type ConnectOptions, connect, MyelinError } from '../bus/index.ts'
 import { DeclaredError } from '../service/index.ts'
+import { UsageError } from './text.ts'
 
 export interface ConnectionFlags {
   server?: string
@@ -52,7 +53,7 @@ export function tellFailure(error: unknown, json: boolean): void {
   } else if (error instanceof DeclaredError) process.stderr.write(`${error.message} ${JSON.stringify(error.data)}\n`)
   else if (error instanceof MyelinError) process.stderr.write(`${error.explain()}\n`)
   else process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)
-  process.exitCode = 1
+  process.exitCode = error instanceof UsageError ? 2 : 1
 }
 
 /** Resolves when a signal is aborted; at once when that was before anybody waited for it. */
@@ -69,3 +70,26 @@ export function interrupted(): AbortSignal {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => controller.abort())
   return controller.signal
 }
+
+/**
+ * Says on stderr that a command waits for what comes, and when the server went away meanwhile and came back.
+ * Call the result when something came, or when it ends.
+ */
+export function sayWaiting(bus: Bus, what: string): { came(): void; stop(): void } {
+  const say = (text: string) => process.stderr.write(`${text}\n`)
+  const quiet = setTimeout(say, quietMs, `waiting for ${what}; Ctrl-C ends`)
+  const forget = bus.on((event) => {
+    if (event.type === 'disconnected') say(`the connection to ${bus.url} is lost; trying again`)
+    else if (event.type === 'reconnected') say(`connected again to ${event.server}`)
+  })
+  const came = () => clearTimeout(quiet)
+  return {
+    came,
+    stop: () => {
+      came()
+      forget()
+    },
+  }
+}
+
+const quietMs = 500

@@ -1,8 +1,16 @@
 // Reading what was typed and writing what is found.
 import { readFile } from 'node:fs/promises'
 import { text as readAll } from 'node:stream/consumers'
-import { failure, messageOf } from '../bus/index.ts'
+import { failure, MyelinError, messageOf } from '../bus/index.ts'
 import { type Duration, durationMs } from '../contract/index.ts'
+import { parseSelector, type Selector } from '../heartbeat/index.ts'
+
+/** What was typed cannot be meant: the command ends with exit code 2, as for an unknown option. */
+export class UsageError extends MyelinError {
+  constructor(message: string, cause?: unknown) {
+    super('INVALID_INPUT', message, { cause })
+  }
+}
 
 export function print(line: string): void {
   process.stdout.write(`${line}\n`)
@@ -58,16 +66,14 @@ export async function payload(typed: string | undefined): Promise<unknown> {
   try {
     return JSON.parse(source)
   } catch (cause) {
-    throw failure('INVALID_INPUT', `the payload is not JSON: ${messageOf(cause)}; for example '{"iata":"ATL"}'`, {
-      cause,
-    })
+    throw new UsageError(`the payload is not JSON: ${messageOf(cause)}; for example '{"iata":"ATL"}'`, cause)
   }
 }
 
 /** `airports.get` in its two parts. @throws MyelinError INVALID_INPUT */
 export function twoParts(name: string, form: string): [string, string] {
   const [first, second, ...rest] = name.split('.')
-  if (!first || !second || rest.length > 0) throw failure('INVALID_INPUT', `"${name}": expected ${form}`)
+  if (!first || !second || rest.length > 0) throw new UsageError(`"${name}": expected ${form}`)
   return [first, second]
 }
 
@@ -76,13 +82,21 @@ export function milliseconds(typed: string): number {
   try {
     return durationMs((/^\d+(\.\d+)?$/.test(typed) ? `${typed}ms` : typed) as Duration, typed)
   } catch {
-    throw failure('INVALID_INPUT', `"${typed}": expected a duration like 500ms, 2s, 10m, 1h or 7d`)
+    throw new UsageError(`"${typed}": expected a duration like 500ms, 2s, 10m, 1h or 7d`)
   }
 }
 
 /** A number as typed. @throws MyelinError INVALID_INPUT */
 export function whole(typed: string | undefined, what: string): number {
-  if (!/^[1-9]\d*$/.test(typed ?? ''))
-    throw failure('INVALID_INPUT', `${what}: expected a whole number, got "${typed}"`)
+  if (!/^[1-9]\d*$/.test(typed ?? '')) throw new UsageError(`${what}: expected a whole number, got "${typed}"`)
   return Number(typed)
+}
+
+/** A selector as typed. @throws UsageError */
+export function selectorOf(words: readonly string[]): Selector {
+  try {
+    return parseSelector(words)
+  } catch (error) {
+    throw new UsageError(messageOf(error), error)
+  }
 }

@@ -36,17 +36,21 @@ function tree(command: Command, path: string): Words[] {
     .visibleOptions(command)
     .map((option: Option) => option.long ?? option.short ?? '')
   return [
-    { path, words: [...visible.map((sub) => sub.name()), ...flags].filter(Boolean) },
+    { path, words: [...visible.map((sub) => sub.name()), ...choicesOf(command), ...flags].filter(Boolean) },
     ...visible.flatMap((sub) => tree(sub, `${path} ${sub.name()}`)),
   ]
 }
 
+const choicesOf = (command: Command) => command.registeredArguments.flatMap(({ argChoices }) => argChoices ?? [])
+
 function bash(program: Command): string {
+  const paths = tree(program, 'myelin').map(({ path }) => `"${path}"`)
   const cases = tree(program, 'myelin').map(({ path, words }) => `    "${path}") words="${words.join(' ')}";;`)
   return `_myelin() {
   local path="myelin" word words
   for word in "\${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-    case "$word" in -*) ;; *) path="$path $word";; esac
+    # only the names of commands lead on; arguments and values of options do not
+    case "$path $word" in ${paths.slice(1).join('|')}) path="$path $word";; esac
   done
   case "$path" in
 ${cases.join('\n')}

@@ -12,11 +12,11 @@ import {
   logLevels,
   verbs,
 } from '../../control/index.ts'
-import { fleet, parseSelector } from '../../heartbeat/index.ts'
+import { fleet } from '../../heartbeat/index.ts'
 import { nearest } from '../../runtime/index.ts'
 import { readConfig } from '../config.ts'
 import { type ConnectionFlags, onBus, withConnection } from '../connection.ts'
-import { milliseconds, print, printJson, table } from '../text.ts'
+import { milliseconds, print, printJson, selectorOf, table, UsageError } from '../text.ts'
 
 interface Flags extends ConnectionFlags {
   config?: string
@@ -57,20 +57,19 @@ Examples:
     .action(async (verb: string, words: string[], flags: Flags) => {
       if (!(offered as readonly string[]).includes(verb)) {
         const near = nearest(verb, offered)
-        throw failure(
-          'INVALID_INPUT',
+        throw new UsageError(
           `"${verb}" is no command${near ? `; did you mean "${near}"?` : `; there are: ${offered.join(', ')}`}`,
         )
       }
-      if (verb === 'configure' && flags.config === undefined) throw failure('INVALID_INPUT', 'configure needs --config')
-      if (verb === 'loglevel' && flags.level === undefined) throw failure('INVALID_INPUT', 'loglevel needs --level')
+      if (verb === 'configure' && flags.config === undefined) throw new UsageError('configure needs --config')
+      if (verb === 'loglevel' && flags.level === undefined) throw new UsageError('loglevel needs --level')
       const args: CommandArgs = {
         ...(flags.config === undefined ? {} : { config: await readConfig(flags.config) }),
         ...(flags.level === undefined ? {} : { level: flags.level }),
       }
       await give(flags, {
         verb: verb as CommandRequest['verb'],
-        selector: parseSelector(words),
+        selector: selectorOf(words),
         args,
         by: flags.by,
         timeoutMs: milliseconds(flags.timeout),
@@ -84,11 +83,11 @@ Examples:
     .argument('<unit>')
     .argument('<copies>')
     .action(async (unit: string, copies: string, flags: Flags) => {
-      if (!/^\d{1,4}$/.test(copies)) throw failure('INVALID_INPUT', `copies: expected a whole number, got "${copies}"`)
+      if (!/^\d{1,4}$/.test(copies)) throw new UsageError(`copies: expected a whole number, got "${copies}"`)
       const args = { replicas: Number(copies) }
       await give(flags, {
         verb: 'scale',
-        selector: parseSelector([unit]),
+        selector: selectorOf([unit]),
         args,
         by: flags.by,
         timeoutMs: milliseconds(flags.timeout),
@@ -101,7 +100,7 @@ Examples:
     .option('--since <duration>', 'not older than this: 10m, 24h')
     .action(async (flags: ConnectionFlags & { limit: string; since?: string }) => {
       const limit = Number(flags.limit)
-      if (!(limit >= 1)) throw failure('INVALID_INPUT', `--limit: expected a number above 0, got "${flags.limit}"`)
+      if (!(limit >= 1)) throw new UsageError(`--limit: expected a number above 0, got "${flags.limit}"`)
       const entries = await onBus(flags, (bus) =>
         audit(bus, {
           limit,
@@ -132,8 +131,7 @@ Examples:
 /** @throws MyelinError INVALID_INPUT */
 function number(typed: string, option: string): number {
   const value = Number(typed)
-  if (typed === '' || !Number.isFinite(value))
-    throw failure('INVALID_INPUT', `${option}: expected a number, got "${typed}"`)
+  if (typed === '' || !Number.isFinite(value)) throw new UsageError(`${option}: expected a number, got "${typed}"`)
   return value
 }
 

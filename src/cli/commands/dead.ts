@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import { failure } from '../../bus/index.ts'
 import { deadLetters, redrive } from '../../service/index.ts'
 import { type ConnectionFlags, onBus, withConnection } from '../connection.ts'
-import { print, printJson, printValue, table, whole } from '../text.ts'
+import { print, printJson, printValue, table, UsageError, whole } from '../text.ts'
 
 interface Flags extends ConnectionFlags {
   name?: string
@@ -23,6 +23,9 @@ export function addDead(program: Command): void {
         deadLetters(bus, service, {
           limit: whole(flags.limit, '--limit'),
           ...(flags.name ? { name: flags.name } : {}),
+        }).catch((error) => {
+          if (error.code === 'STREAM_NOT_FOUND') return [] // nothing was ever given up
+          throw error
         }),
       )
       if (flags.json) return printJson(letters)
@@ -57,7 +60,7 @@ export function addDead(program: Command): void {
     .addHelpText('after', '\nExamples:\n  myelin dead redrive rebooking 17 18\n  myelin dead redrive rebooking --all')
     .action(async (service: string, typed: string[], flags: Flags) => {
       if (typed.length === 0 && !flags.all && !flags.name)
-        throw failure('INVALID_INPUT', 'name the sequences to put back, or give --all or --name')
+        throw new UsageError('name the sequences to put back, or give --all or --name')
       const sequences = typed.map((text) => whole(text, 'sequence'))
       const back = await onBus(flags, (bus) =>
         redrive(bus, service, {

@@ -1,8 +1,8 @@
 // myelin errors: what a code means and what to do.
 import type { Command } from 'commander'
-import { errorCatalogue, failure, isErrorCode } from '../../bus/index.ts'
+import { errorCatalogue, isErrorCode } from '../../bus/index.ts'
 import { nearest } from '../../runtime/index.ts'
-import { print, printJson } from '../text.ts'
+import { print, printJson, UsageError } from '../text.ts'
 
 export function addErrors(program: Command): void {
   program
@@ -13,7 +13,7 @@ export function addErrors(program: Command): void {
     .action((code: string | undefined, flags: { json?: boolean }) => {
       if (code !== undefined && !isErrorCode(code)) {
         const near = nearest(code, Object.keys(errorCatalogue))
-        throw failure('INVALID_INPUT', `there is no error code "${code}"${near ? `; did you mean ${near}?` : ''}`)
+        throw new UsageError(`there is no error code "${code}"${near ? `; did you mean ${near}?` : ''}`)
       }
       const shown = Object.entries(errorCatalogue).filter(([name]) => code === undefined || name === code)
       if (flags.json) return printJson(Object.fromEntries(shown))

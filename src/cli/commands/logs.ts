@@ -1,10 +1,9 @@
 // myelin logs: what units log, as it happens.
 import { type Command, Option } from 'commander'
 import { logLevels } from '../../control/index.ts'
-import { parseSelector } from '../../heartbeat/index.ts'
 import { logSubject } from '../../unit/index.ts'
-import { aborted, type ConnectionFlags, interrupted, onBus, withConnection } from '../connection.ts'
-import { print } from '../text.ts'
+import { aborted, type ConnectionFlags, interrupted, onBus, sayWaiting, withConnection } from '../connection.ts'
+import { print, selectorOf } from '../text.ts'
 
 interface Flags extends ConnectionFlags {
   level: (typeof logLevels)[number]
@@ -34,17 +33,20 @@ export function addLogs(program: Command): void {
       '\nExamples:\n  myelin logs\n  myelin logs delays --level warn\n  myelin logs --json | jq .msg',
     )
     .action(async (words: string[], flags: Flags) => {
-      const { site = '*', unit = '*', instance = '*' } = parseSelector(words)
+      const { site = '*', unit = '*', instance = '*' } = selectorOf(words)
       const least = numbers[flags.level]!
       const signal = interrupted()
       await onBus(flags, async (bus) => {
+        const waiting = sayWaiting(bus, `log lines of ${words.join(' ') || 'all units'}, ${flags.level} or worse`)
         const subscription = bus.subscribe(logSubject(site, unit, instance), (message) => {
           const line = readLine(message.string())
           if (!line || line.level < least) return
+          waiting.came()
           print(flags.json ? JSON.stringify(line) : readable(line))
         })
         await bus.flush()
         await aborted(signal)
+        waiting.stop()
         subscription.unsubscribe()
       })
     })

@@ -2,12 +2,12 @@
 import type { Command } from 'commander'
 import { failure } from '../../bus/index.ts'
 import { DesiredStates } from '../../control/index.ts'
-import { fleet, parseSelector } from '../../heartbeat/index.ts'
+import { fleet } from '../../heartbeat/index.ts'
 import { nearest } from '../../runtime/index.ts'
 import { discover, type FoundService } from '../../service/index.ts'
 import { type ConnectionFlags, onBus, withConnection } from '../connection.ts'
 import { fleetTable, memberJson } from '../fleet-table.ts'
-import { milliseconds, print, printJson, table } from '../text.ts'
+import { milliseconds, print, printJson, selectorOf, table } from '../text.ts'
 
 export function addLs(program: Command): void {
   withConnection(program.command('ls'))
@@ -29,7 +29,7 @@ export function addLs(program: Command): void {
         else print(found.length === 0 ? 'no service answers' : servicesTable(found))
         return
       }
-      const selector = parseSelector(words)
+      const selector = selectorOf(words)
       await onBus(flags, async (bus) => {
         await using watching = await fleet(bus)
         const members = watching.list(selector)

@@ -7,7 +7,7 @@ import { fleet } from '../../heartbeat/index.ts'
 import { createLogger } from '../../unit/index.ts'
 import { readConfig } from '../config.ts'
 import { aborted, type ConnectionFlags, interrupted, onBus, withConnection } from '../connection.ts'
-import { milliseconds, print, printJson, table } from '../text.ts'
+import { milliseconds, print, printJson, table, UsageError } from '../text.ts'
 
 interface Flags extends ConnectionFlags {
   config: string
@@ -123,14 +123,13 @@ function progress({ updated, total }: Rollout): string {
 
 function times(typed: string, option: string): number {
   const value = Number(typed)
-  if (!(value >= 1) || typed === '')
-    throw failure('INVALID_INPUT', `${option}: expected a number from 1 on, got "${typed}"`)
+  if (!(value >= 1) || typed === '') throw new UsageError(`${option}: expected a number from 1 on, got "${typed}"`)
   return value
 }
 
 function percent(typed: string, option: string): number {
   const value = Number(typed.replace(/%$/, ''))
   if (!(value >= 0 && value <= 100) || typed === '')
-    throw failure('INVALID_INPUT', `${option}: expected a share like 25%, got "${typed}"`)
+    throw new UsageError(`${option}: expected a share like 25%, got "${typed}"`)
   return value
 }

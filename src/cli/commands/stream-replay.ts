@@ -6,7 +6,7 @@ import { loadComposition, loadUnit, loadUnitOf, nearest } from '../../runtime/in
 import { type ReplayProgress, removeReplay, replay, replayedStreams } from '../../stream/index.ts'
 import type { Unit } from '../../unit/index.ts'
 import { type ConnectionFlags, interrupted, onBus, withConnection } from '../connection.ts'
-import { ago, instant, print, printJson, size, table } from '../text.ts'
+import { ago, instant, print, printJson, size, table, UsageError } from '../text.ts'
 
 interface Flags extends ConnectionFlags {
   as?: string
@@ -42,8 +42,8 @@ Examples:
     )
     .action(async (module: string | undefined, flags: Flags) => {
       if (flags.remove !== undefined) return remove(flags.remove, flags)
-      if (module === undefined) throw failure('INVALID_INPUT', 'name the module of a processor, or give --remove')
-      if (flags.as === undefined) throw failure('INVALID_INPUT', 'name the replay: --as <name>')
+      if (module === undefined) throw new UsageError('name the module of a processor, or give --remove')
+      if (flags.as === undefined) throw new UsageError('name the replay: --as <name>')
       const { unit, ...composed } = await load(module, flags.path)
       const signal = interrupted()
       const line = new ProgressLine(flags.json)
@@ -91,7 +91,7 @@ async function load(
 function time(typed: string, option: string): string {
   const ms = parseTime(typed)
   if (ms === undefined)
-    throw failure('INVALID_INPUT', `${option}: expected a time like 2001-07-01 or 2001-07-01T12:00Z, got "${typed}"`)
+    throw new UsageError(`${option}: expected a time like 2001-07-01 or 2001-07-01T12:00Z, got "${typed}"`)
   return new Date(ms).toISOString()
 }
 
@@ -129,7 +129,7 @@ async function remove(name: string, flags: Flags): Promise<void> {
     const streams = await replayedStreams(bus, name)
     if (!flags.yes) {
       if (!process.stdin.isTTY) {
-        throw failure('INVALID_INPUT', `${streams.map(({ stream }) => stream).join(', ')} would be removed; say --yes`)
+        throw new UsageError(`${streams.map(({ stream }) => stream).join(', ')} would be removed; say --yes`)
       }
       print(
         table(

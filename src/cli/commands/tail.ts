@@ -12,8 +12,8 @@ import {
 } from '../../bus/index.ts'
 import { eventStream } from '../../contract/index.ts'
 import { viewStream } from '../../stream/index.ts'
-import { aborted, type ConnectionFlags, interrupted, onBus, withConnection } from '../connection.ts'
-import { print, printJson } from '../text.ts'
+import { aborted, type ConnectionFlags, interrupted, onBus, sayWaiting, withConnection } from '../connection.ts'
+import { print, printJson, UsageError, whole } from '../text.ts'
 
 interface Flags extends ConnectionFlags {
   from?: string
@@ -42,8 +42,7 @@ Examples:
   myelin tail 'evt.>'`,
     )
     .action(async (what: string, flags: Flags) => {
-      const limit = flags.limit === undefined ? Number.POSITIVE_INFINITY : Number(flags.limit)
-      if (!(limit > 0)) throw failure('INVALID_INPUT', `--limit: expected a number above 0, got "${flags.limit}"`)
+      const limit = flags.limit === undefined ? Number.POSITIVE_INFINITY : whole(flags.limit, '--limit')
       const from = position(flags.from)
       const signal = interrupted()
       await onBus(flags, async (bus) => {
@@ -51,9 +50,11 @@ Examples:
         const done = Promise.withResolvers<void>()
         void aborted(signal).then(() => done.resolve())
         let shown = 0
+        const waiting = sayWaiting(bus, source.subject ?? source.stream ?? what)
         const show = (subject: string, data: Uint8Array, headers: HeaderReader, sequence: number | undefined) => {
           if (shown >= limit) return
           shown += 1
+          waiting.came()
           if (flags.json) {
             printJson({
               subject,
@@ -80,6 +81,7 @@ Examples:
             onError: (error) => done.reject(error),
           })
           await done.promise
+          waiting.stop()
           await reader.stop()
           return
         }
@@ -90,6 +92,7 @@ Examples:
           show(message.subject, message.data, readHeaders(message), undefined)
         })
         await done.promise
+        waiting.stop()
         subscription.unsubscribe()
       })
     })
@@ -133,8 +136,7 @@ function position(typed: string | undefined): StartPosition | undefined {
   if (/^\d+$/.test(typed)) return { sequence: Number(typed) }
   const timeMs = parseTime(typed)
   if (timeMs === undefined) {
-    throw failure(
-      'INVALID_INPUT',
+    throw new UsageError(
       `--from: expected start, new, a sequence or a time like 2026-11-01 or 2026-11-01T12:00Z, got "${typed}"`,
     )
   }

@@ -1,16 +1,9 @@
 // myelin top: the fleet, live.
 import type { Command } from 'commander'
-import {
-  type Fleet,
-  type FleetChange,
-  fleet,
-  type Member,
-  parseSelector,
-  type Selector,
-} from '../../heartbeat/index.ts'
-import { aborted, type ConnectionFlags, interrupted, onBus, withConnection } from '../connection.ts'
+import { type Fleet, type FleetChange, fleet, type Member, matches, type Selector } from '../../heartbeat/index.ts'
+import { aborted, type ConnectionFlags, interrupted, onBus, sayWaiting, withConnection } from '../connection.ts'
 import { fleetTable, memberJson } from '../fleet-table.ts'
-import { print, printJson } from '../text.ts'
+import { print, printJson, selectorOf } from '../text.ts'
 
 const everyMs = 1_000
 const kept = 8
@@ -21,18 +14,35 @@ export function addTop(program: Command): void {
   withConnection(program.command('top'))
     .description('watch the fleet: state, health, rate, lag, memory of every instance, and what happens to them')
     .argument('[selector...]', 'as for ls')
-    .option('--once', 'print once and end')
+    .option('--once', 'print once and end; also when the output is no terminal')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  myelin top
+  myelin top unit=delays --once
+  myelin top --json | jq -r 'select(.transition == "died") | .unit'`,
+    )
     .action(async (words: string[], flags: ConnectionFlags & { once?: boolean }) => {
-      const selector = parseSelector(words)
+      const selector = selectorOf(words)
       const signal = interrupted()
       await onBus(flags, async (bus) => {
         await using watching = await fleet(bus)
-        if (flags.once) return print(fleetTable(watching.list(selector)))
         if (flags.json) {
-          watching.on(({ transition, member }) => printJson({ transition, ...(memberJson(member) as object) }))
+          // what is there first, then what happens to it, a line each
+          for (const member of watching.list(selector)) printJson(memberJson(member))
+          if (flags.once) return
+          const waiting = sayWaiting(bus, 'changes of the fleet')
+          watching.on(({ transition, member }) => {
+            if (!matches(member.beat, selector)) return
+            waiting.came()
+            printJson({ transition, ...(memberJson(member) as object) })
+          })
           await aborted(signal)
-          return
+          return waiting.stop()
         }
+        // a screen that redraws itself is of no use to a pipe or a file
+        if (flags.once || !process.stdout.isTTY) return print(fleetTable(watching.list(selector)))
         const screen = new Screen(watching, selector)
         await new Promise<void>((resolve) => {
           void aborted(signal).then(resolve)
