@@ -1,6 +1,7 @@
 // One connection to NATS: publish, subscribe, request, with bounded buffers, deadlines and clear errors.
 import type { Msg, NatsConnection, Subscription as NatsSubscription } from '@nats-io/nats-core'
 import { PermissionViolationError } from '@nats-io/nats-core'
+import { now } from './clock.ts'
 import type { Codec } from './codec.ts'
 import { failure } from './errors.ts'
 import { toNatsHeaders } from './headers.ts'
@@ -41,7 +42,7 @@ export interface BusSubscription {
 }
 
 export interface RequestOptions {
-  /** Absolute, unix ms. Default: 5 s from now. */
+  /** Absolute, in ms of `now()`. Default: 5 s from now. */
   deadline?: number
   headerLines?: string
   signal?: AbortSignal
@@ -173,7 +174,7 @@ export class Bus implements AsyncDisposable {
    * @throws MyelinError NO_RESPONDERS, DEADLINE_EXCEEDED, CANCELLED, DISCONNECTED, OVERLOADED, PAYLOAD_TOO_LARGE
    */
   request(subject: string, data: Uint8Array, options: RequestOptions = {}): Promise<Msg> {
-    const pending = new SingleReply(subject, options.deadline ?? Date.now() + 5_000)
+    const pending = new SingleReply(subject, options.deadline ?? now() + 5_000)
     const { signal } = options
     if (signal) {
       const cancel = () => pending.fail(failure('CANCELLED', `the request to ${subject} was cancelled`))

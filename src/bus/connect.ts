@@ -1,7 +1,7 @@
 // connect(): from an address, or nothing at all, to a Bus; with errors a stranger can act on.
 
 import { jetstreamManager } from '@nats-io/jetstream'
-import { type NatsConnection, errors as natsErrors, wsconnect } from '@nats-io/nats-core'
+import { type ConnectionOptions, type NatsConnection, errors as natsErrors, wsconnect } from '@nats-io/nats-core'
 import { connect as connectTcp } from '@nats-io/transport-node'
 import { Bus } from './bus.ts'
 import { codecs } from './codec.ts'
@@ -39,8 +39,14 @@ export async function connect(options: ConnectOptions = {}): Promise<Bus> {
 }
 
 async function open(servers: string[], options: ConnectOptions, onClose?: () => Promise<void>): Promise<Bus> {
-  const clientOptions = toClientOptions(servers, options)
-  let nats: NatsConnection
+  let nats: NatsConnection | undefined
+  const clientOptions: ConnectionOptions = {
+    ...toClientOptions(servers, options),
+    reconnectDelayHandler: () => {
+      if (nats) forgetDialsToCome(nats)
+      return redialMs * (1 + Math.random())
+    },
+  }
   try {
     nats = await (isWebSocket(servers[0] ?? '') ? wsconnect(clientOptions) : connectTcp(clientOptions))
   } catch (error) {
@@ -88,6 +94,21 @@ export async function requireJetStream(nats: NatsConnection): Promise<void> {
   } catch (cause) {
     throw failure('JETSTREAM_DISABLED', `${nats.getServer()}: ${messageOf(cause)}`, { cause })
   }
+}
+
+/** Time between two attempts at a server: this to twice as long. */
+const redialMs = 250
+
+/**
+ * The client library remembers by the system's clock when it dialled a server last, and waits until that is long enough
+ * ago: with the clock set back by an hour, for an hour.
+ */
+function forgetDialsToCome(nats: NatsConnection): void {
+  const { protocol } = nats as unknown as {
+    protocol?: { servers?: { getServers?(): readonly { lastConnect: number }[] } }
+  }
+  for (const server of protocol?.servers?.getServers?.() ?? [])
+    if (server.lastConnect > Date.now()) server.lastConnect = 0
 }
 
 /** Compares dotted version numbers; what follows a dash is ignored. */

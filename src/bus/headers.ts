@@ -5,6 +5,7 @@ import type { Msg, MsgHdrs } from '@nats-io/nats-core'
 
 /** Header names on the wire; see `docs/wire.md`. */
 export const header = {
+  timeout: 'Myelin-Timeout',
   deadline: 'Myelin-Deadline',
   caller: 'Myelin-Caller',
   tenant: 'Myelin-Tenant',

@@ -93,8 +93,6 @@ export function toClientOptions(servers: string[], options: ConnectOptions): Con
     name: options.name ?? 'myelin',
     timeout: options.timeoutMs ?? defaults.timeoutMs,
     maxReconnectAttempts: -1,
-    reconnectTimeWait: 250,
-    reconnectJitter: 250,
     pingInterval: 10_000, // in case the watchdog, which is faster, cannot tell
     maxPingOut: 2,
     ...(options.inboxPrefix === undefined ? {} : { inboxPrefix: options.inboxPrefix }),

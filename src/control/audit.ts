@@ -1,5 +1,5 @@
 // Who did what, when, and what came of it; kept in a stream that only grows.
-import { type Bus, ensureStream, nameOf, ownedStream, readStream, store, streamInfo } from '../bus/index.ts'
+import { type Bus, ensureStream, nameOf, now, ownedStream, readStream, store, streamInfo } from '../bus/index.ts'
 import type { Ack, CommandArgs, Verb } from './command.ts'
 
 export const auditStream = nameOf('audit')
@@ -46,7 +46,7 @@ export async function record(bus: Bus, entry: AuditEntry): Promise<void> {
   const text = JSON.stringify(entry, (key, value) =>
     secret.test(key) && typeof value === 'string' ? '[secret]' : value,
   )
-  await store(bus, `audit.control.${entry.verb}`, Buffer.from(text), { deadline: Date.now() + 10_000 })
+  await store(bus, `audit.control.${entry.verb}`, Buffer.from(text), { deadline: now() + 10_000 })
 }
 
 /** The latest records, oldest first. */

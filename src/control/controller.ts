@@ -1,6 +1,6 @@
 // Giving commands: pick the instances, write what should be, tell them, and gather what each one answers.
 import type { Msg } from '@nats-io/nats-core'
-import { type Bus, failure, MyelinError, messageOf, PendingReply, readJsonObject } from '../bus/index.ts'
+import { type Bus, failure, MyelinError, messageOf, now, PendingReply, readJsonObject } from '../bus/index.ts'
 import { type Fleet, type Member, matches, type Selector } from '../heartbeat/index.ts'
 import { record } from './audit.ts'
 import { type Ack, type Command, type CommandArgs, commandSubject, everyInstance, type Verb } from './command.ts'
@@ -253,7 +253,7 @@ async function gather(
   timeoutMs: number,
   expected = awaited.length,
 ): Promise<Ack[]> {
-  const acks = new Acks(subject, Date.now() + timeoutMs, expected, awaited)
+  const acks = new Acks(subject, now() + timeoutMs, expected, awaited)
   bus.start(acks, Buffer.from(JSON.stringify(sent)), '')
   await acks.ended.promise
   return acks.acks

@@ -2,7 +2,7 @@
 // are worse than the old ones were, everything goes back. Its state is in a bucket, so that another controller goes on
 // with it where one was killed.
 import { z } from 'zod'
-import { type Bucket, type Bus, bucket, failure, isRecord, MyelinError, messageOf, nameOf } from '../bus/index.ts'
+import { type Bucket, type Bus, bucket, failure, isRecord, MyelinError, messageOf, nameOf, now } from '../bus/index.ts'
 import type { Fleet, Member } from '../heartbeat/index.ts'
 import { record } from './audit.ts'
 import { command } from './controller.ts'
@@ -330,7 +330,7 @@ async function bake(
   await new Promise((resolve) => setTimeout(resolve, Math.min(1_500, spec.bakeMs)))
   const from = counts()
   await say(`watching ${updated.size} of ${rollout.total}`)
-  for (const end = Date.now() + spec.bakeMs; Date.now() < end && !signal.aborted; ) {
+  for (const end = now() + spec.bakeMs; now() < end && !signal.aborted; ) {
     await new Promise((resolve) => setTimeout(resolve, lookMs))
     for (const { beat, status } of fleet.list({ unit: spec.unit })) {
       if (!updated.has(beat.instance)) continue

@@ -325,7 +325,7 @@ export class Instance {
   async #startAgain(error: MyelinError): Promise<void> {
     while (this.#wanted === 'running') {
       this.#change('failed', error)
-      const now = Date.now()
+      const now = performance.now()
       this.#deaths = [...this.#deaths.filter((at) => now - at < crashLoop.withinMs), now]
       const { log } = this.#options
       if (this.#deaths.length >= crashLoop.deaths) {

@@ -5,11 +5,13 @@ import {
   type Bus,
   type Codec,
   codecFor,
+  deadlineLines,
   failure,
   header,
   headerLine,
   headerLines,
   MyelinError,
+  now,
   PendingReply,
   readHeaders,
   startSpan,
@@ -102,8 +104,7 @@ export function cancelThere(target: Target, reply: string): void {
 
 /** When a call ends, from its options, its endpoint and the work it is made in. */
 export function deadlineOf(target: Target, options: CallOptions | undefined, within: Within | undefined): number {
-  const now = Date.now()
-  let deadline = now + (options?.timeoutMs ?? target.timeoutMs)
+  let deadline = now() + (options?.timeoutMs ?? target.timeoutMs)
   if (options?.deadline !== undefined && options.deadline < deadline) deadline = options.deadline
   if (within && within.deadline < deadline) deadline = within.deadline
   return deadline
@@ -117,7 +118,7 @@ export function requestLines(
   trace: TraceContext | undefined,
 ): string {
   let lines = target.lines
-  if (deadline !== undefined) lines += `${header.deadline}:${deadline}\r\n`
+  if (deadline !== undefined) lines += deadlineLines(deadline)
   if (trace) lines += traceLines(trace)
   if (options?.headers) lines += headerLines(options.headers)
   return lines
@@ -162,7 +163,7 @@ function send(
   const promise = new Promise<unknown>((resolve, reject) => {
     const call = new Call(target, subject, deadline, resolve, reject)
     pending = call
-    if (deadline <= Date.now())
+    if (deadline <= now())
       throw failure('DEADLINE_EXCEEDED', `the deadline of the call to ${subject} had passed before it was sent`)
     if (options?.signal?.aborted) throw failure('CANCELLED', `the call to ${subject} was cancelled before it was sent`)
     const data = target.codec.encode(input)

@@ -1,5 +1,5 @@
 // client(): from a contract to typed calls, events and jobs.
-import { type Bus, codecs, header, headerLine } from '../bus/index.ts'
+import { type Bus, codecs, header, headerLine, now } from '../bus/index.ts'
 import { type Contract, type ContractDefinition, type EndpointDefinition, isStream } from '../contract/index.ts'
 import { callOnce, type Target, type Within } from './call.ts'
 import { DeclaredError } from './errors.ts'
@@ -100,7 +100,7 @@ function endpointClient(target: Target, budget: RetryBudget, options: ClientOpti
     const bare = call
     call = (input, given) => {
       // all attempts share one deadline
-      const deadline = Date.now() + (given?.timeoutMs ?? target.timeoutMs)
+      const deadline = now() + (given?.timeoutMs ?? target.timeoutMs)
       const once: CallOptions = { ...given, deadline: Math.min(given?.deadline ?? deadline, deadline) }
       return guard((signal) =>
         bare(

@@ -1,6 +1,15 @@
 // What a handler knows of the work it does: its state, whose call it is, until when, and how to call on from there.
-import type { Bus, HeaderReader, TraceContext } from '../bus/index.ts'
-import { Deadline, deadlines, failure, header, traceOf } from '../bus/index.ts'
+import {
+  type Bus,
+  Deadline,
+  deadlines,
+  failure,
+  type HeaderReader,
+  header,
+  now,
+  type TraceContext,
+  traceOf,
+} from '../bus/index.ts'
 import type { Contract, ContractDefinition } from '../contract/index.ts'
 import type { Logger } from '../unit/index.ts'
 import { client } from './client.ts'
@@ -22,7 +31,7 @@ export class HandlerContext<State = unknown, Config = unknown> extends Deadline 
   readonly #scope: Scope<State, Config>
   #controller: AbortController | undefined
   #ended: 'deadline' | 'cancelled' | 'done' | undefined
-  /** Absolute end of this piece of work, unix ms; calls made through `call` inherit it. `Infinity`: none. */
+  /** Absolute end of this piece of work, in ms of `now()` of `myelin/bus`; calls made through `call` inherit it. `Infinity`: none. */
   readonly deadline: number
   readonly headers: HeaderReader
   readonly subject: string
@@ -68,7 +77,7 @@ export class HandlerContext<State = unknown, Config = unknown> extends Deadline 
   }
   /** Milliseconds left. */
   get remainingMs(): number {
-    return this.deadline - Date.now()
+    return this.deadline - now()
   }
   /** Aborted when the caller cancels or the deadline passes. Made on first use: an AbortController costs 1 µs. */
   get signal(): AbortSignal {

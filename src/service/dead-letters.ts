@@ -8,6 +8,7 @@ import {
   headerLine,
   MyelinError,
   messageOf,
+  now,
   readStream,
   type StreamMessage,
   store,
@@ -93,7 +94,7 @@ export async function keepDeadLetter(
     headerLine(named.sequence, String(message.sequence)) +
     headerLine(named.redrive, source.redriveSubject(message.subject)) +
     headerLine(header.messageId, id)
-  const deadline = Date.now() + 10_000
+  const deadline = now() + 10_000
   const own = ownLines(message)
   await ensureOnce(bus, deadLetterSpec(service))
   let letter = { data: message.data, headerLines: own + reason }
@@ -150,7 +151,7 @@ export async function redrive(bus: Bus, service: string, query: DeadLetterQuery 
       original.data,
       ownLines(original),
       `redrive:${service}:${letter.sequence}`,
-      Date.now() + 10_000,
+      now() + 10_000,
     )
     await deleteMessage(bus, stream, letter.sequence)
     if (original !== message) await deleteMessage(bus, stream, original.sequence)

@@ -11,6 +11,8 @@ import {
   header,
   headerLine,
   MyelinError,
+  now,
+  readDeadline,
   readHeaders,
   startSpan,
   type Traced,
@@ -98,10 +100,10 @@ export class EndpointServer {
   #receive(message: Msg): void {
     const started = performance.now()
     const headers = readHeaders(message)
-    const told = Number(headers.get(header.deadline))
-    const now = Date.now()
+    const arrived = now()
     const streaming = headers.get(header.stream)
-    const deadline = told > 0 ? told : streaming === undefined ? now + this.#timeoutMs : Number.POSITIVE_INFINITY
+    const deadline =
+      readDeadline(headers, arrived) ?? (streaming === undefined ? arrived + this.#timeoutMs : Number.POSITIVE_INFINITY)
     if (this.#running >= this.#limit) {
       return this.#refuse(
         message,
@@ -109,7 +111,7 @@ export class EndpointServer {
         failure('OVERLOADED', `${this.#where}: ${this.#limit} calls are under way in this instance`),
       )
     }
-    if (deadline <= now)
+    if (deadline <= arrived)
       return this.#refuse(
         message,
         started,

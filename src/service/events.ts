@@ -6,6 +6,7 @@ import {
   failure,
   header,
   headerLine,
+  now,
   parseTime,
   type StartPosition,
   type Stored,
@@ -76,10 +77,10 @@ let clockText = ''
 
 /** The present time as ISO 8601; formatting costs 0.4 µs, so it is done once per millisecond. */
 function nowText(): string {
-  const now = Date.now()
-  if (now !== clockMs) {
-    clockMs = now
-    clockText = new Date(now).toISOString()
+  const at = Date.now()
+  if (at !== clockMs) {
+    clockMs = at
+    clockText = new Date(at).toISOString()
   }
   return clockText
 }
@@ -139,7 +140,7 @@ export function eventClient(
       await parse(event.payload, payload, 'INVALID_INPUT', where) // what is stored stays: no rubbish in
       await ensureOnce(bus, spec)
       const { id, subject, data, headerLines } = encode(payload, options)
-      const deadline = Date.now() + (options?.timeoutMs ?? 30_000)
+      const deadline = now() + (options?.timeoutMs ?? 30_000)
       return (await store(bus, subject, data, {
         deadline,
         headerLines: headerLines + headerLine(header.messageId, id),

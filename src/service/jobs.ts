@@ -1,6 +1,16 @@
 // Queueing: putting a job into its work queue.
 import { nuid } from '@nats-io/nats-core'
-import { type Bus, failure, header, headerLine, MyelinError, type Stored, store, traceLines } from '../bus/index.ts'
+import {
+  type Bus,
+  failure,
+  header,
+  headerLine,
+  MyelinError,
+  now,
+  type Stored,
+  store,
+  traceLines,
+} from '../bus/index.ts'
 import { type Contract, type InputOf, type JobDefinition, jobSubject, parse, subjectToken } from '../contract/index.ts'
 import type { Within } from './call.ts'
 import { deadLetterSpec, ensureOnce, jobStreamSpec } from './streams.ts'
@@ -59,10 +69,7 @@ export function jobClient(
       }
       await ensureOnce(bus, jobStreamSpec(contract, name))
       await ensureOnce(bus, deadLetterSpec(contract.name))
-      const deadline = Math.min(
-        Date.now() + (options.timeoutMs ?? 30_000),
-        within?.deadline ?? Number.POSITIVE_INFINITY,
-      )
+      const deadline = Math.min(now() + (options.timeoutMs ?? 30_000), within?.deadline ?? Number.POSITIVE_INFINITY)
       const stored: Stored = await store(bus, subject, bus.codec.encode(payload), {
         deadline,
         headerLines,

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
+import { until } from '../../test/support/nats.ts'
 import { type Bus, connect, type EmbeddedNats, embeddedNats, MyelinError } from '../bus/index.ts'
 import { contract, stream } from '../contract/index.ts'
 import { client, serve, service } from './index.ts'
@@ -72,7 +73,7 @@ describe('request/reply', () => {
     expect(await codeOf(api.broken({}))).toBe('INTERNAL')
     expect(await codeOf(api.rubbish({}))).toBe('INTERNAL')
     expect(await codeOf(api.hang({}))).toBe('DEADLINE_EXCEEDED')
-    expect(aborted).toBe(1)
+    await until(() => aborted === 1)
     expect(await codeOf(api.add({ a: 'x' as never, b: 2 }))).toBe('INVALID_INPUT')
     const items: number[] = []
     for await (const n of api.count({ to: 1000 })) items.push(n)

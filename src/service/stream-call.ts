@@ -3,7 +3,7 @@
 // subject as a message `Myelin-Stream: <n>` counting from 1, whose own reply subject takes `+<credit>` and `cancel`;
 // `Myelin-Stream: end <count>` ends it, with error headers if it failed; `Myelin-Stream: beat` says it is alive.
 import type { Msg } from '@nats-io/nats-core'
-import { codecFor, failure, header, MyelinError, PendingReply, readHeaders } from '../bus/index.ts'
+import { codecFor, failure, header, MyelinError, now, PendingReply, readHeaders } from '../bus/index.ts'
 import { endpointSubject, parse } from '../contract/index.ts'
 import { cancelThere, cancelWith, requestLines, type Target, type Within } from './call.ts'
 import { errorOf } from './errors.ts'
@@ -34,7 +34,7 @@ class OpenStream extends PendingReply implements AsyncIterableIterator<unknown>,
   readonly #onEnd: () => void
 
   constructor(target: Target, subject: string, hardDeadline: number, onEnd: () => void) {
-    super(subject, Math.min(hardDeadline, Date.now() + streamSilenceMs))
+    super(subject, Math.min(hardDeadline, now() + streamSilenceMs))
     this.#target = target
     this.#hardDeadline = hardDeadline
     this.#onEnd = onEnd
@@ -72,7 +72,7 @@ class OpenStream extends PendingReply implements AsyncIterableIterator<unknown>,
 
   onFailure(error: MyelinError): void {
     if (error.code === 'CANCELLED' || error.code === 'DEADLINE_EXCEEDED') this.#cancel()
-    const silent = error.code === 'DEADLINE_EXCEEDED' && Date.now() < this.#hardDeadline
+    const silent = error.code === 'DEADLINE_EXCEEDED' && now() < this.#hardDeadline
     this.#end(silent ? failure('STREAM_BROKEN', `${this.#target.service}.${this.#target.name} fell silent`) : error)
   }
 
@@ -156,12 +156,12 @@ class OpenStream extends PendingReply implements AsyncIterableIterator<unknown>,
   }
 
   #heard(): void {
-    this.deadline = Math.min(this.#hardDeadline, Date.now() + streamSilenceMs)
+    this.deadline = Math.min(this.#hardDeadline, now() + streamSilenceMs)
   }
 
   override onDeadline(): void {
     // the deadline moved on while the wheel came round
-    if (this.deadline > Date.now()) this.watch()
+    if (this.deadline > now()) this.watch()
     else super.onDeadline()
   }
 
@@ -187,7 +187,7 @@ export function openStream(
   within: Within | undefined,
 ): AsyncIterableIterator<unknown> & AsyncDisposable {
   const hardDeadline = Math.min(
-    options?.timeoutMs === undefined ? Number.POSITIVE_INFINITY : Date.now() + options.timeoutMs,
+    options?.timeoutMs === undefined ? Number.POSITIVE_INFINITY : now() + options.timeoutMs,
     options?.deadline ?? Number.POSITIVE_INFINITY,
     within?.deadline ?? Number.POSITIVE_INFINITY,
   )

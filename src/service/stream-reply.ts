@@ -1,6 +1,6 @@
 // Streamed replies, the handler's side: items leave as the caller's credit allows. See stream-call.ts for the protocol.
 import { createInbox } from '@nats-io/nats-core'
-import { type Codec, failure, header, headerLine } from '../bus/index.ts'
+import { type Codec, failure, header, headerLine, now } from '../bus/index.ts'
 import { type EndpointDefinition, parse, type Schema } from '../contract/index.ts'
 import type { HandlerContext, Scope } from './context.ts'
 import { encodeError, publicError, refusal } from './errors.ts'
@@ -27,19 +27,19 @@ export async function sendStream(stream: StreamedReply, output: unknown): Promis
   const control = createInbox(bus.limits.inboxPrefix)
   const limited = Number.isFinite(stream.credit)
   let credit = stream.credit
-  let lastHeard = Date.now()
+  let lastHeard = now()
   let wake: (() => void) | undefined
   let sent = 0
   const stop = () => wake?.()
   const subscription = bus.subscribe(control, (message) => {
-    lastHeard = Date.now()
+    lastHeard = now()
     const text = message.string()
     if (text === 'cancel') context.end('cancelled')
     else if (/^\+\d+$/.test(text)) credit += Number(text.slice(1))
     wake?.()
   })
   const beat = setInterval(() => {
-    if (limited && Date.now() - lastHeard > streamSilenceMs) context.end('cancelled')
+    if (limited && now() - lastHeard > streamSilenceMs) context.end('cancelled')
     else if (bus.connected) bus.publish(reply, new Uint8Array(0), `${header.stream}:beat\r\n`, control)
     wake?.()
   }, streamBeatMs)

@@ -17,7 +17,7 @@ import type { JobClient } from './jobs.ts'
 export interface CallOptions {
   /** Default: the endpoint's own, then 5 s. Never reaches past the deadline of the work the call is made in. */
   timeoutMs?: number
-  /** Absolute, unix ms. */
+  /** Absolute, in ms of `now()` of `myelin/bus`, which is `Date.now()` as long as nobody sets the clock. */
   deadline?: number
   /** Cancels the call here and its handler on the other side. */
   signal?: AbortSignal

@@ -6,6 +6,7 @@ import {
   header,
   MyelinError,
   messageOf,
+  now,
   readStream,
   type StreamMessage,
   type StreamReader,
@@ -126,7 +127,7 @@ export class Worker {
   #work(message: StreamMessage): void {
     const { scope, schema, where, timeoutMs } = this.#options
     const started = performance.now()
-    const deadline = Number.isFinite(timeoutMs) ? Date.now() + timeoutMs : Number.POSITIVE_INFINITY
+    const deadline = Number.isFinite(timeoutMs) ? now() + timeoutMs : Number.POSITIVE_INFINITY
     const context = new HandlerContext(scope, message.headers, message.subject, deadline, message.deliveries)
     this.#contexts.add(context)
     const span = tracingOn() ? startSpan('process', message.subject, { parent: traceOf(message.headers) }) : undefined

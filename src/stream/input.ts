@@ -2,7 +2,7 @@
 // processor's own, `IN_<processor>`, that the server fills from the sources: it gives several sources one order, which a
 // replay finds again, and spreads keys over partitions by the server's own subject mapping.
 // Source: NATS subject mapping, deterministic partitioning (`{{partition(n,token)}}`); ADR-37.
-import { type Bus, ensureStream, failure, nameOf, ownedStream, purgeBefore, streamInfo } from '../bus/index.ts'
+import { type Bus, ensureStream, failure, nameOf, now, ownedStream, purgeBefore, streamInfo } from '../bus/index.ts'
 import type { Source } from './sources.ts'
 
 export interface Input {
@@ -133,10 +133,10 @@ async function caughtUp(bus: Bus, stream: string, sources: readonly Source<unkno
     const info = await streamInfo(bus, source.stream, { subjects: source.subject })
     wanted += Object.values(info?.state.subjects ?? {}).reduce((sum, count) => sum + count, 0)
   }
-  for (const end = Date.now() + catchUpMs; ; await new Promise((resolve) => setTimeout(resolve, 20))) {
+  for (const end = now() + catchUpMs; ; await new Promise((resolve) => setTimeout(resolve, 20))) {
     const have = (await streamInfo(bus, stream))?.state.messages ?? 0
     if (have >= wanted) return
-    if (Date.now() > end)
+    if (now() > end)
       throw failure('DEADLINE_EXCEEDED', `${stream} did not get its tables within ${catchUpMs / 1_000} s`)
   }
 }

@@ -7,6 +7,7 @@ import {
   MyelinError,
   messageOf,
   nameOf,
+  now,
   ownedStream,
   type StreamMessage,
   store,
@@ -43,7 +44,7 @@ export function refuse(processor: string): Effect<Refused> {
           throw reason
         })
         const { duplicate } = await store(bus, refusedSubject(processor), data, {
-          deadline: Date.now() + 30_000,
+          deadline: now() + 30_000,
           deduplicated: true,
           headerLines: headerLines({
             [header.messageId]: `${stream}.${sequence}`,

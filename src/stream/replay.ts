@@ -1,6 +1,6 @@
 // Time travel: a processor once more, under another name, over what its input still holds. What it writes is its own and
 // can be removed again; what the program does outside is left out unless it is wanted.
-import { type Bus, failure, lastMessage, removeStream, streamInfo } from '../bus/index.ts'
+import { type Bus, failure, lastMessage, now, removeStream, streamInfo } from '../bus/index.ts'
 import { subjectToken } from '../contract/index.ts'
 import { type Logger, serve, type Unit } from '../unit/index.ts'
 import { checkpointStream } from './checkpoint.ts'
@@ -188,14 +188,14 @@ async function copied(bus: Bus, { input, reads }: Inspection): Promise<void> {
     wanted += Object.values(info?.state.subjects ?? {}).reduce((sum, count) => sum + count, 0)
   }
   let have = -1
-  for (let since = Date.now(); ; await new Promise((resolve) => setTimeout(resolve, 50))) {
+  for (let since = now(); ; await new Promise((resolve) => setTimeout(resolve, 50))) {
     const info = await streamInfo(bus, input)
-    const now = info?.state.last_seq ?? 0
-    if (now >= wanted) return
+    const last = info?.state.last_seq ?? 0
+    if (last >= wanted) return
     // what a source has forgotten meanwhile does not come any more
-    if (now !== have || info?.sources?.some(({ lag }) => lag > 0)) since = Date.now()
-    have = now
-    if (Date.now() - since > quietMs) return
+    if (last !== have || info?.sources?.some(({ lag }) => lag > 0)) since = now()
+    have = last
+    if (now() - since > quietMs) return
   }
 }
 

@@ -9,6 +9,7 @@ import {
   failure,
   MyelinError,
   messageOf,
+  now,
   readStream,
   type StreamMessage,
   type StreamReader,
@@ -503,12 +504,12 @@ export class Task {
       clearTimeout(this.#flushTimer)
       for (const enricher of this.#enrichers) enricher?.stop()
       // an output that is full or an effect that keeps failing must not hold up the stop: the next instance repeats
-      const patience = Date.now() + drainMs
-      while (this.#busy && Date.now() < patience) await new Promise((resolve) => setTimeout(resolve, 5))
+      const patience = now() + drainMs
+      while (this.#busy && now() < patience) await new Promise((resolve) => setTimeout(resolve, 5))
       this.#backlog.length = 0
       if (this.#reader && !this.#failed && bus.connected) {
         const late = new Promise<string>((resolve) =>
-          setTimeout(resolve, Math.max(100, patience - Date.now()), 'rows or effects could not be delivered').unref(),
+          setTimeout(resolve, Math.max(100, patience - now()), 'rows or effects could not be delivered').unref(),
         )
         const last = async () => {
           await this.#saving

@@ -134,7 +134,7 @@ class Embedded implements EmbeddedNats {
     this.#options.onEvent?.({ type: 'died', pid, reason })
     if (this.#options.restart === false) return this.#giveUp(`nats-server ${reason}`)
     for (let attempt = 1; !this.#stopping; attempt++) {
-      const now = Date.now()
+      const now = performance.now()
       this.#deaths = [...this.#deaths.filter((at) => now - at < crashLoop.withinMs), now]
       if (this.#deaths.length >= crashLoop.deaths)
         return this.#giveUp(

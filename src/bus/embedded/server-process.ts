@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { now } from '../clock.ts'
 import { failure, type MyelinError } from '../errors.ts'
 import { guard } from './guard.ts'
 
@@ -60,7 +61,7 @@ export async function startServer(
   ;(child.stderr as unknown as { unref?(): void } | null)?.unref?.()
   const lastLines = () => lines.map(withoutStamp).join('\n')
 
-  const giveUp = Date.now() + timeoutMs
+  const giveUp = now() + timeoutMs
   for (;;) {
     if (over !== undefined) {
       await new Promise((resolve) => setTimeout(resolve, 10)) // its last words are still in the pipe
@@ -80,7 +81,7 @@ export async function startServer(
         kill: (signal) => void child.kill(signal),
       }
     }
-    if (Date.now() > giveUp) {
+    if (now() > giveUp) {
       child.kill('SIGKILL')
       throw failure('SERVER_FAILED', `nats-server was not ready within ${timeoutMs} ms:\n${lastLines()}`)
     }

@@ -47,7 +47,7 @@ class StoreReply extends PendingReply {
 }
 
 export interface StoreOptions {
-  /** Absolute, unix ms. */
+  /** Absolute, in ms of `now()`. */
   readonly deadline: number
   readonly headerLines?: string
   /** The message carries a `Nats-Msg-Id`, so sending it again is safe. */

@@ -3,6 +3,7 @@
 import { AckPolicy, type ConsumerConfig, DeliverPolicy, ReplayPolicy } from '@nats-io/jetstream'
 import { createInbox, type Msg, nuid } from '@nats-io/nats-core'
 import type { Bus, BusSubscription } from '../bus.ts'
+import { now } from '../clock.ts'
 import { failure, type MyelinError } from '../errors.ts'
 import { readHeaders } from '../headers.ts'
 import { parseTime } from '../time.ts'
@@ -133,7 +134,7 @@ export class StreamReader {
     })
     this.#watchdog = setInterval(() => {
       // the server sends a heartbeat on every idle pull; three missed ones mean that the pull or the consumer is gone
-      if (this.#asked > 0 && this.#bus.connected && Date.now() - this.#lastHeard > 3 * heartbeatMs) void this.#reopen()
+      if (this.#asked > 0 && this.#bus.connected && now() - this.#lastHeard > 3 * heartbeatMs) void this.#reopen()
     }, heartbeatMs)
     this.#watchdog.unref()
   }
@@ -199,7 +200,7 @@ export class StreamReader {
     this.#subscription?.unsubscribe()
     this.#inbox = createInbox(this.#bus.limits.inboxPrefix)
     this.#asked = 0
-    this.#lastHeard = Date.now()
+    this.#lastHeard = now()
     const inbox = this.#inbox
     this.#subscription = this.#bus.subscribe(inbox, (message) => {
       if (inbox === this.#inbox) this.#receive(message)
@@ -221,7 +222,7 @@ export class StreamReader {
   }
 
   #receive(message: Msg): void {
-    this.#lastHeard = Date.now()
+    this.#lastHeard = now()
     if (message.subject === this.#inbox) {
       this.#status(message)
       return

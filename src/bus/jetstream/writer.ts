@@ -4,6 +4,7 @@
 // Hot path: 500 messages per batch reach about 130,000/s on 2 cores where single acknowledged publishes reach 42,000.
 import { type Msg, nuid } from '@nats-io/nats-core'
 import type { Bus } from '../bus.ts'
+import { now } from '../clock.ts'
 import { failure, MyelinError } from '../errors.ts'
 import { header } from '../headers.ts'
 import { PendingReply } from '../requests.ts'
@@ -168,7 +169,7 @@ export class StreamWriter {
     const id = nuid.next()
     batch.ids.push(id)
     const last = entries.length - 1
-    const ack = new BatchReply(entries[last]!.subject, Date.now() + this.#options.ackTimeoutMs, (error, sequence) => {
+    const ack = new BatchReply(entries[last]!.subject, now() + this.#options.ackTimeoutMs, (error, sequence) => {
       if (error) void this.#recover(error)
       else this.#stored(batch, sequence)
     })

@@ -1,6 +1,6 @@
 // Finding the stream of something that is named, without the contract or the program that made it.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Bus, failure, streamInfo } from '../../bus/index.ts'
+import { type Bus, failure, now, streamInfo } from '../../bus/index.ts'
 import { eventStream } from '../../contract/index.ts'
 import { viewStream, viewSubject } from '../view.ts'
 
@@ -45,10 +45,10 @@ export async function locate(bus: Bus, named: Named, where: string): Promise<Loc
 }
 
 async function subjectsOf(bus: Bus, stream: string, what: string): Promise<readonly string[]> {
-  for (const end = Date.now() + patienceMs; ; await sleep(100)) {
+  for (const end = now() + patienceMs; ; await sleep(100)) {
     const info = await streamInfo(bus, stream)
     if (info) return info.config.subjects ?? []
-    if (Date.now() > end) {
+    if (now() > end) {
       const patience = `${patienceMs / 1_000} s`
       throw failure('STREAM_NOT_FOUND', `${what}: there is no stream ${stream}, and none was made within ${patience}`)
     }
