@@ -10,6 +10,7 @@ import {
 } from '@nats-io/nats-core'
 import { type CodecName, codecs } from './codec.ts'
 import { failure, messageOf } from './errors.ts'
+import { timerMs } from './timer.ts'
 
 export interface ConnectOptions {
   /** `nats://`, `tls://`, `ws://` or `wss://` URLs, or host:port. Default: `NATS_URL`, then a server embedded here. */
@@ -91,7 +92,7 @@ export function toClientOptions(servers: string[], options: ConnectOptions): Con
     // the client library takes no user from an address, and mistakes digits in its password for the port
     servers: servers.map((server) => server.replace(userInfo, '$1')),
     name: options.name ?? 'myelin',
-    timeout: options.timeoutMs ?? defaults.timeoutMs,
+    timeout: timerMs(options.timeoutMs ?? defaults.timeoutMs),
     maxReconnectAttempts: -1,
     pingInterval: 10_000, // in case the watchdog, which is faster, cannot tell
     maxPingOut: 2,

@@ -1,6 +1,7 @@
 // Notices a connection that reads nothing: half-open (the other side is gone, stopped or cut off, and TCP has not
 // noticed yet), or whose reading in this process has ended. The client library's own pings take 30 s for it.
 import type { NatsConnection } from '@nats-io/nats-core'
+import { timerMs } from './timer.ts'
 
 /** What is used of the client library's insides where it is there; without it, answers to pings alone are counted. */
 interface Insides {
@@ -33,7 +34,7 @@ export class Watchdog {
 
   constructor(nats: NatsConnection, silenceMs: number, connected: () => boolean, onStale: (silentMs: number) => void) {
     this.#nats = nats
-    this.#turnMs = silenceMs / turns
+    this.#turnMs = timerMs(silenceMs / turns)
     this.#onStale = onStale
     this.#timer = setInterval(() => (connected() ? this.#turn() : this.#reset()), this.#turnMs)
     this.#timer.unref()

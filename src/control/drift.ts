@@ -1,7 +1,7 @@
 // Drift: instances that are not what their unit's desired state says. Hosts bring themselves in line; who does not, the
 // leading controller tells, in its log and as events `evt.control.drifted` and `evt.control.converged`.
 import { z } from 'zod'
-import type { Bus } from '../bus/index.ts'
+import { type Bus, timerMs } from '../bus/index.ts'
 import { contract } from '../contract/index.ts'
 import type { Fleet, Member } from '../heartbeat/index.ts'
 import { client } from '../service/index.ts'
@@ -116,6 +116,6 @@ export function announceDrift(bus: Bus, watching: Fleet, states: DesiredStates, 
       looking = false
     }
   }
-  const timer = setInterval(() => void look(), everyMs)
+  const timer = setInterval(() => void look(), timerMs(everyMs))
   return () => clearInterval(timer)
 }

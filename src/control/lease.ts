@@ -2,7 +2,7 @@
 // clocks are compared: a candidate takes over when the lease has not changed for its whole term by the candidate's own
 // watch, and a holder that cannot renew steps down before that.
 import { z } from 'zod'
-import { type Bucket, type Bus, bucket, MyelinError, nameOf } from '../bus/index.ts'
+import { type Bucket, type Bus, bucket, MyelinError, nameOf, timerMs } from '../bus/index.ts'
 
 export interface LeaseOptions {
   readonly name: string
@@ -48,7 +48,7 @@ export class Lease {
   static async stand(bus: Bus, options: LeaseOptions): Promise<Lease> {
     const lease = new Lease(await bucket(bus, nameOf('bucket', 'LEASES'), { schema: Held }), options)
     await lease.#turn()
-    lease.#timer = setInterval(() => void lease.#turn(), lease.#termMs / 5)
+    lease.#timer = setInterval(() => void lease.#turn(), timerMs(lease.#termMs / 5))
     return lease
   }
 

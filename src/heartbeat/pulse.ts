@@ -4,7 +4,7 @@ import { hostname } from 'node:os'
 import { monitorEventLoopDelay, performance } from 'node:perf_hooks'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
-import { type ConnectOptions, failure, messageOf } from '../bus/index.ts'
+import { type ConnectOptions, failure, messageOf, timerMs } from '../bus/index.ts'
 import type { Vitals } from '../unit/index.ts'
 import type { BeatVitals, CheckResult, UnitState } from './beat.ts'
 
@@ -90,7 +90,7 @@ export class Pulse {
     this.#worker = worker
     this.#exited = new Promise((resolve) => worker.once('exit', () => resolve()))
     this.#loop.enable()
-    this.#timer = setInterval(() => this.#tell(), snapshotMs)
+    this.#timer = setInterval(() => this.#tell(), timerMs(snapshotMs))
     this.#timer.unref()
     worker.unref()
   }

@@ -1,5 +1,5 @@
 // An instance in the host's own process, on its connection.
-import { failure, MyelinError, messageOf } from '../bus/index.ts'
+import { failure, MyelinError, messageOf, timerMs } from '../bus/index.ts'
 import { Checks, natsCheck } from '../heartbeat/index.ts'
 import { openAll, parseConfig, type Unit, type UnitHost } from '../unit/index.ts'
 import type { Life } from './instance.ts'
@@ -56,7 +56,7 @@ export async function startHere(unit: Unit, host: UnitHost, drainMs: number): Pr
             `unit '${host.unit}' had not drained after ${drainMs / 1_000} s; it cannot be killed alone and may still work until its host ends`,
           ),
         )
-      }, drainMs)
+      }, timerMs(drainMs))
       try {
         return await Promise.race([
           running.drain().then(

@@ -2,7 +2,7 @@
 import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
-import { type ConnectOptions, failure, isErrorCode, MyelinError, messageOf } from '../bus/index.ts'
+import { type ConnectOptions, failure, isErrorCode, MyelinError, messageOf, timerMs } from '../bus/index.ts'
 import type { CheckResult } from '../heartbeat/index.ts'
 import type { Vitals } from '../unit/index.ts'
 import type { Life } from './instance.ts'
@@ -155,7 +155,7 @@ export async function startIsolated(
         const timer = setTimeout(() => {
           killed = true
           carrier.kill()
-        }, options.drainMs)
+        }, timerMs(options.drainMs))
         await exited.promise
         clearTimeout(timer)
         if (killed) {

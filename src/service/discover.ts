@@ -12,6 +12,7 @@ import {
   PendingReply,
   readHeaders,
   readJsonObject,
+  timerMs,
 } from '../bus/index.ts'
 import { type Contract, type ContractDefinition, contract, isVersion, type Schema, stream } from '../contract/index.ts'
 import { infoBytes } from './announce.ts'
@@ -141,11 +142,14 @@ class Answers extends PendingReply {
 
 async function ask(bus: Bus, subject: string, waitMs: number): Promise<Answer[]> {
   const answers = new Answers(subject, now() + waitMs)
-  const quiet = setInterval(() => {
-    if (answers.found.length === 0 || now() - answers.lastAt < waitMs / 3) return
-    answers.finish()
-    answers.ended.resolve()
-  }, waitMs / 6)
+  const quiet = setInterval(
+    () => {
+      if (answers.found.length === 0 || now() - answers.lastAt < waitMs / 3) return
+      answers.finish()
+      answers.ended.resolve()
+    },
+    timerMs(waitMs / 6),
+  )
   try {
     bus.start(answers, new Uint8Array(0), '')
     await answers.ended.promise

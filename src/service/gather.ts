@@ -1,6 +1,6 @@
 // Scatter/gather: one question to every instance, and their answers until enough, too late, or nothing more comes.
 import type { Msg } from '@nats-io/nats-core'
-import { failure, MyelinError, PendingReply } from '../bus/index.ts'
+import { failure, MyelinError, PendingReply, timerMs } from '../bus/index.ts'
 import { everyInstanceSubject } from '../contract/index.ts'
 import { cancelThere, cancelWith, deadlineOf, readReply, requestLines, type Target, type Within } from './call.ts'
 
@@ -62,7 +62,7 @@ export function gather(
         replies.push(readOne(target, message))
         clearTimeout(stall)
         if (replies.length >= count) end()
-        else stall = setTimeout(end, stallMs)
+        else stall = setTimeout(end, timerMs(stallMs))
       },
       (error) => {
         clearTimeout(stall)

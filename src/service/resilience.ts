@@ -13,7 +13,7 @@ import {
   retry,
   wrap,
 } from 'cockatiel'
-import { failure, MyelinError } from '../bus/index.ts'
+import { failure, MyelinError, timerMs } from '../bus/index.ts'
 import type { EndpointDefinition } from '../contract/index.ts'
 
 // A call that nobody answers fails at once: waiting would hide that the service is down. A passed deadline stays passed.
@@ -100,7 +100,7 @@ async function hedge(attempt: Attempt, afterMs: number, budget: RetryBudget): Pr
   const first = attempt(aborts[0].signal)
   let timer: NodeJS.Timeout | undefined
   const slow = new Promise<'slow'>((resolve) => {
-    timer = setTimeout(() => resolve('slow'), afterMs)
+    timer = setTimeout(() => resolve('slow'), timerMs(afterMs))
   })
   const outcome = await Promise.race([first.then(() => 'done' as const), slow]).finally(() => clearTimeout(timer))
   if (outcome === 'done' || !budget.spend()) return first

@@ -11,6 +11,7 @@ import {
   type StreamMessage,
   type StreamReader,
   startSpan,
+  timerMs,
   traceOf,
   tracingOn,
 } from '../bus/index.ts'
@@ -85,9 +86,12 @@ export class Worker {
       onError: (error) => scope.log.error({ err: error, stream }, 'reading a stream failed'),
     })
     // one timer extends all leases: what waits here and what is worked on
-    this.#leases = setInterval(() => {
-      if (scope.bus.connected) for (const message of this.#leased) message.working()
-    }, leaseMs / 3)
+    this.#leases = setInterval(
+      () => {
+        if (scope.bus.connected) for (const message of this.#leased) message.working()
+      },
+      timerMs(leaseMs / 3),
+    )
     this.#leases.unref()
   }
 

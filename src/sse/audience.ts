@@ -1,5 +1,7 @@
 // The clients of a stream that want the same of it: the same keys, filter, thinning and compression. Each event is
 // looked at once and each batch is encoded once for all of them; what remains per client is one write.
+
+import { timerMs } from '../bus/index.ts'
 import type { Segment, SseClient } from './client.ts'
 import type { Filter } from './filter.ts'
 import type { Frame } from './frame.ts'
@@ -50,7 +52,7 @@ export class Audience {
     if (everyMs > 0) {
       this.#latest.delete(frame.key) // set anew, so that the map's order is the order of sequences
       this.#latest.set(frame.key, frame)
-      this.#timer ??= setTimeout(() => this.#thinned(), everyMs)
+      this.#timer ??= setTimeout(() => this.#thinned(), timerMs(everyMs))
       return false
     }
     this.#pending.push(frame)

@@ -5,7 +5,7 @@
 // Source: WHATWG HTML, server-sent events.
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
-import { failure, MyelinError } from '../bus/index.ts'
+import { failure, MyelinError, timerMs } from '../bus/index.ts'
 import {
   allSettled,
   defineUnit,
@@ -82,7 +82,7 @@ async function start(options: GatewayOptions, host: UnitHost<Config>, opened: Op
   const state = { draining: false }
   const heartbeat = setInterval(() => {
     for (const topic of topics.values()) topic.heartbeat(config.stuckMs)
-  }, config.heartbeatMs)
+  }, timerMs(config.heartbeatMs))
   opened.add(() => clearInterval(heartbeat))
 
   const stop = async () => {

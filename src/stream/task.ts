@@ -16,6 +16,7 @@ import {
   type StreamWriter,
   streamInfo,
   streamWriter,
+  timerMs,
 } from '../bus/index.ts'
 import type { Logger, Vitals } from '../unit/index.ts'
 import { Checkpoints, checkpointStream, type Identity, type Positions } from './checkpoint.ts'
@@ -226,7 +227,7 @@ export class Task {
     this.#checkpointTimer = setInterval(() => {
       this.#checkpointDue = true
       if (!this.#busy && this.#backlog.length === 0) void this.#work()
-    }, this.#options.checkpointMs)
+    }, timerMs(this.#options.checkpointMs))
   }
 
   #build(): Circuit {

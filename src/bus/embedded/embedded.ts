@@ -4,6 +4,7 @@ import { createConnection } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { failure, messageOf } from '../errors.ts'
+import { timerMs } from '../timer.ts'
 import { findNatsServer } from './binary.ts'
 import { type EmbeddedOptions, type Ports, serverConfig } from './config.ts'
 import { lockStore } from './lock.ts'
@@ -188,7 +189,7 @@ class Embedded implements EmbeddedNats {
     this.#stopping ??= (async () => {
       clearInterval(this.#probe)
       this.#process.kill('SIGTERM')
-      const timer = setTimeout(() => this.#process.kill('SIGKILL'), this.#options.stopTimeoutMs ?? 5_000)
+      const timer = setTimeout(() => this.#process.kill('SIGKILL'), timerMs(this.#options.stopTimeoutMs ?? 5_000))
       await this.#process.ended
       clearTimeout(timer)
       await this.clean()
