@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DuckDBInstance } from '@duckdb/node-api'
-import { type Bus, connect, embeddedNats, readStream, streamInfo } from 'myelin/bus'
+import { type Bus, connect, embeddedNats, readSpan, streamInfo } from 'myelin/bus'
 import { loadComposition, up } from 'myelin/runtime'
 import { viewStream } from 'myelin/stream'
 import { createLogger } from 'myelin/unit'
@@ -14,19 +14,8 @@ import { airportsFile, flightsFile } from './units/data.ts'
 const limit = 120_000
 
 async function rowsOf<Row>(bus: Bus, view: string): Promise<Row[]> {
-  const end = (await streamInfo(bus, viewStream(view)))!.state.last_seq
   const rows: Row[] = []
-  const done = Promise.withResolvers<void>()
-  const reader = await readStream(bus, {
-    stream: viewStream(view),
-    onMessage: (message) => {
-      reader.release()
-      rows.push(JSON.parse(Buffer.from(message.data).toString()))
-      if (message.sequence >= end) done.resolve()
-    },
-  })
-  await done.promise
-  await reader.stop()
+  for await (const { data } of readSpan(bus, viewStream(view))) rows.push(JSON.parse(Buffer.from(data).toString()))
   return rows
 }
 

@@ -1,6 +1,6 @@
 // For tests: the hourly delays as DuckDB computes them from the same file.
 import { DuckDBInstance } from '@duckdb/node-api'
-import { type Bus, readStream, streamInfo } from 'myelin/bus'
+import { type Bus, readSpan } from 'myelin/bus'
 import { viewStream } from 'myelin/stream'
 import { expect } from 'vitest'
 import type { DelayHour } from './contracts/delays.ts'
@@ -28,26 +28,15 @@ async function expectedRows(limit: number): Promise<Map<string, string>> {
 /** Compares the whole view with DuckDB's answer: same windows, each once, same numbers to the last digit. */
 export async function expectSameAsDuckDB(bus: Bus, limit: number, view = 'delays'): Promise<number> {
   const expected = await expectedRows(limit)
-  const end = (await streamInfo(bus, viewStream(view)))!.state.last_seq
   const wrong: string[] = []
-  const { promise, resolve, reject } = Promise.withResolvers<void>()
   const total = expected.size
-  const reader = await readStream(bus, {
-    stream: viewStream(view),
-    maxPending: 5_000,
-    onError: reject,
-    onMessage: (message) => {
-      reader.release()
-      const row = JSON.parse(Buffer.from(message.data).toString()) as DelayHour
-      const window = `${row.origin} ${row.hour}`
-      const found = JSON.stringify([row.flights, row.mean, row.p50, row.p95, row.late])
-      if (expected.get(window) !== found) wrong.push(`${window}: ${found}, expected ${expected.get(window)}`)
-      expected.delete(window) // a window that comes out again is wrong as well
-      if (message.sequence >= end) resolve()
-    },
-  })
-  await promise
-  await reader.stop()
+  for await (const { data } of readSpan(bus, viewStream(view), { maxPending: 5_000 })) {
+    const row = JSON.parse(Buffer.from(data).toString()) as DelayHour
+    const window = `${row.origin} ${row.hour}`
+    const found = JSON.stringify([row.flights, row.mean, row.p50, row.p95, row.late])
+    if (expected.get(window) !== found) wrong.push(`${window}: ${found}, expected ${expected.get(window)}`)
+    expected.delete(window) // a window that comes out again is wrong as well
+  }
   expect(wrong.slice(0, 5)).toEqual([])
   expect([...expected.keys()].slice(0, 5)).toEqual([])
   return total

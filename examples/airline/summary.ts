@@ -1,7 +1,7 @@
 // What a run did, counted anew from the streams themselves: whether every flight is in exactly one window is measured,
 // not assumed.
 import { readFile } from 'node:fs/promises'
-import { type Bus, readStream, removeStream, streamInfo } from 'myelin/bus'
+import { type Bus, readSpan, removeStream, streamInfo } from 'myelin/bus'
 import { eventStream, jobStream } from 'myelin/contract'
 import type { InstanceStatus } from 'myelin/runtime'
 import { checkpointStream, refusedStream, viewStream } from 'myelin/stream'
@@ -97,27 +97,16 @@ const megabytes = (bytes: number) => Math.round(bytes / 1e6)
 
 /** Every row of the view: flights in all of them, and how many windows came out again. */
 async function countRows(bus: Bus): Promise<{ flights: number; repeated: number }> {
-  const end = (await streamInfo(bus, streams.windows))?.state.last_seq ?? 0
-  if (end === 0) return { flights: 0, repeated: 0 }
   // the rows of an airport come in the order of their hours, so its last one is all that has to be remembered
   const lastHour = new Map<string, string>()
   const counted = { flights: 0, repeated: 0 }
-  const { promise, resolve, reject } = Promise.withResolvers<void>()
-  const reader = await readStream(bus, {
-    stream: streams.windows,
-    maxPending: 5_000,
-    onError: reject,
-    onMessage: (message) => {
-      reader.release()
-      const row = DelayHour.parse(JSON.parse(Buffer.from(message.data).toString()))
-      if (row.hour <= (lastHour.get(row.origin) ?? '')) counted.repeated += 1
-      lastHour.set(row.origin, row.hour)
-      counted.flights += row.flights
-      if (message.sequence >= end) resolve()
-    },
-  })
-  await promise
-  await reader.stop()
+  if (!(await streamInfo(bus, streams.windows))) return counted
+  for await (const { data } of readSpan(bus, streams.windows, { maxPending: 5_000 })) {
+    const row = DelayHour.parse(JSON.parse(Buffer.from(data).toString()))
+    if (row.hour <= (lastHour.get(row.origin) ?? '')) counted.repeated += 1
+    lastHour.set(row.origin, row.hour)
+    counted.flights += row.flights
+  }
   return counted
 }
 

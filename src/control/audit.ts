@@ -1,5 +1,5 @@
 // Who did what, when, and what came of it; kept in a stream that only grows.
-import { type Bus, ensureStream, nameOf, now, ownedStream, readStream, store, streamInfo } from '../bus/index.ts'
+import { type Bus, ensureStream, nameOf, now, ownedStream, readSpan, sequenceAt, store, streamInfo } from '../bus/index.ts'
 import type { Ack, CommandArgs, Verb } from './command.ts'
 
 export const auditStream = nameOf('audit')
@@ -54,29 +54,18 @@ export async function audit(bus: Bus, options: { limit?: number; sinceMs?: numbe
   const limit = options.limit ?? 100
   const info = await streamInfo(bus, auditStream)
   if (!info || info.state.messages === 0) return []
-  const end = info.state.last_seq
+  const { first_seq, last_seq } = info.state
+  const from =
+    options.sinceMs === undefined
+      ? Math.max(first_seq, last_seq - limit + 1)
+      : await sequenceAt(bus, auditStream, options.sinceMs)
   const found: AuditEntry[] = []
-  const done = Promise.withResolvers<void>()
-  const reader = await readStream(bus, {
-    stream: auditStream,
-    from:
-      options.sinceMs === undefined
-        ? { sequence: Math.max(info.state.first_seq, end - limit + 1) }
-        : { timeMs: options.sinceMs },
-    onMessage: (message) => {
-      reader.release()
-      try {
-        found.push(JSON.parse(Buffer.from(message.data).toString()) as AuditEntry)
-      } catch {
-        // not one of ours
-      }
-      if (message.sequence >= end) done.resolve()
-    },
-    onError: (error) => done.reject(error),
-  })
-  const timer = setTimeout(() => done.resolve(), 5_000) // nothing is that young
-  await done.promise
-  clearTimeout(timer)
-  await reader.stop()
+  for await (const { data } of readSpan(bus, auditStream, { from })) {
+    try {
+      found.push(JSON.parse(Buffer.from(data).toString()) as AuditEntry)
+    } catch {
+      // not one of ours
+    }
+  }
   return found.slice(-limit)
 }

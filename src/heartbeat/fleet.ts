@@ -6,7 +6,7 @@ import {
   isRecord,
   now,
   readJsonObject,
-  readStream,
+  readSpan,
   streamInfo,
 } from '../bus/index.ts'
 import { type Logger, openAll } from '../unit/index.ts'
@@ -64,6 +64,8 @@ interface Entry {
 const checkMs = 100
 /** Within this time everybody who beats once a second has done so. */
 const firstBeatMs = 1_100
+/** How long what is remembered may take. */
+const rememberMs = 2_000
 /** A step of the clock that is longer was the watcher's own pause. */
 const longestStepMs = 250
 /** Subjects of malformed beats that are remembered, so that each is named once. */
@@ -196,27 +198,19 @@ export class Fleet implements AsyncDisposable {
     // nothing is remembered without JetStream, or when the server was just started: whoever is there says so soon
     if (!info) return void (await new Promise((resolve) => setTimeout(resolve, firstBeatMs)))
     if (Object.keys(info.state.subjects ?? {}).length === 0) return
-    const done = Promise.withResolvers<void>()
-    const end = info.state.last_seq
     // by the clock of the server, which wrote down when each beat came: this host's may say anything
     const serverMs = Date.parse((info as { ts?: string }).ts ?? '')
     const askedAt = now()
-    const timer = setTimeout(() => done.resolve(), 2_000)
-    const reader = await readStream(this.#bus, {
-      stream: beatsStream,
-      subjects: [subject],
-      from: 'last-per-subject',
-      onMessage: (message) => {
-        reader.release()
-        const ageMs = Number.isNaN(serverMs) ? 0 : serverMs - message.timestampMs + (now() - askedAt)
-        this.#heard(message.subject, message.data, Math.max(0, ageMs))
-        if (message.sequence >= end || message.pending === 0) done.resolve()
-      },
-      onError: () => done.resolve(),
-    })
-    await done.promise
-    clearTimeout(timer)
-    await reader.stop()
+    // the stream keeps the last beat of each
+    const span = { subjects: [subject], direct: true, signal: AbortSignal.timeout(rememberMs) }
+    try {
+      for await (const { subject, data, timestampMs } of readSpan(this.#bus, beatsStream, span)) {
+        const ageMs = Number.isNaN(serverMs) ? 0 : serverMs - timestampMs + (now() - askedAt)
+        this.#heard(subject, data, Math.max(0, ageMs))
+      }
+    } catch {
+      // whoever is there says so soon
+    }
   }
 
   /** `ageMs`: it is from the server's memory, and so old. */

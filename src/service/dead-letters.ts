@@ -9,7 +9,7 @@ import {
   MyelinError,
   messageOf,
   now,
-  readStream,
+  readSpan,
   type StreamMessage,
   store,
   streamInfo,
@@ -128,35 +128,36 @@ export interface DeadLetterQuery {
 
 /** The dead letters of a service, oldest first. @throws MyelinError STREAM_NOT_FOUND */
 export async function deadLetters(bus: Bus, service: string, query: DeadLetterQuery = {}): Promise<DeadLetter[]> {
-  return (await collect(bus, service, query)).map(({ letter }) => letter)
+  const letters: DeadLetter[] = []
+  for await (const { letter } of find(bus, service, { limit: 1_000, ...query })) letters.push(letter)
+  return letters
+}
+
+/** What became of a dead letter that was to be put back. */
+export interface Redriven extends DeadLetter {
+  /** Why it could not be put back; it is still a dead letter then. */
+  readonly error?: MyelinError
 }
 
 /**
  * Puts dead letters back where they came from, then removes them from the dead letters. Each goes back at least once.
- * @returns what was put back
+ * One that cannot be put back (`ALREADY_QUEUED`, say) stays and holds up none of the others.
+ * @returns every letter that was tried; those that stayed have an `error`
+ * @throws MyelinError STREAM_NOT_FOUND when the service has no dead letters; CLOSED
  */
-export async function redrive(bus: Bus, service: string, query: DeadLetterQuery = {}): Promise<DeadLetter[]> {
-  const found = await collect(bus, service, query)
-  const stream = deadLetterStream(service)
-  for (const { letter, message, original } of found) {
-    if (!original)
-      throw failure(
-        'STREAM_NOT_FOUND',
-        `dead letter ${letter.sequence} of ${service}: its payload was stored beside it and is gone`,
-      )
-    // a new id for each time it is put back: the old one would be taken for a duplicate
-    await storeOnce(
-      bus,
-      message.headers.get(named.redrive) ?? letter.originalSubject,
-      original.data,
-      ownLines(original),
-      `redrive:${service}:${letter.sequence}`,
-      now() + 10_000,
-    )
-    await deleteMessage(bus, stream, letter.sequence)
-    if (original !== message) await deleteMessage(bus, stream, original.sequence)
+export async function redrive(bus: Bus, service: string, query: DeadLetterQuery = {}): Promise<Redriven[]> {
+  const tried: Redriven[] = []
+  for await (const found of find(bus, service, query)) {
+    try {
+      await putBack(bus, service, found)
+      tried.push(found.letter)
+    } catch (thrown) {
+      const error = thrown instanceof MyelinError ? thrown : failure('INTERNAL', messageOf(thrown), { cause: thrown })
+      if (error.code === 'CLOSED') throw error
+      tried.push({ ...found.letter, error })
+    }
   }
-  return found.map(({ letter }) => letter)
+  return tried
 }
 
 interface Found {
@@ -166,51 +167,49 @@ interface Found {
   readonly original: StreamMessage | undefined
 }
 
-async function collect(bus: Bus, service: string, query: DeadLetterQuery): Promise<Found[]> {
+async function putBack(bus: Bus, service: string, { letter, message, original }: Found): Promise<void> {
   const stream = deadLetterStream(service)
-  const info = await streamInfo(bus, stream)
-  if (!info)
+  if (!original) {
+    throw failure(
+      'STREAM_NOT_FOUND',
+      `dead letter ${letter.sequence} of ${service}: its payload was stored beside it and is gone`,
+    )
+  }
+  // a new id for each time it is put back: the old one would be taken for a duplicate
+  await storeOnce(
+    bus,
+    message.headers.get(named.redrive) ?? letter.originalSubject,
+    original.data,
+    ownLines(original),
+    `redrive:${service}:${letter.sequence}`,
+    now() + 10_000,
+  )
+  await deleteMessage(bus, stream, letter.sequence)
+  if (original !== message) await deleteMessage(bus, stream, original.sequence)
+}
+
+async function* find(bus: Bus, service: string, query: DeadLetterQuery): AsyncGenerator<Found> {
+  const stream = deadLetterStream(service)
+  if (!(await streamInfo(bus, stream)))
     throw failure('STREAM_NOT_FOUND', `service "${service}" has no dead letters: stream ${stream} does not exist`)
-  const found: Found[] = []
-  if (info.state.messages === 0) return found
-  const limit = query.limit ?? 1_000
+  const limit = query.limit ?? Number.POSITIVE_INFINITY
   const beside = new Map<number, StreamMessage>()
-  const take = (message: StreamMessage) => {
+  let found = 0
+  for await (const message of readSpan(bus, stream)) {
     if (message.subject === deadLetterDataSubject(service)) {
       beside.set(message.sequence, message) // its letter is one of the next
-      return
+      continue
     }
     const at = message.headers.get(named.data)
     const original = at === undefined ? message : beside.get(Number(at))
     if (at !== undefined) beside.delete(Number(at))
     const letter = read(message, original)
-    const wanted =
-      (query.name === undefined || letter.name === query.name) &&
-      (query.sequences === undefined || query.sequences.includes(letter.sequence))
-    if (wanted && found.length < limit) found.push({ letter, message, original })
+    if (query.name !== undefined && letter.name !== query.name) continue
+    if (query.sequences !== undefined && !query.sequences.includes(letter.sequence)) continue
+    yield { letter, message, original }
+    found += 1
+    if (found >= limit) return
   }
-  await new Promise<void>((resolve, reject) => {
-    let stop = () => undefined as void
-    const reading = readStream(bus, {
-      stream,
-      from: 'start',
-      onMessage: (message) => {
-        take(message)
-        reader?.release()
-        if (message.sequence >= info.state.last_seq || found.length >= limit) stop()
-      },
-      onError: reject,
-    })
-    let reader: Awaited<typeof reading> | undefined
-    stop = () => {
-      resolve()
-      void reading.then((opened) => opened.stop())
-    }
-    reading.then((opened) => {
-      reader = opened
-    }, reject)
-  })
-  return found
 }
 
 function read(message: StreamMessage, original: StreamMessage | undefined): DeadLetter {

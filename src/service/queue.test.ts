@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { type Bus, connect, type EmbeddedNats, embeddedNats, MyelinError } from '../bus/index.ts'
+import { type Bus, connect, deleteMessage, type EmbeddedNats, embeddedNats, MyelinError } from '../bus/index.ts'
 import { contract } from '../contract/index.ts'
 import { client, deadLetters, on, redrive, serve, service } from './index.ts'
 
@@ -58,6 +58,36 @@ describe('queueing', () => {
     await until(() => done.includes('bad'))
     expect(done.at(-1)).toBe('bad')
     expect(await deadLetters(bus, 'mail')).toEqual([])
+  })
+
+  it('puts back every dead letter that it can; one that is queued again holds up none of the others', async () => {
+    const single = contract('single', {
+      version: '1.0.0',
+      jobs: { run: { payload: z.object({ key: z.string() }), unique: 'key', attempts: 1 } },
+    })
+    const failing = service(single, {
+      run: () => {
+        throw new Error('not now')
+      },
+    })
+    const api = client(bus, single)
+    const letters = async () => (await deadLetters(bus, 'single')).map(({ payload }) => JSON.parse(payload).key)
+    const unit = await serve(bus, failing)
+    for (const key of ['a', 'b', 'c', 'd']) await api.run.enqueue({ key })
+    await until(async () => (await letters()).length === 4)
+    await unit.drain()
+    const [first, second, third, newest] = (await deadLetters(bus, 'single')).map(({ sequence }) => sequence)
+    await deleteMessage(bus, 'DLQ_single', newest!)
+    expect((await letters()).length).toBe(3) // though the newest of the stream is gone
+    const [again] = await letters().then(([, key]) => [key])
+    await api.run.enqueue({ key: again })
+    const tried = await redrive(bus, 'single')
+    expect(tried.map(({ sequence, error }) => [sequence, error?.code])).toEqual([
+      [first, undefined],
+      [second, 'ALREADY_QUEUED'],
+      [third, undefined],
+    ])
+    expect(await letters()).toEqual([again])
   })
 
   it('refuses a second job of a unique key, and takes it when the first is done; delays a job', async () => {

@@ -1,5 +1,5 @@
 // What a client missed, read from the stream again at the client's own pace.
-import { type Bus, nextMessage, readStream } from '../bus/index.ts'
+import { type Bus, readSpan } from '../bus/index.ts'
 import type { SseClient } from './client.ts'
 import type { Frame } from './frame.ts'
 import type { SseSource } from './source.ts'
@@ -17,37 +17,19 @@ export interface Missed {
 export async function sendMissed(bus: Bus, client: SseClient, missed: Missed): Promise<number> {
   const { from, until } = missed
   const { subject, stream = '' } = missed.source
-  // a reader would wait for a message that never comes
-  const first = await nextMessage(bus, stream, from, { subject })
-  if (!first || first.sequence > until) return until + 1
-  const done = Promise.withResolvers<void>()
-  let next = first.sequence
-  const reader = await readStream(bus, {
-    stream,
-    subjects: [subject],
-    from: { sequence: first.sequence },
-    maxPending: 500,
-    onMessage: (message) => {
-      if (message.sequence > until) {
-        done.resolve()
-        return
-      }
-      next = message.sequence + 1
+  const gone = new AbortController()
+  const forget = client.onGone(() => gone.abort())
+  try {
+    const span = { from, until, subjects: [subject], maxPending: 500, signal: gone.signal }
+    for await (const message of readSpan(bus, stream, span)) {
       const frame = missed.frameOf(message)
       if (frame) client.pushMissed(frame)
-      if (client.closed || message.sequence >= until || message.pending === 0) done.resolve()
-      else if (client.congested) void client.room().then(() => reader.release())
-      else reader.release()
-    },
-    onError: (error) => done.reject(error),
-  })
-  const forget = client.onGone(done.resolve)
-  try {
-    await done.promise
+      if (client.closed) break
+      if (client.congested) await client.room()
+    }
     await client.room()
   } finally {
     forget()
-    await reader.stop()
   }
-  return Math.max(next, until + 1)
+  return until + 1
 }

@@ -6,7 +6,6 @@ import { crc32 } from 'node:zlib'
 import {
   type Bus,
   ensureStream,
-  failure,
   formerNameOf,
   headerLine,
   lastMessage,
@@ -14,7 +13,7 @@ import {
   nameKept,
   ownedStream,
   purgeBefore,
-  readStream,
+  readSpan,
   type StreamMessage,
   type StreamWriter,
   streamInfo,
@@ -252,13 +251,13 @@ async function replay(bus: Bus, stream: string, from: number, to: number, circui
     }
     pending.clear()
   }
-  await readSpan(bus, stream, from, to, (message) => {
+  for await (const message of readSpan(bus, stream, { from, until: to, maxPending: 64 })) {
     try {
       take(message)
     } catch (error) {
       damage = messageOf(error)
     }
-  })
+  }
   return { commit, baseBytes: base?.bytes ?? 0, baseInput: base?.positions.input ?? 0, changeBytes, damage }
 }
 
@@ -268,32 +267,5 @@ function readCommit(data: Uint8Array): Commit | undefined {
     return typeof commit.id === 'string' && typeof commit.base === 'number' ? commit : undefined
   } catch {
     return undefined
-  }
-}
-
-/** All messages of a stream between two sequences. */
-async function readSpan(
-  bus: Bus,
-  stream: string,
-  from: number,
-  to: number,
-  onMessage: (message: StreamMessage) => void,
-): Promise<void> {
-  const done = Promise.withResolvers<void>()
-  const reader = await readStream(bus, {
-    stream,
-    from: { sequence: from },
-    maxPending: 64,
-    onMessage: (message) => {
-      if (message.sequence <= to) onMessage(message)
-      reader.release()
-      if (message.sequence >= to || message.pending === 0) done.resolve()
-    },
-    onError: (error) => done.reject(failure('STREAM_NOT_FOUND', `${stream}: ${error.message}`, { cause: error })),
-  })
-  try {
-    await done.promise
-  } finally {
-    await reader.stop()
   }
 }

@@ -2,6 +2,7 @@
 export { StreamMessage } from './message.ts'
 export { type Stored, type StoreOptions, store } from './publish.ts'
 export { type ReaderOptions, readStream, type StartPosition, type StreamReader } from './reader.ts'
+export { readSpan, type SpanOptions } from './span.ts'
 export {
   lastMessage,
   nextMessage,

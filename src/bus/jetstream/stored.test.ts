@@ -1,7 +1,18 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { codeOf, withNats } from '../../../test/support/nats.ts'
-import { deleteMessage, ensureStream, nextMessage, type StoredMessage, sequenceAt, streamWriter } from '../index.ts'
+import {
+  deleteMessage,
+  ensureStream,
+  nextMessage,
+  readSpan,
+  type SpanOptions,
+  type StoredMessage,
+  sequenceAt,
+  store,
+  streamInfo,
+  streamWriter,
+} from '../index.ts'
 
 const nats = withNats()
 const timeOf = ({ data }: StoredMessage) => (data.length === 0 ? undefined : Number(Buffer.from(data).toString()))
@@ -58,5 +69,47 @@ describe('a position by time', () => {
     })
     expect(await nextMessage(nats.bus, 'STORED', 3)).toBeUndefined()
     expect(await codeOf(sequenceAt(nats.bus, 'NONE', 0))).toBe('STREAM_NOT_FOUND')
+  })
+})
+
+describe('a span of a stream', () => {
+  const nats = withNats()
+  const put = async (stream: string, subjects: readonly string[]) => {
+    await ensureStream(nats.bus, { name: stream, subjects: [`${stream}.*`] })
+    for (const subject of subjects) {
+      await store(nats.bus, `${stream}.${subject}`, Buffer.from('x'), { deadline: Date.now() + 5_000 })
+    }
+  }
+  const read = async (stream: string, options?: SpanOptions) => {
+    const sequences: number[] = []
+    for await (const { sequence } of readSpan(nats.bus, stream, options)) sequences.push(sequence)
+    return sequences
+  }
+
+  it('ends, also where the newest messages are gone, nothing fits, or nothing is left at all', async () => {
+    await put('ENDS', ['a', 'b', 'a', 'b', 'a', 'b'])
+    expect(await read('ENDS')).toEqual([1, 2, 3, 4, 5, 6])
+    expect(await read('ENDS', { from: 2, until: 4 })).toEqual([2, 3, 4])
+    expect(await read('ENDS', { from: 7 })).toEqual([])
+    expect(await read('ENDS', { subjects: ['ENDS.a', 'ENDS.c'], maxPending: 2 })).toEqual([1, 3, 5])
+    expect(await read('ENDS', { subjects: ['ENDS.c'] })).toEqual([])
+    for (const sequence of [6, 5]) await deleteMessage(nats.bus, 'ENDS', sequence)
+    expect(await read('ENDS')).toEqual([1, 2, 3, 4])
+    expect(await read('ENDS', { from: 5 })).toEqual([])
+    for (const sequence of [1, 2, 3, 4]) await deleteMessage(nats.bus, 'ENDS', sequence)
+    expect(await read('ENDS')).toEqual([])
+    expect(await codeOf(read('MISSING'))).toBe('STREAM_NOT_FOUND')
+  })
+
+  it('ends where its last messages are deleted while it is read, and leaves no consumer behind', async () => {
+    await put('WHILE', ['a', 'a', 'a', 'a'])
+    const sequences: number[] = []
+    for await (const { sequence } of readSpan(nats.bus, 'WHILE', { maxPending: 2 })) {
+      sequences.push(sequence)
+      if (sequence === 1) for (const last of [3, 4]) await deleteMessage(nats.bus, 'WHILE', last)
+    }
+    expect(sequences).toEqual([1, 2])
+    for await (const { sequence } of readSpan(nats.bus, 'WHILE')) if (sequence === 1) break
+    expect((await streamInfo(nats.bus, 'WHILE'))!.state.consumer_count).toBe(0)
   })
 })

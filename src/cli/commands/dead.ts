@@ -68,7 +68,12 @@ export function addDead(program: Command): void {
           ...(flags.name ? { name: flags.name } : {}),
         }),
       )
-      if (flags.json) printJson(back)
-      else print(`${back.length} put back`)
+      if (flags.json) printJson(back.map(({ error, ...letter }) => (error ? { ...letter, error: error.code } : letter)))
+      else {
+        const stayed = back.filter(({ error }) => error)
+        print(`${back.length - stayed.length} put back`)
+        for (const { sequence, error } of stayed) print(`${sequence} stays: ${error!.code}: ${error!.message}`)
+      }
+      if (back.some(({ error }) => error)) process.exitCode = 1
     })
 }

@@ -1,6 +1,6 @@
 // myelin stream errors: the input that a processor could not use, with the reason.
 import type { Command } from 'commander'
-import { type Bus, failure, readStream, streamInfo } from '../../bus/index.ts'
+import { type Bus, readSpan, readStream, streamInfo } from '../../bus/index.ts'
 import { type Refusal, readRefusal, refusedStream } from '../../stream/index.ts'
 import { aborted, type ConnectionFlags, interrupted, onBus, withConnection } from '../connection.ts'
 import { hasRun, nobodyAnswers } from '../processors.ts'
@@ -64,27 +64,10 @@ export function addStreamErrors(stream: Command): void {
     })
 }
 
-async function refusals(bus: Bus, stream: string, from: number, to: number): Promise<Refusal[]> {
+async function refusals(bus: Bus, stream: string, from: number, until: number): Promise<Refusal[]> {
   const found: Refusal[] = []
-  const done = Promise.withResolvers<void>()
-  const reader = await readStream(bus, {
-    stream,
-    from: { sequence: from },
-    onMessage: (message) => {
-      if (message.sequence <= to) found.push({ ...readRefusal(message), data: Buffer.from(message.data) })
-      reader.release()
-      if (message.sequence >= to || message.pending === 0) done.resolve()
-    },
-    onError: (error) => done.reject(error),
-  })
-  const late = setTimeout(() => done.reject(failure('DEADLINE_EXCEEDED', `${stream} could not be read`)), 30_000)
-  try {
-    await done.promise
-    return found
-  } finally {
-    clearTimeout(late)
-    await reader.stop()
-  }
+  for await (const message of readSpan(bus, stream, { from, until })) found.push(readRefusal(message))
+  return found
 }
 
 const forPrograms = ({ data, ...refusal }: Refusal) => ({ ...refusal, payload: Buffer.from(data).toString() })

@@ -1,0 +1,103 @@
+// Reading what a stream holds now, from one position to another. Unlike a reader it ends: also where the newest messages
+// were deleted meanwhile, or nothing fits.
+import type { Bus } from '../bus.ts'
+import { failure, type MyelinError } from '../errors.ts'
+import type { StreamMessage } from './message.ts'
+import { readStream, type StreamReader } from './reader.ts'
+import { nextMessage } from './stored.ts'
+import { streamInfo } from './streams.ts'
+
+export interface SpanOptions {
+  /** First sequence. Default: the first that the stream holds. */
+  readonly from?: number
+  /** Last sequence. Default: the last that the stream holds when the reading begins. */
+  readonly until?: number
+  /** Only messages of these subjects. */
+  readonly subjects?: readonly string[]
+  /** Messages here and not yet taken; the bound of memory. Default 256. */
+  readonly maxPending?: number
+  /** Any replica may say that nothing is left (ADR-31); what was stored in the last moment may then be missing. */
+  readonly direct?: boolean
+  /** Ends the reading, without an error. */
+  readonly signal?: AbortSignal
+}
+
+/** A quiet reader looks this often whether there is anything more to come. */
+const lookMs = 500
+
+/**
+ * What a stream holds of a span, in order. Leaving the loop ends the reading.
+ * @throws MyelinError STREAM_NOT_FOUND, JETSTREAM_DISABLED, PERMISSION_DENIED, DISCONNECTED, DEADLINE_EXCEEDED
+ *
+ * @example
+ * for await (const message of readSpan(bus, 'VIEW_delays')) rows.push(JSON.parse(Buffer.from(message.data).toString()))
+ */
+export async function* readSpan(
+  bus: Bus,
+  stream: string,
+  options: SpanOptions = {},
+): AsyncGenerator<StreamMessage, void, undefined> {
+  const { subjects, signal, maxPending = 256 } = options
+  const info = await streamInfo(bus, stream)
+  if (!info) throw failure('STREAM_NOT_FOUND', `stream ${stream} does not exist`)
+  const until = Math.min(options.until ?? Number.POSITIVE_INFINITY, info.state.last_seq)
+  /** The first that is left from a sequence on: by what the stream's leader says, who knows of every deletion. */
+  const left = async (from: number): Promise<number | undefined> => {
+    if (from > until || signal?.aborted) return undefined
+    const next = await Promise.all(
+      (subjects ?? ['>']).map((subject) =>
+        nextMessage(bus, stream, from, { subject, direct: options.direct ?? false }),
+      ),
+    )
+    const first = Math.min(...next.map((message) => message?.sequence ?? Number.POSITIVE_INFINITY))
+    return first <= until ? first : undefined
+  }
+  const first = await left(Math.max(options.from ?? 1, info.state.first_seq))
+  if (first === undefined) return
+
+  const buffer: StreamMessage[] = []
+  let failed: MyelinError | undefined
+  let wake: (() => void) | undefined
+  const woken = () => wake?.()
+  let reader: StreamReader | undefined
+  signal?.addEventListener('abort', woken)
+  try {
+    reader = await readStream(bus, {
+      stream,
+      ...(subjects === undefined ? {} : { subjects }),
+      from: { sequence: first },
+      maxPending,
+      onMessage: (message) => {
+        buffer.push(message)
+        wake?.()
+      },
+      onError: (error) => {
+        failed = error
+        wake?.()
+      },
+    })
+    for (let next = first; !signal?.aborted; ) {
+      const message = buffer.shift()
+      if (message) {
+        if (message.sequence > until) return
+        yield message
+        reader.release()
+        next = message.sequence + 1
+        if (next > until) return
+        if (message.pending > 0 || buffer.length > 0) continue
+      } else {
+        if (failed) throw failed
+        const quiet = setTimeout(woken, lookMs)
+        await new Promise<void>((resolve) => {
+          wake = resolve
+        })
+        clearTimeout(quiet)
+        if (buffer.length > 0) continue
+      }
+      if ((await left(next)) === undefined && buffer.length === 0) return
+    }
+  } finally {
+    signal?.removeEventListener('abort', woken)
+    await reader?.stop()
+  }
+}
