@@ -17,6 +17,8 @@ export type BusEvent =
   | { type: 'reconnecting' }
   | { type: 'reconnected'; server: string }
   | { type: 'slow-consumer'; subject: string; dropped: number }
+  /** A stream that is read was made anew, or ends before what was read; see `StreamGap`. */
+  | { type: 'stream-gap'; stream: string; reason: 'recreated' | 'shorter'; expected: number; next: number }
   | { type: 'permission-denied'; operation: string; subject: string }
   | { type: 'error'; error: Error; where?: string }
   | { type: 'closed'; error?: Error }

@@ -1,5 +1,15 @@
 // Who did what, when, and what came of it; kept in a stream that only grows.
-import { type Bus, ensureStream, nameOf, now, ownedStream, readSpan, sequenceAt, store, streamInfo } from '../bus/index.ts'
+import {
+  type Bus,
+  ensureStream,
+  nameOf,
+  now,
+  ownedStream,
+  readSpan,
+  sequenceAt,
+  store,
+  streamInfo,
+} from '../bus/index.ts'
 import type { Ack, CommandArgs, Verb } from './command.ts'
 
 export const auditStream = nameOf('audit')

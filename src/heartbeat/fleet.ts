@@ -201,8 +201,7 @@ export class Fleet implements AsyncDisposable {
     // by the clock of the server, which wrote down when each beat came: this host's may say anything
     const serverMs = Date.parse((info as { ts?: string }).ts ?? '')
     const askedAt = now()
-    // the stream keeps the last beat of each
-    const span = { subjects: [subject], direct: true, signal: AbortSignal.timeout(rememberMs) }
+    const span = { subjects: [subject], latest: true, direct: true, signal: AbortSignal.timeout(rememberMs) }
     try {
       for await (const { subject, data, timestampMs } of readSpan(this.#bus, beatsStream, span)) {
         const ageMs = Number.isNaN(serverMs) ? 0 : serverMs - timestampMs + (now() - askedAt)

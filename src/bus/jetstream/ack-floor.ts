@@ -17,6 +17,11 @@ export class AckFloor {
     return this.#sequence
   }
 
+  /** Whether anything was delivered and done. */
+  get begun(): boolean {
+    return this.#delivery > 0
+  }
+
   /** Whether acknowledgements wait for something that another reader has, or that was delivered again. */
   get uncertain(): boolean {
     return this.#ahead.size > 0
@@ -38,13 +43,6 @@ export class AckFloor {
     this.#delivery = delivery
     for (const known of this.#ahead.keys()) if (known <= delivery) this.#ahead.delete(known)
     this.#join()
-  }
-
-  /** Begins anew, with another consumer. */
-  reset(sequence: number, delivery = 0): void {
-    this.#ahead.clear()
-    this.#delivery = delivery
-    this.#sequence = sequence
   }
 
   #join(): void {

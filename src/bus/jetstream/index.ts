@@ -1,4 +1,5 @@
 // JetStream: streams as specs, publishing that resolves when stored, one-writer batches, bounded readers.
+export { compareStream, type StreamGap, type StreamIdentity, type StreamPlace, streamIdentity } from './identity.ts'
 export { StreamMessage } from './message.ts'
 export { type Stored, type StoreOptions, store } from './publish.ts'
 export { type ReaderOptions, readStream, type StartPosition, type StreamReader } from './reader.ts'

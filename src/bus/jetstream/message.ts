@@ -1,6 +1,7 @@
 // A message delivered from a stream, and what its receiver may say about it.
 import type { Msg } from '@nats-io/nats-core'
 import { type HeaderReader, readHeaders } from '../headers.ts'
+import type { AckFloor } from './ack-floor.ts'
 
 const acknowledge = Buffer.from('+ACK')
 const working = Buffer.from('+WPI')
@@ -16,12 +17,15 @@ interface Delivery {
 
 export class StreamMessage {
   readonly #message: Msg
+  readonly #floor: AckFloor | undefined
   #delivery: Delivery | undefined
   #headers: HeaderReader | undefined
   #settled = false
 
-  constructor(message: Msg) {
+  /** `floor` learns what is done with. */
+  constructor(message: Msg, floor?: AckFloor) {
     this.#message = message
+    this.#floor = floor
   }
 
   get subject(): string {
@@ -57,8 +61,10 @@ export class StreamMessage {
 
   /** Done: never delivered again. */
   ack(): void {
-    if (!this.#settled) this.#message.respond(acknowledge)
+    if (this.#settled) return
     this.#settled = true
+    this.#message.respond(acknowledge)
+    this.#floor?.acked(this.consumerSequence, this.sequence)
   }
   /** Deliver again, after a delay. */
   nak(delayMs = 0): void {
@@ -72,8 +78,10 @@ export class StreamMessage {
   }
   /** Give up: never deliver again; the reason goes into the server's advisory. */
   term(reason: string): void {
-    if (!this.#settled) this.#message.respond(Buffer.from(`+TERM ${reason.replace(/[\r\n]+/g, ' ').slice(0, 200)}`))
+    if (this.#settled) return
     this.#settled = true
+    this.#message.respond(Buffer.from(`+TERM ${reason.replace(/[\r\n]+/g, ' ').slice(0, 200)}`))
+    this.#floor?.acked(this.consumerSequence, this.sequence)
   }
 
   #info(): Delivery {
@@ -87,6 +95,9 @@ const zero = 48
 
 // what all messages of one consumer begin with, up to the numbers; readers come in long runs of the same
 let known = ''
+
+const nobody: Delivery = { deliveries: 0, sequence: 0, consumerSequence: 0, timestampMs: 0, pending: 0 }
+const ackPrefix = '$JS.ACK.'
 
 /** Where the numbers of a delivery begin. */
 function numbersAt(reply: string): number {
@@ -103,10 +114,12 @@ function numbersAt(reply: string): number {
 /**
  * Reads `$JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<time ns>.<pending>`, or the same with
  * `<domain>.<account>` after ACK and a random last token.
+ * All zeros for what is neither: no consumer sent it.
  * Hot path, once per message: one pass over the digits takes 0.23 µs where splitting the text takes 0.34 µs.
  * Source: ADR-15.
  */
 function readDelivery(reply: string): Delivery {
+  if (!reply.startsWith(ackPrefix)) return nobody
   const numbers = [0, 0, 0, 0, 0]
   let at = numbersAt(reply)
   for (let n = 0; n < 5; n++) {
@@ -116,6 +129,7 @@ function readDelivery(reply: string): Delivery {
     for (; at < end; at++) {
       const digit = reply.charCodeAt(at) - zero
       if (digit < 0) break
+      if (digit > 9) return nobody
       value = value * 10 + digit
     }
     numbers[n] = value
@@ -128,5 +142,5 @@ function readDelivery(reply: string): Delivery {
     number,
     number,
   ]
-  return { deliveries, sequence, consumerSequence, timestampMs, pending }
+  return sequence > 0 && timestampMs > 0 ? { deliveries, sequence, consumerSequence, timestampMs, pending } : nobody
 }

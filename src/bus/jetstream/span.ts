@@ -16,6 +16,11 @@ export interface SpanOptions {
   readonly subjects?: readonly string[]
   /** Messages here and not yet taken; the bound of memory. Default 256. */
   readonly maxPending?: number
+  /**
+   * Only the last message of each subject, whatever comes meanwhile: of a stream that keeps one of each, the older is gone
+   * when a newer one is stored.
+   */
+  readonly latest?: boolean
   /** Any replica may say that nothing is left (ADR-31); what was stored in the last moment may then be missing. */
   readonly direct?: boolean
   /** Ends the reading, without an error. */
@@ -37,10 +42,13 @@ export async function* readSpan(
   stream: string,
   options: SpanOptions = {},
 ): AsyncGenerator<StreamMessage, void, undefined> {
-  const { subjects, signal, maxPending = 256 } = options
+  const { subjects, signal, maxPending = 256, latest = false } = options
   const info = await streamInfo(bus, stream)
   if (!info) throw failure('STREAM_NOT_FOUND', `stream ${stream} does not exist`)
-  const until = Math.min(options.until ?? Number.POSITIVE_INFINITY, info.state.last_seq)
+  const until = Math.min(
+    options.until ?? Number.POSITIVE_INFINITY,
+    latest ? Number.POSITIVE_INFINITY : info.state.last_seq,
+  )
   /** The first that is left from a sequence on: by what the stream's leader says, who knows of every deletion. */
   const left = async (from: number): Promise<number | undefined> => {
     if (from > until || signal?.aborted) return undefined
@@ -65,7 +73,7 @@ export async function* readSpan(
     reader = await readStream(bus, {
       stream,
       ...(subjects === undefined ? {} : { subjects }),
-      from: { sequence: first },
+      from: latest ? 'last-per-subject' : { sequence: first },
       maxPending,
       onMessage: (message) => {
         buffer.push(message)
@@ -85,6 +93,7 @@ export async function* readSpan(
         next = message.sequence + 1
         if (next > until) return
         if (message.pending > 0 || buffer.length > 0) continue
+        if (latest) return // what comes from now on is news
       } else {
         if (failed) throw failed
         const quiet = setTimeout(woken, lookMs)

@@ -75,7 +75,7 @@ describe('a position by time', () => {
 describe('a span of a stream', () => {
   const nats = withNats()
   const put = async (stream: string, subjects: readonly string[]) => {
-    await ensureStream(nats.bus, { name: stream, subjects: [`${stream}.*`] })
+    if (!(await streamInfo(nats.bus, stream))) await ensureStream(nats.bus, { name: stream, subjects: [`${stream}.*`] })
     for (const subject of subjects) {
       await store(nats.bus, `${stream}.${subject}`, Buffer.from('x'), { deadline: Date.now() + 5_000 })
     }
@@ -99,6 +99,18 @@ describe('a span of a stream', () => {
     for (const sequence of [1, 2, 3, 4]) await deleteMessage(nats.bus, 'ENDS', sequence)
     expect(await read('ENDS')).toEqual([])
     expect(await codeOf(read('MISSING'))).toBe('STREAM_NOT_FOUND')
+  })
+
+  it('has the latest of each subject, also of those that are replaced while it is read', async () => {
+    await ensureStream(nats.bus, { name: 'LATEST', subjects: ['LATEST.*'], maxMessagesPerSubject: 1, discard: 'old' })
+    await put('LATEST', ['a', 'b', 'c'])
+    const found = new Map<string, number>()
+    for await (const { subject, sequence } of readSpan(nats.bus, 'LATEST', { latest: true, maxPending: 1 })) {
+      found.set(subject, sequence)
+      if (subject === 'LATEST.a' && sequence === 1) await put('LATEST', ['c', 'c', 'a'])
+    }
+    expect(found.get('LATEST.b')).toBe(2)
+    expect(found.get('LATEST.c')).toBeGreaterThan(2)
   })
 
   it('ends where its last messages are deleted while it is read, and leaves no consumer behind', async () => {
