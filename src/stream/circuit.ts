@@ -50,6 +50,8 @@ export interface CircuitHost {
 }
 
 interface Clock {
+  /** Its place in the program. */
+  readonly order: number
   ms: number
   readonly idleMs: number
   readonly sources: ReadonlySet<number>
@@ -100,6 +102,8 @@ export class Circuit {
   rows: Row[] = []
   /** Events that came after their window had closed for good. */
   late = 0
+  /** Only clocks are of interest; see scout.ts. */
+  readonly scouting: boolean = false
 
   constructor(host: CircuitHost) {
     this.host = host
@@ -176,8 +180,9 @@ export class Circuit {
   }
 
   /** Event time of one line. The watermark is the least of all clocks that are not idle. */
-  clock(sources: ReadonlySet<number>, idleMs: number): number {
+  clock(sources: ReadonlySet<number>, idleMs: number, order: number): number {
     this.#clocks.push({
+      order,
       ms: Number.NEGATIVE_INFINITY,
       idleMs,
       sources,
@@ -217,6 +222,28 @@ export class Circuit {
     clock.ms = ms
     if (this.#clocks.length === 1) this.#moveTo(ms)
     else this.#settle()
+  }
+
+  /** What a message that another partition has did to a clock, by the clock's place in the program. */
+  tickElsewhere(order: number, ms: number, storedMs: number): void {
+    const number = this.#clocks.findIndex((clock) => clock.order === order)
+    if (number < 0) return
+    if (this.#clocks.length === 1) {
+      this.tick(number, ms)
+      return
+    }
+    this.storedMs = storedMs
+    this.tick(number, ms)
+    this.#lookForIdle()
+  }
+
+  /** What clocks say, by their places in the program; those that have not begun and those that have ended say nothing. */
+  get times(): ReadonlyMap<number, number> {
+    return new Map(this.#clocks.flatMap(({ order, ms }) => (Number.isFinite(ms) ? [[order, ms] as const] : [])))
+  }
+  /** Whether a tick would change anything: of one clock only what is later than all before. */
+  isNews(order: number, ms: number): boolean {
+    return this.#clocks.length > 1 || this.#clocks.some((clock) => clock.order === order && ms > clock.ms)
   }
 
   /** By the server's own times, so that a replay finds the same clocks idle at the same messages. */

@@ -4,8 +4,10 @@
 import { type HeaderReader, headerLine } from '../bus/index.ts'
 import { type Contract, eventSubject } from '../contract/index.ts'
 
-const controlHeader = 'Myelin-Control'
+export const controlHeader = 'Myelin-Control'
 const endOfInputValue = 'end-of-input'
+/** A partition's clocks, for the other partitions; see marks.ts. */
+export const watermarkValue = 'watermark'
 
 /**
  * The message that ends a durable event's stream, for {@link StreamWriter.add}. Events after it are late.

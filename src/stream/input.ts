@@ -3,6 +3,7 @@
 // replay finds again, and spreads keys over partitions by the server's own subject mapping.
 // Source: NATS subject mapping, deterministic partitioning (`{{partition(n,token)}}`); ADR-37.
 import { type Bus, ensureStream, failure, nameOf, now, ownedStream, purgeBefore, streamInfo } from '../bus/index.ts'
+import { markSubject } from './marks.ts'
 import type { Source } from './sources.ts'
 
 export interface Input {
@@ -79,7 +80,8 @@ function merged(processor: string, sources: readonly Source<unknown>[], partitio
     }))
   const spec = {
     ...ownedStream('input', processor),
-    subjects: [],
+    // partitions tell each other of their clocks
+    subjects: partitions > 1 ? [markSubject(processor, '*')] : [],
     description: `input of processor ${processor}: ${sources.length} sources, ${partitions} partitions`,
     metadata: { 'myelin-partitions': String(partitions) },
   }
@@ -103,6 +105,10 @@ function merged(processor: string, sources: readonly Source<unknown>[], partitio
             'STREAM_MISMATCH',
             `processor '${processor}' has ${partitions} partitions, its input ${stream} has ${had}: keys would change their place; give it another name, or remove its streams (${stream}, ${nameOf('checkpoint part', processor, 0)}…) to begin again`,
           )
+        }
+        // made before partitions told each other of their clocks: whose it is first, then what it takes
+        if (partitions > 1 && existing.config.subjects.length === 0) {
+          await ensureStream(bus, { ...spec, subjects: [], sources: copied(sources) })
         }
       } else {
         // tables first: what is known of a key should be there before the first event asks for it

@@ -10,6 +10,7 @@ import type { EffectPlan } from './effects.ts'
 import { type Input, inputOf } from './input.ts'
 import { answerInspections, type Inspection } from './inspect.ts'
 import { End, Line, Plan, type Rows, Stream, Table } from './program/index.ts'
+import { Scout } from './scout.ts'
 import { Shares } from './shares.ts'
 import type { Source, TableSource } from './sources.ts'
 import { Task } from './task.ts'
@@ -147,6 +148,7 @@ export function processor(
           views,
           effects: host.config.effects === false ? plan.effects.map(leftOut) : plan.effects,
           ends,
+          scout: () => (partitions === 1 ? undefined : Scout.of(plan)),
           input: inputOf(as, sources, partitions),
           options,
         })
@@ -178,6 +180,7 @@ interface ProcessorPlan {
   readonly views: readonly View[]
   readonly effects: readonly EffectPlan[]
   readonly ends: readonly End[]
+  readonly scout: () => Scout | undefined
   readonly input: Input
   readonly options: ProcessorOptions<Sources>
 }
@@ -228,7 +231,7 @@ class Processor implements RunningUnit {
   }
 
   async #take(partition: number): Promise<void> {
-    const { name, partitions, input, sources, views, effects, ends, options } = this.#plan
+    const { name, partitions, input, sources, views, effects, ends, scout, options } = this.#plan
     const { bus, log, config } = this.#host
     const task = new Task({
       bus,
@@ -242,6 +245,7 @@ class Processor implements RunningUnit {
       outputs: this.#outputs.map((parts) => parts[partition]!),
       effects,
       ends,
+      scout: scout(),
       ...spanOf(config),
       checkpointMs: options.checkpointMs ?? 1_000,
       maxPending: options.maxPending ?? 5_000,

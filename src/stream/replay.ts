@@ -191,9 +191,11 @@ async function copied(bus: Bus, { input, reads }: Inspection): Promise<void> {
   for (let since = now(); ; await new Promise((resolve) => setTimeout(resolve, 50))) {
     const info = await streamInfo(bus, input)
     const last = info?.state.last_seq ?? 0
-    if (last >= wanted) return
+    const copying = info?.sources?.some(({ lag }) => lag > 0) ?? false
+    // marks of partitions are in it as well: that there are enough messages is not all
+    if (last >= wanted && !copying) return
     // what a source has forgotten meanwhile does not come any more
-    if (last !== have || info?.sources?.some(({ lag }) => lag > 0)) since = now()
+    if (last !== have || copying) since = now()
     have = last
     if (now() - since > quietMs) return
   }

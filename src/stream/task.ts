@@ -19,6 +19,7 @@ import {
   timerMs,
 } from '../bus/index.ts'
 import type { Logger, Vitals } from '../unit/index.ts'
+import { Alignment } from './alignment.ts'
 import { Checkpoints, checkpointStream, type Identity, type Positions } from './checkpoint.ts'
 import { Circuit } from './circuit.ts'
 import { type EffectPlan, Effects } from './effects.ts'
@@ -27,6 +28,7 @@ import { Enricher } from './enrich.ts'
 import { type Input, partitionOf } from './input.ts'
 import type { End } from './program/index.ts'
 import { type Refused, refuse } from './refused.ts'
+import type { Scout } from './scout.ts'
 import type { Source } from './sources.ts'
 import type { View, ViewPart } from './view.ts'
 
@@ -43,6 +45,8 @@ export interface TaskOptions {
   readonly outputs: readonly ViewPart[]
   readonly effects: readonly EffectPlan[]
   readonly ends: readonly End[]
+  /** What messages do to the clocks that the partitions have in common; absent when there is nothing to share. */
+  readonly scout: Scout | undefined
   readonly span?: { readonly fromMs: number; readonly untilMs: number }
   readonly checkpointMs: number
   readonly maxPending: number
@@ -99,12 +103,17 @@ export class Task {
   #writers: StreamWriter[] = []
   #checkpoints!: Checkpoints
   #reader: StreamReader | undefined
+  #alignment: Alignment | undefined
+  /** How many messages of the backlog the other partitions are told of. */
+  #scouted = 0
   #identity!: Identity
   #input = 0
   readonly #outputs: number[]
   /** Rows that the outputs already have from before the crash. */
   readonly #skip: number[]
   #message: StreamMessage | undefined
+  /** Sequence of what is being processed: a message, or one of another partition that moves a clock. */
+  #place = 0
   #effectsOfMessage = 0
   #read = 0
   /** Messages the server had not delivered yet, as it said with the last one. */
@@ -122,6 +131,8 @@ export class Task {
   #failed = false
   #checkpointTimer: NodeJS.Timeout | undefined
   #flushTimer: NodeJS.Timeout | undefined
+  /** What was told of and not processed is let go: nothing may pass it. */
+  #frozen = false
   #checkpointDue = false
 
   constructor(options: TaskOptions) {
@@ -216,6 +227,7 @@ export class Task {
     // a checkpoint before the first row: an output with rows then always has one
     if (!opened.found) await this.#save()
     this.#tellEnd()
+    if (this.#options.scout) this.#alignment = await this.#align()
     this.#reader = await readStream(bus, {
       stream: input.stream,
       subjects: input.subjects(partition),
@@ -226,8 +238,28 @@ export class Task {
     })
     this.#checkpointTimer = setInterval(() => {
       this.#checkpointDue = true
-      if (!this.#busy && this.#backlog.length === 0) void this.#work()
+      if (!this.#busy && (this.#backlog.length === 0 || this.#alignment)) void this.#work()
     }, timerMs(this.#options.checkpointMs))
+  }
+
+  #align(): Promise<Alignment> {
+    const { bus, log, processor, partition, partitions, input } = this.#options
+    const position = this.#input
+    return Alignment.open({
+      bus,
+      log,
+      processor,
+      partition,
+      partitions,
+      stream: input.stream,
+      subjects: input.subjects(partition),
+      position,
+      clocks: [...this.#circuit.times].map(([clock, ms]) => ({ sequence: position, clock, ms, storedMs: 0 })),
+      behind: () => this.#lag > 0 || this.#scouted < this.#backlog.length,
+      onProgress: () => {
+        if (!this.#busy && !this.#stopping) void this.#work()
+      },
+    })
   }
 
   #build(): Circuit {
@@ -292,6 +324,13 @@ export class Task {
 
   #receive(message: StreamMessage): void {
     if (this.#asks) this.#ask(message)
+    if (this.#alignment) {
+      this.#backlog.push(message)
+      this.#lag = message.pending
+      this.#tellOthers(this.#alignment)
+      if (!this.#busy && this.#alignment.knows(this.#backlog[0]!.sequence)) void this.#work()
+      return
+    }
     if (this.#busy || this.#backlog.length > 0) {
       this.#backlog.push(message)
       return
@@ -299,6 +338,42 @@ export class Task {
     if (this.#asks && this.#decoded.get(message)?.done === false) this.#backlog.push(message)
     else if (this.#process(message)) return
     void this.#work()
+  }
+
+  /** What messages do to the clocks is told before they have their turn; of those that are asked about in order. */
+  #tellOthers(alignment: Alignment): void {
+    const { scout, input } = this.#options
+    for (; this.#scouted < this.#backlog.length; this.#scouted++) {
+      const message = this.#backlog[this.#scouted]!
+      const { sequence, timestampMs } = message
+      if (message.data.length === 0 && isEndOfInput(message)) {
+        alignment.tell(sequence, [])
+        continue
+      }
+      const source = input.sourceOf(message.subject)
+      const answer = this.#decoded.get(message) ?? this.#early(source, message)
+      if (!answer.done) {
+        void answer.promise.then(() => this.#tellOthers(alignment))
+        return
+      }
+      const ticks = answer.error === undefined ? scout!.ticksOf(sequence, source, answer.value, timestampMs) : []
+      alignment.tell(
+        sequence,
+        ticks.filter(({ clock, ms }) => this.#circuit.isNews(clock, ms)),
+      )
+    }
+  }
+
+  /** A message is decoded once. */
+  #early(source: number, message: StreamMessage): Answer {
+    const answer: Answer = { done: true, promise: Promise.resolve() }
+    try {
+      answer.value = this.#decode(source, message)
+    } catch (error) {
+      answer.error = error
+    }
+    this.#decoded.set(message, answer)
+    return answer
   }
 
   /** Questions about a message are asked as soon as it is here; the program gets it when its turn comes. */
@@ -326,13 +401,14 @@ export class Task {
     this.#reader?.release()
     if (this.#failed) return true
     this.#message = message
+    this.#place = message.sequence
     this.#effectsOfMessage = 0
     try {
       const source = this.#options.input.sourceOf(message.subject)
       if (message.data.length === 0 && isEndOfInput(message)) this.#end(source)
       else {
         if (this.#ended) this.#goOn()
-        const answer = this.#asks ? this.#decoded.get(message) : undefined
+        const answer = this.#asks || this.#alignment ? this.#decoded.get(message) : undefined
         if (answer) {
           this.#decoded.delete(message)
           if (answer.error !== undefined) throw answer.error
@@ -344,9 +420,26 @@ export class Task {
     }
     this.#read += 1
     this.#input = message.sequence
-    this.#lag = message.pending
+    // a partition among others reads ahead: what lies between is its backlog
+    if (!this.#alignment) this.#lag = message.pending
     if (this.#circuit.rows.length > 0) this.#emit()
     return this.#mayGoOn()
+  }
+
+  /** What the other partitions' messages up to a place did to the clocks. False when the loop must wait for something. */
+  #follow(alignment: Alignment, to: number): boolean {
+    while (!this.#failed && !this.#frozen) {
+      const tick = alignment.next(to)
+      if (tick === undefined) return true
+      this.#message = undefined
+      this.#place = tick.sequence
+      this.#effectsOfMessage = 0
+      this.#circuit.tickElsewhere(tick.clock, tick.ms, tick.storedMs)
+      this.#input = tick.sequence
+      if (this.#circuit.rows.length > 0) this.#emit()
+      if (!this.#mayGoOn()) return false
+    }
+    return true
   }
 
   #mayGoOn(): boolean {
@@ -376,7 +469,7 @@ export class Task {
   #startEffect(effect: number, value: unknown): void {
     const { processor, partition } = this.#options
     this.#effectsOfMessage += 1
-    const id = `${processor}.${partition}.${this.#message?.sequence ?? 0}.${this.#effectsOfMessage}`
+    const id = `${processor}.${partition}.${this.#place}.${this.#effectsOfMessage}`
     this.#effects.start(effect, value, id)
   }
 
@@ -438,11 +531,23 @@ export class Task {
           const next = this.#backlog[taken]!
           const answer = this.#decoded.get(next)
           if (answer && !answer.done) break
+          if (this.#alignment && (taken >= this.#scouted || !this.#alignment.knows(next.sequence))) break
+          if (this.#alignment && !this.#follow(this.#alignment, next.sequence - 1)) break
           taken += 1
           if (!this.#process(next)) break
         }
         this.#backlog.splice(0, taken)
+        this.#scouted = Math.max(0, this.#scouted - taken)
         const [next] = this.#backlog
+        if (this.#alignment) {
+          const waits = next !== undefined && !this.#alignment.knows(next.sequence)
+          if (next === undefined || waits) {
+            // a partition that gets nothing goes on with the others
+            const to = Math.min(this.#alignment.frontier, (next?.sequence ?? Number.POSITIVE_INFINITY) - 1)
+            if (this.#follow(this.#alignment, to) && this.#mayGoOn()) break
+            continue
+          }
+        }
         if (next === undefined) {
           if (this.#mayGoOn()) break
           continue
@@ -479,7 +584,8 @@ export class Task {
     const pending = this.#checkpoints.take(positions, this.#circuit)
     // while rows are left out that were written before, there is nothing of them to wait for
     const written = this.#writers.map((writer, i) => writer.stored(this.#skip[i]! > 0 ? 0 : this.#outputs[i]!))
-    await Promise.all([...written, this.#effects.settled()])
+    // and the others can know of what is not read again
+    await Promise.all([...written, this.#effects.settled(), this.#alignment?.published(positions.input)])
     await this.#checkpoints.store(pending)
     this.#savedInput = positions.input
     this.#savedAt = performance.now()
@@ -507,6 +613,7 @@ export class Task {
       // an output that is full or an effect that keeps failing must not hold up the stop: the next instance repeats
       const patience = now() + drainMs
       while (this.#busy && now() < patience) await new Promise((resolve) => setTimeout(resolve, 5))
+      this.#frozen = true
       this.#backlog.length = 0
       if (this.#reader && !this.#failed && bus.connected) {
         const late = new Promise<string>((resolve) =>
@@ -522,6 +629,7 @@ export class Task {
       }
       this.#failed = true
       this.#effects?.stop()
+      await this.#alignment?.stop()
     })()
     return this.#stopping
   }

@@ -8,6 +8,9 @@ import type { View } from '../view.ts'
 export class Plan {
   readonly effects: EffectPlan[] = []
   readonly views: View[] = []
+  /** Lines just behind their clocks, and those that have side lines: what moves clocks can be found out from these alone. */
+  readonly times: Line<never>[] = []
+  readonly branches: Line<never>[] = []
   #steps = 0
 
   /** A place in the program: what is described later is downstream or beside, never upstream. */

@@ -63,9 +63,9 @@ export class Stream<T, Time extends Timing = 'untimed'> {
 
   /** Looks at each value; for logs and counters. After a crash it sees some values again. */
   peek(look: (value: T) => void): Stream<T, Time> {
-    return this.#step((_circuit, out, follow) =>
+    return this.#step((circuit, out, follow) =>
       follow((value, timeMs) => {
-        look(value)
+        if (!circuit.scouting) look(value)
         out(value, timeMs)
       }),
     )
@@ -90,14 +90,16 @@ export class Stream<T, Time extends Timing = 'untimed'> {
   branch(test: (value: T) => boolean, side: (branch: Stream<T, Time>) => End): Stream<T, Time> {
     const root = this.line.aside()
     const end = side(new Stream(root))
-    return this.#step((circuit, out, follow) => {
-      end.connect(circuit)
+    const branched = this.#step<T>((circuit, out, follow) => {
+      if (!circuit.scouting) end.connect(circuit)
       const aside = circuit.inputs(root)
       follow((value, timeMs) => {
         if (test(value)) for (const push of aside) push(value, timeMs)
         out(value, timeMs)
       })
     })
+    this.line.plan.branches.push(branched.line as Line<never>)
+    return branched
   }
 
   /** Ends a line: something is done outside for every value, at least once; see {@link Effect}. */
@@ -124,14 +126,16 @@ export class Stream<T, Time extends Timing = 'untimed'> {
       options.maxAhead === false ? Number.POSITIVE_INFINITY : durationMs(options.maxAhead ?? '1d', 'time: maxAhead')
     const { plan, sources } = this.line
     const order = plan.nextOrder()
-    return new Stream(
+    const timed = new Stream<T, 'timed'>(
       this.line.step<T>((circuit, out, follow) => {
         circuit.describe(order, `time(${of === 'stored' ? 'stored, ' : ''}outOfOrder ${outOfOrderMs})`)
-        const clock = circuit.clock(sources, idleMs)
+        const clock = circuit.clock(sources, idleMs, order)
         const read = of === 'stored' ? () => circuit.storedMs : timeReader(of)
-        follow(timed(circuit, clock, read, out, { outOfOrderMs, aheadMs }))
+        follow(ticking(circuit, clock, read, out, { outOfOrderMs, aheadMs }))
       }, 0),
     )
+    plan.times.push(timed.line as Line<never>)
+    return timed
   }
 
   /** What belongs together. A key that becomes a part of a view's subject is text without blanks, dots and wildcards. */
@@ -144,7 +148,7 @@ export class Stream<T, Time extends Timing = 'untimed'> {
   }
 }
 
-function timed<T>(
+function ticking<T>(
   circuit: Circuit,
   clock: number,
   read: (value: T) => number,

@@ -1,0 +1,220 @@
+// One watermark over all partitions of a processor. The input has one order; a partition reads its part of it, tells the
+// others in marks how that moved its clocks, and takes a message when it knows of theirs up to its place. So watermark,
+// rows and what is late are those of one partition, at every message, and a replay meets them again.
+import {
+  type Bus,
+  headerLine,
+  lastMessage,
+  messageOf,
+  now,
+  readStream,
+  type StreamReader,
+  store,
+} from '../bus/index.ts'
+import type { Logger } from '../unit/index.ts'
+import { controlHeader, watermarkValue } from './end-of-input.ts'
+import { decodeMark, encodeMark, type Mark, markSubject } from './marks.ts'
+import type { Tick } from './scout.ts'
+
+export interface AlignmentOptions {
+  readonly bus: Bus
+  readonly log: Logger
+  readonly processor: string
+  readonly partition: number
+  readonly partitions: number
+  /** The processor's input, and what of it this partition reads. */
+  readonly stream: string
+  readonly subjects: readonly string[]
+  /** Where this partition goes on, and what its clocks say there. */
+  readonly position: number
+  readonly clocks: readonly Tick[]
+  /** Whether messages wait here that were not told of yet, or that the server has and this partition has not. */
+  readonly behind: () => boolean
+  /** More is known of the others. */
+  readonly onProgress: () => void
+}
+
+// marks of many partitions are read by many: the more there are, the rarer they come
+const everyMs = (partitions: number) => Math.max(20, 5 * partitions)
+const ticksPerMark = 2_000
+const bytesPerTick = 64 // at most
+const retryMs = 250
+const askAnywayMs = 1_000
+
+export class Alignment {
+  readonly #options: AlignmentOptions
+  readonly #perMark: number
+  /** By partition, up to which place of the input its marks tell. */
+  readonly #known: number[]
+  #leastKnown: number
+  /** What moved the others' clocks and is not taken yet, in the order of the input. */
+  #ticks: Tick[] = []
+  #sorted = true
+  /** The last message of this partition that was told of, and up to where it has no others. */
+  #told: number
+  #covered: number
+  /** What the next marks say. */
+  #news: Tick[] = []
+  #published: number
+  /** How far the others, or a checkpoint, want to know of this partition. */
+  #wanted = 0
+  readonly #waiting: { readonly to: number; readonly resolve: () => void }[] = []
+  #publishing = false
+  #publishedAt = 0
+  #askedAt = 0
+  #timer: NodeJS.Timeout | undefined
+  #reader: StreamReader | undefined
+  #stopped = false
+
+  private constructor(options: AlignmentOptions) {
+    this.#options = options
+    const { partition, partitions, position, clocks, bus } = options
+    this.#perMark = Math.max(1, Math.min(ticksPerMark, Math.floor(bus.maxPayloadBytes / bytesPerTick) - 8))
+    this.#known = Array.from({ length: partitions }, (_, i) => (i === partition ? Number.POSITIVE_INFINITY : position))
+    this.#leastKnown = position
+    this.#told = position
+    this.#covered = position
+    this.#published = position
+    // whoever has not heard of this partition up to here learns from its first mark what its clocks say
+    this.#news = [...clocks]
+  }
+
+  static async open(options: AlignmentOptions): Promise<Alignment> {
+    const alignment = new Alignment(options)
+    const { bus, log, stream, processor, position } = options
+    alignment.#reader = await readStream(bus, {
+      stream,
+      subjects: [markSubject(processor, '*')],
+      // marks lie behind what they tell of
+      from: { sequence: position + 1 },
+      onMessage: ({ subject, data }) => {
+        alignment.#reader?.release()
+        const mark = decodeMark(subject, data)
+        if (mark) alignment.#hear(mark)
+      },
+      onError: (error) => log.warn({ code: error.code }, `reading marks in ${stream}: ${error.message}`),
+    })
+    return alignment
+  }
+
+  /** A message of this partition will have its turn; call in order. */
+  tell(sequence: number, ticks: readonly Tick[]): void {
+    for (const tick of ticks) this.#news.push(tick)
+    this.#told = sequence
+    this.#covered = Math.max(this.#covered, sequence)
+    this.#pump()
+  }
+
+  /** Whether everything before a place of the input is known. */
+  knows(sequence: number): boolean {
+    return this.#leastKnown >= sequence - 1
+  }
+
+  /** Up to here nothing comes from anybody that is not here. */
+  get frontier(): number {
+    return Math.min(this.#leastKnown, this.#covered)
+  }
+
+  /** What comes first of that which moved the others' clocks up to a place, or undefined. */
+  next(to: number): Tick | undefined {
+    if (!this.#sorted) {
+      // the latest first, to be taken from the end
+      this.#ticks.sort((a, b) => b.sequence - a.sequence)
+      this.#sorted = true
+    }
+    const tick = this.#ticks.at(-1)
+    return tick !== undefined && tick.sequence <= to ? this.#ticks.pop() : undefined
+  }
+
+  /** Resolves when the others can know of this partition up to a place: no checkpoint may be past that. */
+  async published(to: number): Promise<void> {
+    if (to <= this.#published || this.#stopped) return
+    const reached = new Promise<void>((resolve) => this.#waiting.push({ to, resolve }))
+    this.#wanted = Math.max(this.#wanted, to)
+    this.#pump()
+    await reached
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    clearTimeout(this.#timer)
+    for (const { resolve } of this.#waiting.splice(0)) resolve()
+    await this.#reader?.stop()
+  }
+
+  #hear({ partition, to, wants, ticks }: Mark): void {
+    const known = this.#known[partition]
+    if (known === undefined || partition === this.#options.partition) return
+    if (to > known) {
+      for (const tick of ticks) if (tick.sequence > known) this.#ticks.push(tick)
+      this.#sorted = false
+      this.#known[partition] = to
+      if (known === this.#leastKnown) this.#leastKnown = Math.min(...this.#known)
+    }
+    if (wants > this.#wanted) {
+      this.#wanted = wants
+      this.#pump()
+    }
+    if (to > known) this.#options.onProgress()
+  }
+
+  /** Sees to it that a mark goes out when there is need for one: soon, but not for each message by itself. */
+  #pump(): void {
+    if (this.#stopped || this.#publishing || this.#timer !== undefined) return
+    if (this.#told <= this.#published && this.#wanted <= this.#published) return
+    const full = this.#news.length >= this.#perMark
+    const waitMs = full ? 0 : this.#publishedAt + everyMs(this.#options.partitions) - now()
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = undefined
+        this.#publishing = true
+        void this.#publish().finally(() => {
+          this.#publishing = false
+          this.#pump()
+        })
+      },
+      Math.max(0, waitMs),
+    )
+  }
+
+  async #publish(): Promise<void> {
+    const { bus, log, processor, partition, stream } = this.#options
+    this.#publishedAt = now()
+    try {
+      if (this.#wanted > this.#covered) await this.#cover(this.#wanted)
+      let count = Math.min(this.#news.length, this.#perMark)
+      // a message is told of as a whole
+      while (count < this.#news.length && this.#news[count]!.sequence === this.#news[count - 1]!.sequence) count += 1
+      const ticks = this.#news.slice(0, count)
+      const to = count < this.#news.length ? this.#news[count]!.sequence - 1 : this.#covered
+      if (to <= this.#published) return
+      const mark = { partition, after: this.#published, to, wants: Math.min(to, this.#told), ticks }
+      await store(bus, markSubject(processor, partition), encodeMark(mark), {
+        deadline: now() + 10_000,
+        headerLines: headerLine(controlHeader, watermarkValue),
+      })
+      this.#news.splice(0, ticks.length)
+      this.#published = to
+      for (let i = this.#waiting.length - 1; i >= 0; i--) {
+        if (this.#waiting[i]!.to <= to) this.#waiting.splice(i, 1)[0]!.resolve()
+      }
+      this.#options.onProgress()
+    } catch (error) {
+      if (this.#stopped) return
+      log.warn(`${stream}: a mark of partition ${partition} could not be stored, tried again: ${messageOf(error)}`)
+      await new Promise((resolve) => setTimeout(resolve, retryMs))
+    }
+  }
+
+  /** A partition that gets nothing has to know that there is nothing: the server is asked for its last message. */
+  async #cover(to: number): Promise<void> {
+    const { bus, stream, subjects, behind } = this.#options
+    // what is under way here says more than the server, unless it does not come
+    if (behind() && now() - this.#askedAt < askAnywayMs) return
+    this.#askedAt = now()
+    const told = this.#told
+    const last = await Promise.all(subjects.map((subject) => lastMessage(bus, stream, subject)))
+    const nothing = last.every((message) => message === undefined || message.sequence <= told)
+    if (nothing) this.#covered = Math.max(this.#covered, to)
+  }
+}

@@ -1,0 +1,75 @@
+// What a message does to a program's clocks, found before its turn comes: the partitions of a processor share one
+// watermark, so each tells the others of its clocks ahead of what it does with the message itself.
+import { Circuit } from './circuit.ts'
+import type { Line, Plan } from './program/index.ts'
+
+/** A clock has reached a time. */
+export interface Tick {
+  /** Of the message, in the processor's input. */
+  readonly sequence: number
+  /** The clock's place in the program. */
+  readonly clock: number
+  readonly ms: number
+  /** When the server stored the message, unix ms. */
+  readonly storedMs: number
+}
+
+/** Only the steps before clocks, without their effects. */
+class Clocks extends Circuit {
+  override readonly scouting = true
+  remembers = false
+  ticks: Tick[] = []
+  sequence = 0
+
+  override clock(_sources: ReadonlySet<number>, _idleMs: number, order: number): number {
+    return order
+  }
+  override tick(clock: number, ms: number): void {
+    // of several values of one message the latest is what counts for the others
+    const at = this.ticks.findIndex((tick) => tick.clock === clock)
+    if (at < 0) this.ticks.push({ sequence: this.sequence, clock, ms, storedMs: this.storedMs })
+    else if (this.ticks[at]!.ms < ms) this.ticks[at] = { ...this.ticks[at]!, ms }
+  }
+  override add(): void {
+    this.remembers = true
+  }
+}
+
+export class Scout {
+  readonly #circuit: Clocks
+
+  private constructor(circuit: Clocks) {
+    this.#circuit = circuit
+  }
+
+  /** Undefined when there is no clock that could be told of. */
+  static of({ times, branches }: Plan): Scout | undefined {
+    const clocks = times.filter(stateless)
+    if (clocks.length === 0) return undefined
+    const circuit = made()
+    for (const line of [...clocks, ...branches.filter(stateless)]) line.connect(circuit, () => undefined)
+    return new Scout(circuit)
+  }
+
+  /** A value that cannot be used has moved those clocks that it came to before that. */
+  ticksOf(sequence: number, source: number, value: unknown, storedMs: number): Tick[] {
+    const circuit = this.#circuit
+    circuit.sequence = sequence
+    circuit.ticks = []
+    try {
+      circuit.feed(source, value, storedMs)
+    } catch {
+      // it is told when its turn comes
+    }
+    return circuit.ticks
+  }
+}
+
+const made = () => new Clocks({ startEffect: () => undefined, poison: () => undefined })
+
+/** A clock behind something that remembers cannot be known before that has had its turn: it stays the partition's own. */
+function stateless(line: Line<never>): boolean {
+  const circuit = made()
+  line.connect(circuit, () => undefined)
+  return !circuit.remembers
+}
