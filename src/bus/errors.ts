@@ -149,6 +149,10 @@ export const errorCatalogue = {
     what: 'The stream moved on: somebody else wrote to it since its end was read.',
     fix: 'Read the end again and decide anew; of two writers, only one may win.',
   },
+  LEASE_EXPIRED: {
+    what: 'The worker that began the job died, or fell silent for longer than its lease, and nobody knows how it ended.',
+    fix: 'Look whether the job itself ends its worker (memory, a crash), and whether it was done; then redrive it.',
+  },
   ALREADY_QUEUED: { what: 'A job with this unique key is waiting or running.', fix: 'Nothing, or use another key.' },
 
   // browsers

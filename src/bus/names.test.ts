@@ -9,6 +9,7 @@ const kinds: Record<NameKind, number> = {
   jobs: 2,
   'dead letters': 1,
   redrive: 1,
+  tries: 1,
   view: 1,
   'view part': 2,
   checkpoint: 1,

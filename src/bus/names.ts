@@ -13,6 +13,8 @@ const prefixes = {
   'dead letters': 'DLQ',
   /** service */
   redrive: 'REDRIVE',
+  /** service: how often its jobs and events were begun */
+  tries: 'TRIES',
   /** view */
   view: 'VIEW',
   /** view, partition */

@@ -24,6 +24,11 @@ export const jobStream = (service: string, job: string) => nameOf('jobs', servic
 export const deadLetterStream = (service: string) => nameOf('dead letters', service)
 export const deadLetterSubject = (service: string, kind: 'job' | 'event', name: string, consumer: string) =>
   `dlq.${service}.${kind}.${name}.${consumer}`
+/** How often the jobs and events of a service were begun. */
+export const triesStream = (service: string) => nameOf('tries', service)
+export const triesSubject = (service: string, stream: string, consumer: string) =>
+  `try.${service}.${stream}.${consumer}`
+
 /** Payloads of dead letters that leave no room for a reason in their message. */
 export const deadLetterDataSubject = (service: string) => `dlq.${service}._data`
 

@@ -31,7 +31,7 @@ import {
 import { fetchClaim, storeClaim } from './claim-check.ts'
 import { HandlerContext, type Scope } from './context.ts'
 import { encodeError, publicError, refusal } from './errors.ts'
-import type { Handle } from './middleware.ts'
+import { type Handle, isThenable } from './middleware.ts'
 import { sendStream } from './stream-reply.ts'
 
 /** Counters of an endpoint, as ADR-32's STATS wants them; times in nanoseconds. */
@@ -196,7 +196,7 @@ export class EndpointServer {
         () => this.#done(message, context, started, span),
         (error) => this.#settle(message, context, started, error, span, true),
       )
-    } else if (output instanceof Promise) {
+    } else if (isThenable(output)) {
       output.then(
         (value) => this.#answer(message, context, started, value, codec, span),
         (error) => this.#settle(message, context, started, error, span),

@@ -29,3 +29,10 @@ export function withMiddleware(
     handler,
   )
 }
+
+/** Whether to wait for what a handler returned: promises, and query builders that run when they are awaited. */
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return (
+    typeof value === 'object' && value !== null && typeof (value as Partial<PromiseLike<unknown>>).then === 'function'
+  )
+}

@@ -59,6 +59,19 @@ export function deadLetterSpec(service: string): StreamSpec {
   }
 }
 
+/** How often jobs and events were begun: one message per worker, and one per job that is tried again; a week. */
+export function triesSpec(service: string): StreamSpec {
+  return {
+    ...ownedStream('tries', service),
+    subjects: [`try.${service}.>`],
+    description: `how often ${service} began its jobs and events`,
+    maxAgeMs: 7 * 86_400_000,
+    maxMessagesPerSubject: 1,
+    maxMessages: 500_000,
+    discard: 'old',
+  }
+}
+
 const ready = new WeakMap<Bus, Map<string, Promise<void>>>()
 
 /** Makes sure, once per connection, that a stream exists. @throws MyelinError JETSTREAM_DISABLED, STREAM_MISMATCH */

@@ -4,7 +4,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { crash } from '../../test/fixtures/crash-contract.ts'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
-import { streamInfo } from '../bus/index.ts'
+import { type Bus, MyelinError, streamInfo } from '../bus/index.ts'
 import { contract, jobStream } from '../contract/index.ts'
 import { client, deadLetters, serve, service } from './index.ts'
 
@@ -61,6 +61,117 @@ describe('a worker killed in the middle of its jobs', () => {
     workers.push(await workerProcess())
     await until(async () => (await left('crash', 'step')) === 0, 15_000)
     await until(() => new Set(workers.flatMap(({ did }) => did)).size === 200)
+  })
+})
+
+describe('tries', () => {
+  const payload = z.object({ n: z.number() })
+  const mortal = contract('mortal', {
+    version: '1.0.0',
+    jobs: {
+      once: { payload, concurrency: 4, lease: '1s', attempts: 1 },
+      deadly: { payload, lease: '1s', attempts: 3 },
+    },
+  })
+  let deaths = 0
+  /** A worker that dies, to the server, with a job of `n` 0 (its connection ends and it says nothing any more). */
+  async function mortalWorker() {
+    const did: number[] = []
+    const state = { deaths: 0 }
+    const begin = ({ n }: { n: number }, { bus }: { bus: Bus }) => {
+      if (n > 0) {
+        did.push(n)
+        return
+      }
+      state.deaths += 1
+      deaths += 1
+      void bus.nats.close()
+      return new Promise(() => undefined)
+    }
+    // it may die while it still starts
+    await serve(await nats.connect(), service(mortal, { once: begin, deadly: begin })).catch(() => undefined)
+    return { did, state }
+  }
+
+  it('are begins: what a dead worker had only fetched is done by others, even where one try is all there is', async () => {
+    const api = client(nats.bus, mortal)
+    for (let n = 0; n < 100; n++) await api.once.enqueue({ n })
+    const first = await mortalWorker()
+    await until(() => first.state.deaths === 1)
+    const second = await mortalWorker()
+    await until(async () => (await left('mortal', 'once')) === 0)
+    const letters = await deadLetters(nats.bus, 'mortal')
+    // the job that killed it, and those begun with it: done, and nobody could be told
+    expect(letters[0]).toMatchObject({ code: 'LEASE_EXPIRED', attempts: 1, payload: '{"n":0}' })
+    expect(letters.length).toBeLessThanOrEqual(4)
+    expect(second.state.deaths).toBe(0)
+    expect(new Set([0, ...first.did, ...second.did]).size).toBe(100)
+  })
+
+  it('of a job that kills its worker are counted: it is a dead letter after as many as it has', async () => {
+    const workers = [await mortalWorker(), await mortalWorker(), await mortalWorker(), await mortalWorker()]
+    const before = deaths
+    await client(nats.bus, mortal).deadly.enqueue({ n: 0 })
+    await until(async () => (await left('mortal', 'deadly')) === 0, 30_000)
+    expect(deaths - before).toBe(3)
+    expect(workers.filter(({ state }) => state.deaths === 0).length).toBeGreaterThanOrEqual(1)
+    expect((await deadLetters(nats.bus, 'mortal', { name: 'deadly' }))[0]).toMatchObject({
+      code: 'LEASE_EXPIRED',
+      attempts: 3,
+    })
+  })
+
+  it('are told to the handler: a delivery that was never begun, and a try that a drain cut off, are none', async () => {
+    const counted = contract('counted', {
+      version: '1.0.0',
+      jobs: { run: { payload: z.object({ n: z.number() }), attempts: 5, backoff: { from: 5, to: 5 }, concurrency: 1 } },
+    })
+    const attempts: number[] = []
+    const slow = service(counted, {
+      run: (_, { signal, attempt }) =>
+        new Promise((_resolve, reject) => {
+          attempts.push(attempt)
+          signal.addEventListener('abort', () => reject(signal.reason))
+        }),
+    })
+    const first = await serve(await nats.connect(), slow)
+    const api = client(nats.bus, counted)
+    for (const n of [1, 2]) await api.run.enqueue({ n })
+    await until(() => attempts.length === 1)
+    await first.drain()
+    const seen: string[] = []
+    await using _ = await serve(
+      nats.bus,
+      service(counted, {
+        run: ({ n }, { attempt }) => {
+          seen.push(`${n}: ${attempt}`)
+          if (attempt < 3) throw new Error('not yet')
+        },
+      }),
+    )
+    await until(async () => (await left('counted', 'run')) === 0)
+    expect(attempts).toEqual([1])
+    expect(seen.toSorted()).toEqual(['1: 1', '1: 2', '1: 3', '2: 1', '2: 2', '2: 3'])
+  })
+
+  it("are not saved on a job whose handler says that others' input was wrong", async () => {
+    const outer = contract('outerjobs', {
+      version: '1.0.0',
+      jobs: { run: { payload: z.object({}), attempts: 2, backoff: { from: 5, to: 5 } } },
+    })
+    let tries = 0
+    await using _ = await serve(
+      nats.bus,
+      service(outer, {
+        run: () => {
+          tries += 1
+          throw new MyelinError('INVALID_INPUT', 'what another service said')
+        },
+      }),
+    )
+    await client(nats.bus, outer).run.enqueue({})
+    await until(async () => (await deadLetters(nats.bus, 'outerjobs').catch(() => [])).length === 1)
+    expect(tries).toBe(2)
   })
 })
 
