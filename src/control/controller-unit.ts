@@ -3,10 +3,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type Bus, messageOf } from '../bus/index.ts'
 import { announceFleet, type FleetChange, fleet } from '../heartbeat/index.ts'
 import { defineUnit, type Logger, type Opened, openAll, type Unit } from '../unit/index.ts'
+import { carryOut } from './carry-out.ts'
 import { DesiredStates } from './desired.ts'
 import { announceDrift } from './drift.ts'
 import { Lease } from './lease.ts'
-import { carryOut, Rollouts } from './rollout.ts'
+import { Rollouts } from './rollout.ts'
 
 const againMs = 1_000
 /** Longer than a lease lasts and than it takes to tell death; ids make one event of what two leaders tell. */

@@ -5,6 +5,7 @@ import { type Fleet, type Member, matches, type Selector } from '../heartbeat/in
 import { record } from './audit.ts'
 import { type Ack, type Command, type CommandArgs, commandSubject, everyInstance, type Verb } from './command.ts'
 import { type DesiredPatch, DesiredStates } from './desired.ts'
+import { shareOf } from './share.ts'
 
 export interface CommandRequest {
   readonly verb: Exclude<Verb, 'check'>
@@ -12,7 +13,7 @@ export interface CommandRequest {
   readonly args?: CommandArgs
   /** Who commands, for the record. */
   readonly by: string
-  /** Only so many percent of the instances that fit, at least one. */
+  /** Only so many percent of the instances that fit: rounded down, at least one. */
   readonly percent?: number
   /** Only when the unit's desired state has this revision. */
   readonly expectedRevision?: number
@@ -83,11 +84,11 @@ export async function command(bus: Bus, fleet: Fleet, request: CommandRequest): 
   }
   const timeoutMs = request.timeoutMs ?? patienceMs
 
-  if (verb === 'configure') await checkFirst(bus, chosen, base, timeoutMs)
+  if (verb === 'configure') await checkFirst(bus, fleet, chosen, base, timeoutMs)
   const entry = { id, at: new Date(at).toISOString(), by, verb, selector: { ...selector }, args } as const
   await record(bus, { ...entry, outcome: 'issued', results: [] })
 
-  const acks = await give(bus, states, request, base, none.length > 0 ? none : unitsOf(chosen), chosen).catch(
+  const acks = await give(bus, fleet, states, request, base, none.length > 0 ? none : unitsOf(chosen), chosen).catch(
     async (error: unknown) => {
       // what was refused is part of the record as well
       await record(bus, { ...entry, outcome: 'failed', note: messageOf(error), results: [] })
@@ -135,6 +136,7 @@ export async function command(bus: Bus, fleet: Fleet, request: CommandRequest): 
 /** Says what should be from now on, tells the instances, and resolves with their answers. @throws MyelinError STALE_REVISION, FENCED */
 async function give(
   bus: Bus,
+  fleet: Fleet,
   states: DesiredStates,
   { verb, selector, args = {}, by, percent, expectedRevision, token, timeoutMs = patienceMs }: CommandRequest,
   base: Command,
@@ -146,7 +148,7 @@ async function give(
   if (!patch || percent !== undefined || !onlyKeys(selector, ['site', 'unit'])) {
     const told = chosen.map((member) => {
       const { site, unit, instance } = member.beat
-      return gather(bus, commandSubject(site, unit, instance, verb), base, [member], timeoutMs)
+      return gather(bus, fleet, commandSubject(site, unit, instance, verb), base, [member], timeoutMs)
     })
     return (await Promise.all(told)).flat()
   }
@@ -156,7 +158,7 @@ async function give(
     const awaited = chosen.filter(({ beat }) => beat.site === site && beat.unit === unit)
     const subject = commandSubject(site, unit, everyInstance, verb)
     const wanted = verb === 'scale' ? Math.max(awaited.length, args.replicas ?? 1) : awaited.length
-    acks.push(...(await gather(bus, subject, { ...base, revision }, awaited, timeoutMs, wanted)))
+    acks.push(...(await gather(bus, fleet, subject, { ...base, revision }, awaited, timeoutMs, wanted)))
   }
   return acks
 }
@@ -188,7 +190,7 @@ function choose(fleet: Fleet, { selector, percent }: CommandRequest): Member[] {
   if (percent === undefined) return fitting
   if (!(percent > 0 && percent <= 100))
     throw failure('INVALID_OPTION', `percent: expected above 0, up to 100, got ${percent}`)
-  return fitting.slice(0, Math.max(1, Math.round((fitting.length * percent) / 100)))
+  return fitting.slice(0, shareOf(fitting.length, percent))
 }
 
 const told = (selector: Selector) =>
@@ -204,13 +206,19 @@ const unitsOf = (members: readonly Member[]): [site: string, unit: string][] => 
 ]
 
 /** A configuration that one instance refuses changes nothing anywhere. @throws MyelinError INVALID_CONFIG */
-async function checkFirst(bus: Bus, chosen: readonly Member[], base: Command, timeoutMs: number): Promise<void> {
+async function checkFirst(
+  bus: Bus,
+  fleet: Fleet,
+  chosen: readonly Member[],
+  base: Command,
+  timeoutMs: number,
+): Promise<void> {
   for (const [site, unit] of unitsOf(chosen)) {
     // one that seems dead may still be heard for by its host, but nobody waits for it here
     const awaited = chosen.filter(({ beat, status }) => beat.site === site && beat.unit === unit && status !== 'dead')
     const subject = commandSubject(site, unit, everyInstance, 'check')
     const sent = { ...base, id: `${base.id}-check` }
-    const answers = await gather(bus, subject, sent, awaited, timeoutMs, Math.max(1, awaited.length))
+    const answers = await gather(bus, fleet, subject, sent, awaited, timeoutMs, Math.max(1, awaited.length))
     const refused = answers.find(({ ok }) => !ok)
     if (refused) throw new MyelinError(refused.error?.code ?? 'INVALID_CONFIG', refused.error?.message ?? 'refused')
   }
@@ -237,6 +245,15 @@ class Acks extends PendingReply {
     this.finish()
     this.ended.resolve()
   }
+  /** Those who were asked and have not answered. */
+  get missing(): ReadonlySet<string> {
+    return this.#awaited
+  }
+  /** Whoever has not answered by now is not waited for any more. */
+  end(): void {
+    this.finish()
+    this.ended.resolve()
+  }
   onFailure(error: MyelinError): void {
     // nobody there, or not everybody in time: the outcome names who is missing
     if (error.code === 'DEADLINE_EXCEEDED' || error.code === 'NO_RESPONDERS') this.ended.resolve()
@@ -244,9 +261,17 @@ class Acks extends PendingReply {
   }
 }
 
-/** Resolves when those who are awaited have answered, and so many in all; or with who did in time. */
+/** Who died may still be answered for by its host, which starts it again; not when nobody is there to hear a command. */
+const mourningMs = 15_000
+const lookMs = 500
+
+/**
+ * Resolves when those who are awaited have answered, and so many in all; or with who did in time. Those whose host died
+ * are not waited for.
+ */
 async function gather(
   bus: Bus,
+  fleet: Fleet,
   subject: string,
   sent: Command,
   awaited: readonly Member[],
@@ -255,6 +280,22 @@ async function gather(
 ): Promise<Ack[]> {
   const acks = new Acks(subject, now() + timeoutMs, expected, awaited)
   bus.start(acks, Buffer.from(JSON.stringify(sent)), '')
-  await acks.ended.promise
+  let aliveAt = now()
+  const watching = setInterval(() => {
+    const alive = present(fleet).some(({ beat }) => acks.missing.has(beat.instance))
+    if (alive || fleet.blind || acks.missing.size === 0) aliveAt = now()
+    else if (now() - aliveAt > mourningMs) acks.end()
+    else if (now() - aliveAt > lookMs) {
+      // the same again: whoever hears it answers as it did, or will
+      bus.request(subject, Buffer.from(JSON.stringify(sent)), { deadline: now() + lookMs }).catch((error) => {
+        if (error instanceof MyelinError && error.code === 'NO_RESPONDERS') acks.end()
+      })
+    }
+  }, lookMs)
+  try {
+    await acks.ended.promise
+  } finally {
+    clearInterval(watching)
+  }
   return acks.acks
 }

@@ -8,7 +8,8 @@ import { type Fleet, fleet, fleetEvents } from '../heartbeat/index.ts'
 import { parseComposition, type Running, up } from '../runtime/index.ts'
 import { client } from '../service/index.ts'
 import { createLogger } from '../unit/index.ts'
-import { audit, DesiredStates, Lease, type Rollout, Rollouts, stand } from './index.ts'
+import { audit, command, DesiredStates, Lease, type Rollout, Rollouts, stand } from './index.ts'
+import { shareOf } from './share.ts'
 
 const nats = withNats()
 const log = createLogger()
@@ -33,6 +34,19 @@ async function started(replicas: number, more: object = {}): Promise<{ unit: str
   const running = await up(nats.bus, { composition, file: 't', folder }, { log, beatMs: 100 })
   await watching.until({ unit }, (members) => members.length === replicas)
   return { unit, running }
+}
+/** A host in a process of its own, to be killed. */
+async function hosted(replicas: number, isolation = 'none') {
+  units += 1
+  const unit = `r${units}`
+  const args = [nats.server.url, unit, String(replicas), isolation]
+  const host = fork(join(import.meta.dirname, '../../test/fixtures/host.ts'), args, {
+    execArgv: ['--conditions=myelin-source'],
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+  })
+  await once(host, 'message')
+  await watching.until({ unit }, (members) => members.length === replicas)
+  return { unit, host }
 }
 const ended = async (id: string): Promise<Rollout> => {
   await until(async () => !['running', 'paused'].includes((await rollouts.get(id))!.phase), 30_000)
@@ -159,6 +173,106 @@ describe('rollouts', () => {
     expect(await codeOf(rollouts.steer('nothing', 'paused'))).toBe('NO_MATCH')
     await controller.stop()
     await running.drain()
+  })
+
+  it('take shares rounded down, at least one', () => {
+    const shares = [
+      [10, 25],
+      [3, 1],
+      [7, 100],
+      [100, 29],
+      [100, 7],
+      [4, 34],
+    ] as const
+    expect(shares.map(([count, percent]) => shareOf(count, percent))).toEqual([2, 1, 7, 29, 7, 1])
+  })
+
+  it('of one unit at once are refused but one', async () => {
+    const { unit, running } = await started(1)
+    for (let i = 0; i < 5; i++) {
+      const begun = await Promise.allSettled(
+        Array.from({ length: 3 }, (_, k) => rollouts.start(watching, { unit, config: { subject: `x${k}` } })),
+      )
+      const [one, ...others] = begun.filter((result) => result.status === 'fulfilled')
+      expect(others).toEqual([])
+      const refused = begun.filter((result) => result.status === 'rejected')
+      expect(refused.map(({ reason }) => reason.code)).toEqual(['ILLEGAL_TRANSITION', 'ILLEGAL_TRANSITION'])
+      const taken = (await rollouts.take(one!.value.id))!
+      await rollouts.save({ ...taken.rollout, phase: 'failed' }, taken.revision)
+    }
+    expect((await rollouts.list()).filter(({ spec }) => spec.unit === unit).length).toBe(5)
+    await running.drain()
+  })
+
+  it('whose host dies in the second batch are not done', async () => {
+    const { unit, host } = await hosted(2)
+    const controller = await stand(nats.bus, 'c', log)
+    const config = { subject: `${unit}.new` }
+    const { id } = await rollouts.start(watching, { unit, config, batchPercent: 50, bakeMs: 2_000 })
+    await until(async () => (await rollouts.get(id))!.updated.length === 2, 30_000)
+    host.kill('SIGKILL')
+    const over = await ended(id)
+    expect(over.phase).toBe('rolled-back')
+    expect(over.note).toMatch(/ is dead| died|did not answer/)
+    expect(await (await DesiredStates.open(nats.bus)).get('local', unit)).toBeUndefined()
+    await controller.stop()
+  })
+
+  it('take no copy whose host died for one that said goodbye', async () => {
+    const { unit, host } = await hosted(1, 'process')
+    const changes: string[] = []
+    const stop = watching.on(({ transition, member }) => void (member.beat.unit === unit && changes.push(transition)))
+    host.kill('SIGKILL')
+    await until(() => changes.at(-1) === 'dead', 20_000)
+    expect(changes).not.toContain('left')
+    stop()
+  })
+
+  it('whose unit is scaled to nothing meanwhile end as failed, and their configuration is in force nowhere', async () => {
+    const { unit, running } = await started(2)
+    const controller = await stand(nats.bus, 'c', log)
+    const { id } = await rollouts.start(watching, { unit, config: { subject: 'x' }, batchPercent: 50, bakeMs: 1_000 })
+    await until(async () => (await rollouts.get(id))!.updated.length === 1)
+    const emptied = { verb: 'scale', selector: { unit }, args: { replicas: 0 }, by: 'test' } as const
+    expect((await command(nats.bus, watching, emptied)).ok).toBe(true)
+    expect(await ended(id)).toMatchObject({ phase: 'failed', note: expect.stringContaining('no instance of unit') })
+    const { desired } = (await (await DesiredStates.open(nats.bus)).get('local', unit))!
+    expect(desired).toMatchObject({ replicas: 0 })
+    expect(desired.config).toBeUndefined()
+    await controller.stop()
+    await running.drain()
+  })
+
+  it('keep what is configured at each site', async () => {
+    units += 1
+    const unit = `r${units}`
+    const units_ = { [unit]: { use: './units/counter.ts', config: { subject: unit } } }
+    const composition = parseComposition({ name: 't', sites: { a: {}, b: {} }, units: units_ }, 't')
+    const folder = join(import.meta.dirname, '../../test/fixtures')
+    const at = (site: string) => up(nats.bus, { composition, file: 't', folder }, { log, beatMs: 100, site })
+    const [a, b] = [await at('a'), await at('b')]
+    await watching.until({ unit }, (members) => members.length === 2)
+    const desired = await DesiredStates.open(nats.bus)
+    await desired.patch('a', unit, { config: { subject: `${unit}.a` } }, 'test')
+    await desired.patch('b', unit, { config: { subject: `${unit}.b`, slow: true } }, 'test')
+    await watching.until({ unit }, (members) => members.every(({ beat }) => beat.revision > 0))
+    const controller = await stand(nats.bus, 'c', log)
+    const { id } = await rollouts.start(watching, { unit, config: { startMs: 1 }, batchPercent: 50, bakeMs: 100 })
+    const counted = () => [a, b].map((running) => running.status()[0]!.stats.counted)
+    expect((await ended(id)).phase).toBe('done')
+    expect((await desired.get('a', unit))!.desired.config).toEqual({ subject: `${unit}.a`, startMs: 1 })
+    expect((await desired.get('b', unit))!.desired.config).toEqual({ subject: `${unit}.b`, slow: true, startMs: 1 })
+    await until(() => [a, b].every((running) => running.status()[0]!.state === 'ready'))
+    nats.bus.publish(`${unit}.a`, new Uint8Array(0))
+    await until(() => counted()[0] === 1)
+    const back = await rollouts.start(watching, { unit, config: { failAtStart: true }, batchPercent: 50, bakeMs: 100 })
+    expect((await ended(back.id)).phase).toBe('rolled-back')
+    await until(() => [a, b].every((running) => running.status()[0]!.state === 'ready'))
+    nats.bus.publish(`${unit}.b`, new Uint8Array(0))
+    await until(() => counted()[1] === 1)
+    await controller.stop()
+    await a.drain()
+    await b.drain()
   })
 
   it('are gone on with by another controller when the leader is killed -9', async () => {

@@ -98,7 +98,8 @@ channel.once('message', async (message: ToChild) => {
     // Ctrl-C reaches the whole group: the parent says when
     process.on('SIGINT', () => undefined)
     process.off('disconnect', orphaned)
-    process.on('disconnect', () => void leave(true))
+    // its host died: nobody decided that it leaves, so watchers are told of a death and not of a goodbye
+    process.on('disconnect', () => void leave(false))
     void life.finished.then(() => {
       report()
       send({ type: 'finished' })
