@@ -1,5 +1,6 @@
 // Every error Myelin raises: one class, a stable code a caller can switch on, and a sentence that says what to do.
 // The catalogue below is the only list of codes; `docs/errors.md` is generated from it.
+import { redactText } from './redact.ts'
 
 /** What a code means and what a stranger should do about it. `retriable`: trying the same thing again may succeed. */
 interface ErrorSpec {
@@ -252,7 +253,8 @@ export class MyelinError extends Error {
   readonly code: string
 
   constructor(code: string, message: string, options: MyelinErrorOptions = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    // others' texts come along in messages, and an address may hold a password
+    super(redactText(message), options.cause === undefined ? undefined : { cause: options.cause })
     this.code = code
     this.data = options.data
     const spec: ErrorSpec | undefined = isErrorCode(code) ? errorCatalogue[code] : undefined

@@ -18,6 +18,7 @@ export { type HeaderReader, type Headers, header, headerLine, headerLines, readH
 export * from './jetstream/index.ts'
 export { bucketStream, consumerName, formerNameOf, joinedName, nameOf, ownedStream } from './names.ts'
 export type { ConnectOptions } from './options.ts'
+export { redact, redactText } from './redact.ts'
 export { PendingReply } from './requests.ts'
 export { boundedText } from './text.ts'
 export { parseTime, timeForm } from './time.ts'

@@ -1,7 +1,7 @@
 // A host's ear for commands, and its loop that makes its units what they should be.
-import { type Bus, type BusSubscription, failure, MyelinError, messageOf } from '../bus/index.ts'
+import { type Bus, type BusSubscription, boundedText, failure, MyelinError, messageOf } from '../bus/index.ts'
 import type { Logger } from '../unit/index.ts'
-import { type Ack, Command, type CommandArgs, commandSubject, everyInstance, type Verb, verbs } from './command.ts'
+import { type Ack, Command, commandSubject, everyInstance, type Verb, verbs } from './command.ts'
 import { type Desired, type DesiredEntry, DesiredStates } from './desired.ts'
 
 /** What the control plane may do with an instance. */
@@ -42,6 +42,8 @@ const goodForMs = 60_000
 const remembered = 1_000
 /** How often drift is looked for, apart from changes. */
 const reconcileMs = 5_000
+/** Why an instance did not obey: what it says may be others' text of any length, and must fit into an answer. */
+const reasonBytes = 2_000
 
 export class Agent {
   readonly #bus: Bus
@@ -111,7 +113,7 @@ export class Agent {
           this.#log.warn({ unit, subject: message.subject }, `a command that came out of a stream is refused`)
           return
         }
-        void this.#obey(unit, message.subject, message.data).then((acks) => {
+        return this.#obey(unit, message.subject, message.data).then((acks) => {
           if (!message.reply || !this.#bus.connected) return
           for (const ack of acks) this.#bus.publish(message.reply, Buffer.from(JSON.stringify(ack)))
         })
@@ -148,7 +150,12 @@ export class Agent {
     const command = parsed.data
     const ageMs = Math.abs(Date.now() - command.at)
     if (ageMs > goodForMs) {
-      return told(failure('STALE_COMMAND', `${subject}: given ${Math.round(ageMs / 1_000)} s ago; it is refused`))
+      return told(
+        failure(
+          'STALE_COMMAND',
+          `${subject}: given ${Math.round(ageMs / 1_000)} s from now by this host's clock: it is refused; if it is new, set the clocks right`,
+        ),
+      )
     }
     const highest = this.#tokens.get(unit) ?? 0
     if (command.token !== undefined && command.token < highest) {
@@ -194,7 +201,7 @@ export class Agent {
       instances.map(async (instance) => {
         const from = instance.state
         try {
-          await act(instance, verb, command.args)
+          await act(instance, verb, command)
           return answer(command.id, site, instance, from)
         } catch (error) {
           return answer(command.id, site, instance, from, error)
@@ -275,7 +282,7 @@ export class Agent {
 }
 
 /** Carries out a command on one instance. */
-async function act(instance: Controlled, verb: Verb, args: CommandArgs): Promise<void> {
+async function act(instance: Controlled, verb: Verb, { args, for: coming }: Command): Promise<void> {
   switch (verb) {
     case 'start':
     case 'resume':
@@ -290,7 +297,11 @@ async function act(instance: Controlled, verb: Verb, args: CommandArgs): Promise
     case 'configure':
       return instance.configure(args.config ?? {})
     case 'check':
-      return instance.checkConfig(args.config ?? {})
+      if (coming === 'pause' && instance.state === 'stopped') {
+        const what = `${instance.unit}.${instance.instance}`
+        throw failure('ILLEGAL_TRANSITION', `${what} is stopped and cannot be paused; start it first`)
+      }
+      return coming === undefined || coming === 'configure' ? instance.checkConfig(args.config ?? {}) : undefined
     case 'loglevel':
       instance.told(instance.revision, args.level)
       return
@@ -311,7 +322,12 @@ function answer(id: string, site: string, instance: Controlled, from: string, er
     revision: instance.revision,
     ...(error === undefined
       ? {}
-      : { error: { code: error instanceof MyelinError ? error.code : 'INTERNAL', message: messageOf(error) } }),
+      : {
+          error: {
+            code: error instanceof MyelinError ? error.code : 'INTERNAL',
+            message: boundedText(messageOf(error), reasonBytes),
+          },
+        }),
   }
 }
 

@@ -1,11 +1,13 @@
 // Who did what, when, and what came of it; kept in a stream that only grows.
 import {
   type Bus,
+  boundedText,
   ensureStream,
   nameOf,
   now,
   ownedStream,
   readSpan,
+  redact,
   sequenceAt,
   store,
   streamInfo,
@@ -48,14 +50,17 @@ async function ensureAudit(bus: Bus): Promise<void> {
   return made
 }
 
-const secret = /token|password|secret|seed|creds|key$/i
+/** For what the server adds. */
+const headroomBytes = 1_024
 
-/** Writes a record; secrets in configurations are left out. */
+/** Writes a record, without secrets. One that would not fit into a message leaves out its arguments, then its results. */
 export async function record(bus: Bus, entry: AuditEntry): Promise<void> {
   await ensureAudit(bus)
-  const text = JSON.stringify(entry, (key, value) =>
-    secret.test(key) && typeof value === 'string' ? '[secret]' : value,
-  )
+  const clean = redact(entry) as AuditEntry
+  const { note = '' } = clean
+  const short = { ...clean, args: {}, note: boundedText(`${note} (arguments too large to keep)`, 2_000) }
+  const texts = [clean, short, { ...short, results: [] }].map((one) => JSON.stringify(one))
+  const text = texts.find((one) => Buffer.byteLength(one) <= bus.maxPayloadBytes - headroomBytes) ?? texts[2]!
   await store(bus, `audit.control.${entry.verb}`, Buffer.from(text), { deadline: now() + 10_000 })
 }
 

@@ -14,7 +14,7 @@ export const verbs = [
   'loglevel',
   'check',
 ] as const
-/** `check` asks whether a configuration would fit, and changes nothing. */
+/** `check` asks whether a command would be obeyed and its configuration fits, and changes nothing. */
 export type Verb = (typeof verbs)[number]
 
 export const everyInstance = '_all'
@@ -33,7 +33,7 @@ export type CommandArgs = z.infer<typeof CommandArgs>
 
 export const Command = z.object({
   /** The same command sent twice is carried out once. */
-  id: z.string().min(1).max(64),
+  id: z.string().min(1).max(100),
   by: z.string().max(200),
   /** When it was given, unix ms; one that comes too late is refused. */
   at: z.number(),
@@ -42,6 +42,8 @@ export const Command = z.object({
   /** Fencing token of the controller that leads; a lower one than seen before is refused. */
   token: z.number().int().optional(),
   args: CommandArgs.default({}),
+  /** With `check`: which command is going to be given. */
+  for: z.enum(verbs).optional(),
 })
 export type Command = z.infer<typeof Command>
 

@@ -120,7 +120,7 @@ describe('commands', () => {
     const config = { failAtStart: true }
     expect(short(await say('configure', { args: { config } }))).toEqual(['ready → failed failed'])
     await watching.until({ unit }, ([one]) => one?.status === 'alive' && one.beat.state === 'failed')
-    const grown = await say('scale', { args: { replicas: 2 } })
+    const grown = await say('scale', { args: { replicas: 2 }, timeoutMs: 20_000 })
     expect(grown.ok).toBe(false)
     expect(short(grown)).toContain('none → failed failed')
     await watching.until({ unit }, (members) => members.length === 2)
@@ -232,6 +232,35 @@ describe('commands', () => {
     expect(await raw({ by: 'x' })).toBe('INVALID_INPUT')
     expect(await raw({ id: 'late', by: 'x', at: Date.now(), token: 6 })).toBe('FENCED')
     expect(states(running)).toEqual(['ready'])
+  })
+
+  it('that are refused change nothing, also not what should be', async () => {
+    const { unit, start, say } = unitOf({ replicas: 2 })
+    await using running = await start()
+    const desired = await DesiredStates.open(nats.bus)
+    const real = Date.now
+    Date.now = () => real() - 120_000
+    const sent = say('pause')
+    await new Promise((resolve) => setTimeout(resolve))
+    Date.now = real
+    const late = await sent
+    expect(late.ok).toBe(false)
+    expect(late.acks.map(({ error }) => error?.code)).toEqual(['STALE_COMMAND', 'STALE_COMMAND'])
+    expect(await desired.get('local', unit)).toBeUndefined()
+    expect((await say('stop')).ok).toBe(true)
+    const { revision } = (await desired.get('local', unit))!
+    expect(short(await say('pause'))).toEqual(['stopped → stopped failed', 'stopped → stopped failed'])
+    expect((await desired.get('local', unit))!).toMatchObject({ revision, desired: { state: 'stopped' } })
+    expect(states(running)).toEqual(['stopped', 'stopped'])
+    expect((await audit(nats.bus)).at(-1)).toMatchObject({ outcome: 'failed', verb: 'pause' })
+    // a controller that was followed by another one, which the instances know of
+    expect((await say('start', { token: 9 })).ok).toBe(true)
+    await desired.remove('local', unit)
+    expect(await codeOf(say('pause', { token: 8 }))).toBe('FENCED')
+    expect(await desired.get('local', unit)).toBeUndefined()
+    // and one that would not fit into a message
+    const config = { subject: 'x'.repeat(1_100_000) }
+    expect(await codeOf(say('configure', { args: { config } }))).toBe('PAYLOAD_TOO_LARGE')
   })
 
   it('tell who did not obey', async () => {
@@ -351,7 +380,14 @@ describe('the record', () => {
   it('holds who commanded what and what came of it, without secrets', async () => {
     const { unit, start, say } = unitOf()
     await using _ = await start()
-    await say('configure', { by: 'ada', args: { config: { subject: unit, apiToken: 'hunter2' } } })
+    const config = {
+      subject: unit,
+      apiToken: 'hunter2',
+      tokens: ['hunter2'],
+      db: { password: { value: 'hunter2' }, url: 'postgres://ada:hunter2@db/orders' },
+      cache: { password: { secret: 'env:CACHE_PASSWORD' } },
+    }
+    await say('configure', { by: 'ada', args: { config } })
     const entries = (await audit(nats.bus)).filter(({ selector }) => selector.unit === unit)
     expect(entries.map(({ outcome, by, verb }) => [outcome, by, verb])).toEqual([
       ['issued', 'ada', 'configure'],
@@ -359,12 +395,31 @@ describe('the record', () => {
     ])
     expect(entries[1]!.results).toMatchObject([{ unit, ok: true, from: 'ready', to: 'ready' }])
     expect(JSON.stringify(entries)).not.toContain('hunter2')
+    expect(JSON.stringify(entries)).toContain('env:CACHE_PASSWORD')
     expect((await audit(nats.bus, { limit: 1 })).length).toBe(1)
     expect(await codeOf(say('pause', { expectedRevision: 999_999 }))).toBe('STALE_REVISION')
     expect((await audit(nats.bus)).at(-1)).toMatchObject({
       outcome: 'failed',
       note: expect.stringContaining('not 999999'),
     })
+  })
+})
+
+describe('log lines', () => {
+  it('hold no secrets: fields, errors and texts', async () => {
+    const lines: string[] = []
+    nats.bus.subscribe('log.local.logged.i', (message) => lines.push(message.string()))
+    await nats.bus.flush()
+    const level = process.env.MYELIN_LOG
+    process.env.MYELIN_LOG = 'fatal'
+    const logger = createLogger({ unit: 'logged', instance: 'i' }, { bus: nats.bus, site: 'local' })
+    process.env.MYELIN_LOG = level
+    const err = new Error('no postgres://ada:hunter2@db', { cause: new Error('password=hunter2') })
+    logger.error({ err, config: { tokens: ['hunter2'] } }, 'tried redis://:hunter2@cache')
+    logger.child({ password: 'hunter2' }).error(new Error('password=hunter2'))
+    await until(() => lines.length === 2)
+    expect(lines.join()).not.toContain('hunter2')
+    expect(JSON.parse(lines[0]!)).toMatchObject({ msg: 'tried redis://[secret]@cache', config: { tokens: '[secret]' } })
   })
 })
 

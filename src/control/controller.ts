@@ -33,6 +33,8 @@ export interface CommandOutcome {
   readonly tookMs: number
 }
 
+/** For what the server adds. */
+const headroomBytes = 1_024
 /** A drain may take its time. */
 const patienceMs = 20_000
 
@@ -84,17 +86,23 @@ export async function command(bus: Bus, fleet: Fleet, request: CommandRequest): 
   }
   const timeoutMs = request.timeoutMs ?? patienceMs
 
-  if (verb === 'configure') await checkFirst(bus, fleet, chosen, base, timeoutMs)
+  const bytes = Buffer.byteLength(JSON.stringify(base)) + headroomBytes
+  if (bytes > bus.maxPayloadBytes) {
+    const what = `a command of ${bytes} bytes does not fit into a message (${bus.maxPayloadBytes} bytes)`
+    throw failure('PAYLOAD_TOO_LARGE', `${what}; keep large data in a file or an object store, and configure where`)
+  }
+  const asked = verb === 'configure' || saysWhatShouldBe(request)
+  const refused = asked ? await askFirst(bus, fleet, chosen, base, verb, timeoutMs) : []
   const entry = { id, at: new Date(at).toISOString(), by, verb, selector: { ...selector }, args } as const
-  await record(bus, { ...entry, outcome: 'issued', results: [] })
+  if (refused.length === 0) await record(bus, { ...entry, outcome: 'issued', results: [] })
 
-  const acks = await give(bus, fleet, states, request, base, none.length > 0 ? none : unitsOf(chosen), chosen).catch(
-    async (error: unknown) => {
-      // what was refused is part of the record as well
-      await record(bus, { ...entry, outcome: 'failed', note: messageOf(error), results: [] })
-      throw error
-    },
-  )
+  const units = none.length > 0 ? none : unitsOf(chosen)
+  const given = refused.length > 0 ? Promise.resolve(refused) : give(bus, fleet, states, request, base, units, chosen)
+  const acks = await given.catch(async (error: unknown) => {
+    // what was refused is part of the record as well
+    await record(bus, { ...entry, outcome: 'failed', note: messageOf(error), results: [] })
+    throw error
+  })
 
   const answered = new Set(acks.map(({ site, unit, instance }) => `${site}.${unit}.${instance}`))
   const missing = chosen
@@ -144,8 +152,7 @@ async function give(
   chosen: readonly Member[],
 ): Promise<Ack[]> {
   const patch = patchOf(verb, args)
-  // whole units get a desired state, which those who come later find as well; single instances are told alone
-  if (!patch || percent !== undefined || !onlyKeys(selector, ['site', 'unit'])) {
+  if (!patch || !saysWhatShouldBe({ verb, selector, args, percent })) {
     const told = chosen.map((member) => {
       const { site, unit, instance } = member.beat
       return gather(bus, fleet, commandSubject(site, unit, instance, verb), base, [member], timeoutMs)
@@ -162,6 +169,15 @@ async function give(
   }
   return acks
 }
+
+/** Whole units get a desired state, which those who come later find as well; single instances are told alone. */
+const saysWhatShouldBe = ({
+  verb,
+  selector,
+  args = {},
+  percent,
+}: Pick<CommandRequest, 'verb' | 'selector' | 'args'> & { percent?: number | undefined }) =>
+  patchOf(verb, args) !== undefined && percent === undefined && onlyKeys(selector, ['site', 'unit'])
 
 /** Units that fit, were scaled to nothing, and can be scaled again. */
 async function withoutCopies(
@@ -205,23 +221,38 @@ const unitsOf = (members: readonly Member[]): [site: string, unit: string][] => 
   ...new Map(members.map(({ beat: { site, unit } }) => [`${site}.${unit}`, [site, unit] as [string, string]])).values(),
 ]
 
-/** A configuration that one instance refuses changes nothing anywhere. @throws MyelinError INVALID_CONFIG */
-async function checkFirst(
+/** Refusals that each instance answers for itself; others say something of the command as a whole. */
+const ownRefusals: readonly string[] = ['STALE_COMMAND', 'ILLEGAL_TRANSITION']
+/** How long a host may take to say whether it would obey; a configuration may need its module loaded first. */
+const askMs = 5_000
+
+/**
+ * Asks before anything is written whether everybody would obey: what one instance refuses changes nothing anywhere.
+ * Resolves with the answers of those who would not, and of those who are spared because of them.
+ * @throws MyelinError INVALID_CONFIG, FENCED, …
+ */
+async function askFirst(
   bus: Bus,
   fleet: Fleet,
   chosen: readonly Member[],
   base: Command,
+  verb: Verb,
   timeoutMs: number,
-): Promise<void> {
-  for (const [site, unit] of unitsOf(chosen)) {
+): Promise<Ack[]> {
+  const sent: Command = { ...base, id: `${base.id}-check`, for: verb }
+  const withinMs = verb === 'configure' ? timeoutMs : Math.min(timeoutMs, askMs)
+  const asked = unitsOf(chosen).map(([site, unit]) => {
     // one that seems dead may still be heard for by its host, but nobody waits for it here
     const awaited = chosen.filter(({ beat, status }) => beat.site === site && beat.unit === unit && status !== 'dead')
     const subject = commandSubject(site, unit, everyInstance, 'check')
-    const sent = { ...base, id: `${base.id}-check` }
-    const answers = await gather(bus, fleet, subject, sent, awaited, timeoutMs, Math.max(1, awaited.length))
-    const refused = answers.find(({ ok }) => !ok)
-    if (refused) throw new MyelinError(refused.error?.code ?? 'INVALID_CONFIG', refused.error?.message ?? 'refused')
-  }
+    return gather(bus, fleet, subject, sent, awaited, withinMs, Math.max(1, awaited.length))
+  })
+  const answers = (await Promise.all(asked)).flat()
+  const refused = answers.find(({ ok }) => !ok)?.error
+  if (!refused) return []
+  if (!ownRefusals.includes(refused.code)) throw new MyelinError(refused.code, refused.message)
+  const spared = { code: refused.code, message: `nothing was changed, another instance refused: ${refused.message}` }
+  return answers.map((ack) => ({ ...ack, id: base.id, ok: false, error: ack.error ?? spared }))
 }
 
 class Acks extends PendingReply {
@@ -282,8 +313,10 @@ async function gather(
   bus.start(acks, Buffer.from(JSON.stringify(sent)), '')
   let aliveAt = now()
   const watching = setInterval(() => {
-    const alive = present(fleet).some(({ beat }) => acks.missing.has(beat.instance))
-    if (alive || fleet.blind || acks.missing.size === 0) aliveAt = now()
+    const missing = fleet.list().filter(({ beat }) => acks.missing.has(beat.instance))
+    const alive = missing.some(({ status }) => status === 'alive' || status === 'suspect')
+    if (missing.length > 0 && missing.every(({ status }) => status === 'left')) acks.end()
+    else if (alive || fleet.blind || acks.missing.size === 0) aliveAt = now()
     else if (now() - aliveAt > mourningMs) acks.end()
     else if (now() - aliveAt > lookMs) {
       // the same again: whoever hears it answers as it did, or will

@@ -1,7 +1,7 @@
 // Logging as units see it: pino's calls, one line of JSON per event on stderr, secrets redacted; and the same lines on
 // NATS for whoever listens.
-import { destination, multistream, type Logger as Pino, pino } from 'pino'
-import type { Bus } from '../bus/index.ts'
+import { destination, type LoggerOptions, multistream, type Logger as Pino, pino } from 'pino'
+import { type Bus, messageOf, redact, redactText } from '../bus/index.ts'
 
 export type Logger = Pick<Pino, 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal'> & {
   child(bindings: object): Logger
@@ -15,7 +15,22 @@ export interface LogTarget {
   readonly site: string
 }
 
-const secrets = ['token', 'password', 'nkeySeed', 'creds']
+const secrets = ['password', 'nkeySeed', 'creds']
+
+/** Nothing that is logged shows a secret: fields, errors and their causes, and the text itself. */
+const withoutSecrets: LoggerOptions = {
+  formatters: { log: (fields) => redact(fields) as Record<string, unknown> },
+  serializers: { err: (error) => redact({ ...pino.stdSerializers.err(error) }) },
+  hooks: {
+    logMethod(given, method) {
+      const args = given[0] instanceof Error && given.length === 1 ? [{ err: given[0] }, messageOf(given[0])] : given
+      const clean = args.map((one) => (typeof one === 'string' ? redactText(one) : one))
+      method.apply(this, clean as Parameters<typeof method>)
+    },
+  },
+  // what a child logger says with every line
+  redact: { paths: secrets.flatMap((key) => [key, `*.${key}`]), censor: '[secret]' },
+}
 
 /**
  * A logger for a process. The level on stderr comes from `MYELIN_LOG` (default `info`); on NATS everything from `info`
@@ -25,9 +40,9 @@ export function createLogger(bindings: Record<string, string> = {}, target?: Log
   const level = process.env.MYELIN_LOG ?? 'info'
   const stderr = destination({ dest: 2, sync: true })
   const options = {
+    ...withoutSecrets,
     level,
     base: bindings,
-    redact: { paths: secrets.flatMap((key) => [key, `*.${key}`]), censor: '[secret]' },
   }
   if (!target || level === 'silent') return pino(options, stderr)
   const lower = pino.levels.values[level]! < pino.levels.values.info! ? level : 'info'

@@ -42,7 +42,7 @@ export function addCtl(program: Command): void {
     .argument('<selector...>', 'key=value of site, unit, instance, kind, version, state, host; a word alone is a unit')
     .option('--config <json or @file>', 'keys to replace, for configure')
     .addOption(new Option('--level <level>', 'for loglevel').choices([...logLevels]))
-    .option('--percent <share>', 'only so many percent of the instances that fit')
+    .option('--percent <share>', 'only so many percent of the instances that fit, rounded down, at least one')
     .option('--revision <revision>', 'only if the desired state still has this revision')
     .addHelpText(
       'after',

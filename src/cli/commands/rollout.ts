@@ -24,7 +24,7 @@ export function addRollout(program: Command): void {
     .description('give a unit a new configuration in batches; when the new ones are worse, everything goes back')
     .argument('<unit>')
     .requiredOption('--config <json or @file>', 'keys to replace; a path of a .yaml or .json file works as well')
-    .option('--batch <share>', 'share of the instances in one batch', '25%')
+    .option('--batch <share>', 'share of the instances in one batch, rounded down, at least one', '25%')
     .option('--bake <duration>', 'how long each batch is watched', '10s')
     .option('--max-errors <share>', 'the new ones may fail so much more often than the old ones', '2%')
     .option('--max-latency <times>', 'the new ones may take so many times as long as the old ones', '3')
