@@ -50,6 +50,23 @@ export interface RequestOptions {
   signal?: AbortSignal
 }
 
+/** The server takes 4,096 bytes for subject, reply subject and sizes together, and drops the connection beyond. */
+const longestSubjectBytes = 3_800
+
+/** @throws MyelinError INVALID_OPTION, PAYLOAD_TOO_LARGE */
+function checkSubject(subject: string, what = 'subject'): void {
+  if (subject === '' || /[\s\0]/.test(subject))
+    throw failure('INVALID_OPTION', `${what} ${JSON.stringify(subject.slice(0, 100))} is empty or holds blanks`)
+  if (subject.length * 3 <= longestSubjectBytes) return
+  const size = Buffer.byteLength(subject)
+  if (size <= longestSubjectBytes) return
+  throw failure(
+    'PAYLOAD_TOO_LARGE',
+    `${what} ${subject.slice(0, 100)}… has ${size} bytes; the server takes ${longestSubjectBytes}: its key is too long`,
+    { data: { size, limit: longestSubjectBytes } },
+  )
+}
+
 const flowChunk = 256 * 1024
 const postChunk = 64 * 1024
 
@@ -72,6 +89,8 @@ export class Bus implements AsyncDisposable {
   #sinceFlush = 0
   readonly #watchdog: Watchdog
   #connected = true
+  /** The last subject that was found to be one. */
+  #admitted: string | undefined
   #failures = 0
   #closing: Promise<void> | undefined
   #flow: Promise<void> | undefined
@@ -215,6 +234,8 @@ export class Bus implements AsyncDisposable {
    */
   subscribe(subject: string, handler: (message: Msg) => unknown, options: SubscribeOptions = {}): BusSubscription {
     if (this.nats.isClosed()) throw failure('CLOSED', `cannot subscribe to ${subject}: the connection is closed`)
+    checkSubject(subject)
+    if (options.queue !== undefined) checkSubject(options.queue, 'queue group')
     const subscription: NatsSubscription = this.nats.subscribe(subject, {
       ...(options.queue === undefined ? {} : { queue: options.queue }),
       callback: (error, message) => {
@@ -378,6 +399,10 @@ export class Bus implements AsyncDisposable {
   }
 
   #admit(subject: string, data: Uint8Array, headerLines: string): number {
+    if (subject !== this.#admitted) {
+      checkSubject(subject)
+      this.#admitted = subject
+    }
     let size = data.length + (headerLines === '' ? 0 : headerLines.length + 12)
     // counting characters is cheap; near the limit their bytes are counted (UTF-8 takes up to three per character)
     if (size + 2 * headerLines.length > this.maxPayloadBytes)

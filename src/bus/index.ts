@@ -14,7 +14,17 @@ export {
   runningServer,
 } from './embedded/index.ts'
 export { type ErrorCode, errorCatalogue, failure, isErrorCode, MyelinError, messageOf } from './errors.ts'
-export { type HeaderReader, type Headers, header, headerLine, headerLines, readHeaders } from './headers.ts'
+export {
+  checkedId,
+  copiedLines,
+  type HeaderReader,
+  type Headers,
+  header,
+  headerLine,
+  headerLines,
+  readHeaders,
+  textHeaderLine,
+} from './headers.ts'
 export * from './jetstream/index.ts'
 export { bucketStream, consumerName, formerNameOf, joinedName, nameOf, ownedStream } from './names.ts'
 export type { ConnectOptions } from './options.ts'

@@ -2,6 +2,7 @@
 import {
   type Bus,
   boundedText,
+  copiedLines,
   deleteMessage,
   failure,
   header,
@@ -13,6 +14,7 @@ import {
   type StreamMessage,
   store,
   streamInfo,
+  textHeaderLine,
 } from '../bus/index.ts'
 import { deadLetterDataSubject, deadLetterStream, deadLetterSubject } from '../contract/index.ts'
 import { deadLetterSpec, ensureOnce } from './streams.ts'
@@ -59,13 +61,8 @@ const named = {
 } as const
 
 /** The message's own headers, without those of its journey. */
-function ownLines(message: StreamMessage): string {
-  let lines = ''
-  for (const [name, value] of Object.entries(message.headers.all())) {
-    if (!name.startsWith('Nats-') && !name.startsWith('Myelin-Dead-')) lines += headerLine(name, value)
-  }
-  return lines
-}
+const ownLines = (message: StreamMessage) =>
+  copiedLines(message.headers, (name) => name.startsWith('Nats-') || name.startsWith('Myelin-Dead-'))
 
 /** Whether a message with these header lines is small enough for the server. */
 const fits = (bus: Bus, data: Uint8Array, lines: string) =>
@@ -87,7 +84,7 @@ export async function keepDeadLetter(
   const id = `${stream}:${message.sequence}:${consumer}`
   const reason =
     headerLine(named.code, error instanceof MyelinError ? error.code : 'INTERNAL') +
-    headerLine(named.reason, boundedText(messageOf(error), Math.min(2_000, bus.maxPayloadBytes / 4))) +
+    textHeaderLine(named.reason, boundedText(messageOf(error), Math.min(2_000, bus.maxPayloadBytes / 4))) +
     headerLine(named.attempts, String(attempts)) +
     headerLine(named.subject, message.subject) +
     headerLine(named.stream, stream) +

@@ -11,6 +11,7 @@ import {
   MyelinError,
   messageOf,
   readJsonObject,
+  textHeaderLine,
 } from '../bus/index.ts'
 import { type EndpointDefinition, parse } from '../contract/index.ts'
 import { codeOfStatus, statusOf } from './status.ts'
@@ -58,7 +59,7 @@ export function encodeError(error: MyelinError, maxBytes: number): { data: Uint8
   // the smallest servers take 1 kB or so: a quarter for the text in the header, a quarter for the one in the body
   const message = boundedText(String(error.message), Math.min(maxMessageBytes, Math.floor(maxBytes / 4)))
   const headerLines =
-    headerLine(header.error, message) +
+    textHeaderLine(header.error, message) +
     headerLine(header.errorStatus, String(statusOf(error.code))) +
     headerLine(header.errorCode, error.code)
   const room = maxBytes - reservedBytes - Buffer.byteLength(headerLines)

@@ -3,6 +3,7 @@
 import { nuid } from '@nats-io/nats-core'
 import {
   type Bus,
+  checkedId,
   failure,
   header,
   headerLine,
@@ -115,7 +116,7 @@ export function eventClient(
   const spec = event.durable ? eventStreamSpec(contract, name) : undefined
 
   const encode = (payload: unknown, options: PublishOptions | undefined): EncodedEvent & { id: string } => {
-    const id = options?.id ?? nuid.next()
+    const id = options?.id === undefined ? nuid.next() : checkedId(options.id, where)
     const time = options?.time === undefined ? nowText() : timeText(options.time, where)
     return {
       id,
@@ -124,7 +125,7 @@ export function eventClient(
           ? subject
           : `${subject}.${subjectToken((payload as Record<string, unknown> | undefined)?.[key], `${where}: key "${key}"`)}`,
       data: bus.codec.encode(payload),
-      headerLines: `${fixed}ce-id:${id.replace(/[\r\n]/g, ' ')}\r\nce-time:${time}\r\n${traceLines(within?.trace)}`,
+      headerLines: `${fixed}ce-id:${id}\r\nce-time:${time}\r\n${traceLines(within?.trace)}`,
     }
   }
 

@@ -2,6 +2,7 @@
 import { nuid } from '@nats-io/nats-core'
 import {
   type Bus,
+  checkedId,
   failure,
   header,
   headerLine,
@@ -56,7 +57,7 @@ export function jobClient(
           ? undefined
           : subjectToken((payload as Record<string, unknown>)[job.unique], `job ${where}: unique key "${job.unique}"`)
       const target = key === undefined ? base : `${base}.${key}`
-      const id = options.id ?? nuid.next()
+      const id = options.id === undefined ? nuid.next() : checkedId(options.id, `job ${where}`)
       let headerLines = lines + headerLine(header.messageId, id) + traceLines(within?.trace)
       let subject = target
       const { delayMs = 0 } = options

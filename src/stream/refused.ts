@@ -1,6 +1,7 @@
 // The error output: input that cannot be used, as it came, with the reason.
 import {
   type Bus,
+  boundedText,
   ensureStream,
   header,
   headerLines,
@@ -11,6 +12,7 @@ import {
   ownedStream,
   type StreamMessage,
   store,
+  textHeaderLine,
 } from '../bus/index.ts'
 import type { Effect } from './effects.ts'
 
@@ -46,12 +48,12 @@ export function refuse(processor: string): Effect<Refused> {
         const { duplicate } = await store(bus, refusedSubject(processor), data, {
           deadline: now() + 30_000,
           deduplicated: true,
-          headerLines: headerLines({
-            [header.messageId]: `${stream}.${sequence}`,
-            [header.errorCode]: error instanceof MyelinError ? error.code : 'INTERNAL',
-            [header.error]: messageOf(error).slice(0, 1_000),
-            [sourceHeader]: `${stream} ${sequence} ${subject}`,
-          }),
+          headerLines:
+            headerLines({
+              [header.messageId]: `${stream}.${sequence}`,
+              [header.errorCode]: error instanceof MyelinError ? error.code : 'INTERNAL',
+              [sourceHeader]: `${stream} ${sequence} ${subject}`,
+            }) + textHeaderLine(header.error, boundedText(messageOf(error), 1_000)),
         })
         return { duplicate }
       }

@@ -184,7 +184,7 @@ export class StreamWriter {
     } catch (error) {
       ack.finish()
       const told = error instanceof MyelinError ? error : failure('INTERNAL', String(error), { cause: error })
-      if (told.code === 'PAYLOAD_TOO_LARGE') this.#fail(told)
+      if (told.code === 'PAYLOAD_TOO_LARGE' || told.code === 'INVALID_OPTION') this.#fail(told)
       else void this.#recover(told)
     }
   }
