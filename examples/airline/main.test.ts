@@ -67,14 +67,14 @@ describe('npm start', () => {
   if (!executablePath) console.warn('SKIPPED: no Chromium here, so the page is not tested; apt-get install chromium')
   const built = existsSync(join(import.meta.dirname, 'board/dist/index.html'))
   if (!built) console.warn('SKIPPED: the page is not built; npm run build')
-  it.skipIf(!executablePath || !built)('shows a page that lives and obeys', { timeout: 60_000 }, async () => {
+  it.skipIf(!executablePath || !built)('shows a page that lives and obeys', { timeout: 120_000 }, async () => {
     const { child, ran, ended } = start('--fresh', '--speed', '36000')
     const browser = await chromium.launch({
       executablePath: executablePath!,
       args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking'],
     })
     try {
-      await until(() => /page +http/.test(ran.out), 20_000)
+      await until(() => /page +http/.test(ran.out), 40_000)
       const page = await browser.newPage()
       const errors: string[] = []
       page.on('pageerror', (error) => errors.push(error.message))
@@ -82,6 +82,17 @@ describe('npm start', () => {
       await page.waitForSelector('#worst tr:nth-child(8)')
       await until(async () => (await page.locator('circle.airport').count()) > 150, 20_000)
       expect(await page.textContent('#connection')).toBe('live')
+      // the keyboard reaches an airport, and the arrow keys the others
+      await page.focus('button[data-speed="max"]')
+      await page.keyboard.press('Tab')
+      const reached = () => page.evaluate<string>('document.activeElement.dataset.iata')
+      const first = await reached()
+      expect(first).toMatch(/^[A-Z0-9]{3}$/)
+      await until(async () => (await page.textContent('#tip'))!.startsWith(`${first} ·`))
+      for (const key of ['ArrowRight', 'ArrowLeft', 'ArrowUp', 'ArrowDown']) await page.keyboard.press(key)
+      expect(await reached()).not.toBe(first)
+      await page.keyboard.press('Escape')
+      expect(await page.isHidden('#tip')).toBe(true)
       await page.click('button[data-speed="0"]')
       await page.waitForSelector('button[data-speed="0"][aria-pressed="true"]')
       await until(async () => {
@@ -89,6 +100,25 @@ describe('npm start', () => {
         await page.waitForTimeout(600) // two of the feed's progress messages
         return clock === (await page.textContent('#clock'))
       })
+      expect(await page.textContent('#clock-note')).toMatch(/^paused · /)
+      // the last hour only, and delays only
+      const worst = await page.locator('#worst tr td:nth-child(4)').allTextContents()
+      expect(worst.every((median) => Number.parseInt(median, 10) > 0)).toBe(true)
+      // on a phone everything fits, and a tap near an airport tells of it
+      const phone = await browser.newContext({ viewport: { width: 360, height: 740 }, hasTouch: true })
+      const small = await phone.newPage()
+      await small.goto(page.url())
+      await until(async () => (await small.locator('circle.airport').count()) > 150, 20_000)
+      expect(await small.evaluate('document.documentElement.scrollWidth')).toBe(360)
+      const { x, y, width } = (await small.locator('circle[data-iata="SEA"]').boundingBox())!
+      await small.touchscreen.tap(x + width / 2 + 6, y)
+      await until(async () => (await small.textContent('#tip'))!.startsWith('SEA · Seattle, WA'))
+      expect(await small.isVisible('#tip')).toBe(true)
+      // totals are totals, not since this page was opened
+      for (const total of ['#windows', '#rebooked']) {
+        expect(Number((await small.textContent(total))!.replaceAll(',', ''))).toBeGreaterThan(0)
+      }
+      await phone.close()
       await page.click('button[data-speed="86400"]')
       const before = await page.textContent('#clock')
       await until(async () => (await page.textContent('#clock')) !== before)

@@ -11,6 +11,7 @@ const streams = {
   flights: eventStream('flights', 'departed'),
   windows: viewStream('delays'),
   jobs: jobStream('rebooking', 'rebook'),
+  rebooked: eventStream('rebooking', 'done'),
 }
 
 /** The processors: what they write and remember goes with what they read. */

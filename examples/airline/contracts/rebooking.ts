@@ -17,6 +17,11 @@ export const rebooking = contract('rebooking', {
     rebook: { payload: Flight, attempts: 5, backoff: { from: '200ms', to: '10s' }, concurrency: 32, lease: '30s' },
   },
   events: {
-    done: { description: 'The passengers of a flight were rebooked.', payload: Rebooked },
+    done: {
+      description:
+        'The passengers of a flight were rebooked. The newest are kept; the position is how many there were.',
+      payload: Rebooked,
+      durable: { maxMessages: 1_000, discard: 'old' },
+    },
   },
 })

@@ -23,12 +23,15 @@ export default service(airports, {
   },
 })
 
+/** The file writes NA where it does not know: that is no name of a city. */
+const known = z.string().transform((text) => (text === 'NA' ? '' : text))
+
 const rowSchema = z.array(
   z.object({
     iata: z.string(),
     name: z.string(),
-    city: z.string(),
-    state: z.string(),
+    city: known,
+    state: known,
     latitude: z.coerce.number(),
     longitude: z.coerce.number(),
   }),

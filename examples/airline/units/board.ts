@@ -10,6 +10,7 @@ import { DelayHour, StateHour, UnusualHour } from '../contracts/delays.ts'
 import { flights, Speed } from '../contracts/flights.ts'
 import { rebooking } from '../contracts/rebooking.ts'
 
+const mostAirports = 500
 const pages = join(import.meta.dirname, '../board/dist')
 const types: Record<string, string> = {
   '.html': 'text/html; charset=utf-8',
@@ -40,7 +41,12 @@ export default sseGateway({
       if (!parsed.success) throw failure('INVALID_INPUT', "speed: expected a number from 0 to 1,000,000 or 'max'")
       return feed.speed({ speed: parsed.data })
     })
-    app.get<{ Params: { iata: string } }>('/airports/:iata', (request) => directory.get({ iata: request.params.iata }))
+    // several at once, those that the service knows
+    app.get<{ Querystring: { iata?: string } }>('/airports', async (request) => {
+      const asked = (request.query.iata ?? '').split(',').slice(0, mostAirports)
+      const found = await Promise.all(asked.map((iata) => directory.get.try({ iata })))
+      return found.flatMap((one) => (one.ok ? [one.value] : []))
+    })
 
     const file = async (path: string, reply: { type(type: string): unknown }) => {
       const content = await readFile(join(pages, path)).catch(() => {

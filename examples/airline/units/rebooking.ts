@@ -8,6 +8,6 @@ export default service(rebooking, {
     const near = await call(airports).nearest.try({ iata: flight.origin, count: 3 })
     // an airport that the file does not know has no neighbours: its passengers wait
     const alternatives = near.ok ? near.value.map(({ iata }) => iata) : []
-    await client(bus, rebooking).done.publish({ flight, alternatives })
+    await client(bus, rebooking).done.publish({ flight, alternatives }, { id: `flight-${flight.id}` })
   },
 })

@@ -2,7 +2,7 @@
 import './style.css'
 import { listen } from 'myelin/sse/browser'
 import { AirportMap } from './map.ts'
-import { showRebookings, showUnusual, showWorst } from './panels.ts'
+import { showEmpty, showRebookings, showUnusual, showWorst } from './panels.ts'
 import { type Progress, type Rebooked, type Row, stale, type UnusualHour } from './rows.ts'
 import { SpeedControl } from './speed.ts'
 
@@ -11,26 +11,35 @@ const number = (value: number) => Math.round(value).toLocaleString('en')
 
 const rows = new Map<string, Row>()
 let progress: Progress | undefined
-let windows = 0
-let rebooked = 0
+let live = false
 const lastRebooked: Rebooked[] = []
 const unusual = new Map<string, UnusualHour>()
 let changed = true
 
-const map = new AirportMap(element('map') as unknown as SVGSVGElement, element('tip'), rows)
+const map = new AirportMap(element('map') as unknown as SVGSVGElement, element('tip'), rows, () => {
+  changed = true
+})
 const speed = new SpeedControl(element('speeds'))
 
-const state = (live: boolean) => {
-  element('connection').textContent = live ? 'live' : 'connection lost, coming back…'
-  element('connection').dataset.state = live ? 'live' : 'waiting'
+// everything is in streams that were made anew (--fresh): what was shown is of another run
+const forget = () => {
+  rows.clear()
+  unusual.clear()
+  lastRebooked.length = 0
+  changed = true
 }
-listen<Row>('/streams/delays?every=250', {
-  row: (row, id) => {
+const delays = listen<Row>('/streams/delays?every=250', {
+  row: (row) => {
     rows.set(row.origin, row)
-    windows = Math.max(windows, id)
     changed = true
   },
-  state: (now) => state(now === 'live'),
+  gap: forget,
+  state: (now) => {
+    live = now === 'live'
+    element('connection').textContent = live ? 'live' : 'connection lost, coming back…'
+    element('connection').dataset.state = now
+    changed = true
+  },
 })
 listen<Progress>('/streams/progress', {
   row: (next) => {
@@ -45,9 +54,8 @@ listen<UnusualHour>('/streams/unusual?every=500', {
     changed = true
   },
 })
-listen<Rebooked>('/streams/rebooked', {
+const rebookings = listen<Rebooked>('/streams/rebooked', {
   row: (job) => {
-    rebooked += 1
     lastRebooked.unshift(job)
     if (lastRebooked.length > 4) lastRebooked.pop()
     changed = true
@@ -59,19 +67,23 @@ function draw(): void {
   changed = false
   if (progress) {
     element('clock').textContent = progress.clock.slice(0, 16).replace('T', ' ')
+    const share = `${number((100 * progress.sent) / progress.total)} % of ${number(progress.total)} flights`
     element('clock-note').textContent = progress.finished
       ? 'the end of the file'
-      : `${number((100 * progress.sent) / progress.total)} % of ${number(progress.total)} flights`
+      : `${progress.speed === 0 ? 'paused · ' : ''}${share}`
+    element('clock').classList.toggle('paused', progress.speed === 0)
     element('flights').textContent = number(progress.sent)
     element('rate').textContent = number(progress.perSecond)
     element('progress').style.width = `${(100 * progress.sent) / progress.total}%`
   }
-  element('windows').textContent = number(windows)
-  element('rebooked').textContent = number(rebooked)
-  const clock = latestHour()
-  for (const row of rows.values()) row.stale = stale(row, clock)
+  // positions in their streams: how many there are in all, and not since the page was opened
+  element('windows').textContent = number(Number(delays.lastEventId))
+  element('rebooked').textContent = number(Number(rebookings.lastEventId))
+  const hour = latestHour()
+  for (const row of rows.values()) row.stale = stale(row, hour)
   map.draw()
-  showWorst(rows, map.cities)
+  showEmpty(element('map-empty'), { live, progress, rows: rows.size, shown: map.shown })
+  showWorst(rows, map.cities, hour)
   showUnusual(unusual, map.cities)
   showRebookings(lastRebooked)
 }
@@ -83,3 +95,6 @@ function latestHour(): string {
 }
 
 setInterval(draw, 100)
+new ResizeObserver(() => {
+  changed = true
+}).observe(element('map'))

@@ -1,15 +1,32 @@
 // The tables at the side.
 import type { City } from './map.ts'
-import type { Rebooked, Row, UnusualHour } from './rows.ts'
+import type { Progress, Rebooked, Row, UnusualHour } from './rows.ts'
 
 /** Airports with so few flights say little. */
 const fewest = 3
 
-export function showWorst(rows: ReadonlyMap<string, Row>, cities: ReadonlyMap<string, City>): void {
+/** Why there is nothing on the map, while there is nothing. */
+export function showEmpty(
+  note: HTMLElement,
+  { live, progress, rows, shown }: { live: boolean; progress: Progress | undefined; rows: number; shown: number },
+): void {
+  note.hidden = shown > 0
+  if (shown > 0) return
+  if (!live) note.textContent = 'Connecting to the streams…'
+  else if (rows > 0) note.textContent = 'Waiting for the airports service: it knows where the airports are.'
+  else if (!progress) note.textContent = 'Waiting for the feed. Is it running? `npx myelin ls` tells.'
+  else if (progress.speed === 0) note.textContent = 'The feed is paused. Choose a speed above.'
+  else if (progress.finished) note.textContent = 'The file is through, and no hour of it was closed.'
+  else note.textContent = 'No hour of flights has closed yet; at this speed it takes a while. A higher speed is above.'
+}
+
+/** Airports whose flights of the last closed hour left late, the latest first. */
+export function showWorst(rows: ReadonlyMap<string, Row>, cities: ReadonlyMap<string, City>, hour: string): void {
   const worst = [...rows.values()]
-    .filter((row) => !row.stale && row.flights >= fewest)
+    .filter((row) => row.hour === hour && row.flights >= fewest && row.p50 > 0)
     .sort((a, b) => b.p50 - a.p50 || b.mean - a.mean)
     .slice(0, 8)
+  document.getElementById('worst-hour')!.textContent = hour === '' ? '' : `from ${hour.slice(11, 16)}`
   const body = document.getElementById('worst')!
   body.replaceChildren(
     ...worst.map((row) => {
@@ -21,7 +38,7 @@ export function showWorst(rows: ReadonlyMap<string, Row>, cities: ReadonlyMap<st
         line.append(td)
       }
       cell(row.origin)
-      cell(cities.get(row.origin)?.city ?? '', 'city')
+      cell(placeOf(cities.get(row.origin)), 'city')
       cell(String(row.flights), 'n')
       cell(minutes(row.p50), 'n')
       cell(minutes(row.p95), 'n')
@@ -29,7 +46,7 @@ export function showWorst(rows: ReadonlyMap<string, Row>, cities: ReadonlyMap<st
       return line
     }),
   )
-  document.getElementById('worst-empty')!.hidden = worst.length > 0
+  document.getElementById('worst-empty')!.hidden = worst.length > 0 || hour === ''
 }
 
 /** The latest hours that are far above what their airport's last week was like. */
@@ -40,7 +57,7 @@ export function showUnusual(rows: ReadonlyMap<string, UnusualHour>, cities: Read
       const item = document.createElement('li')
       item.textContent = `${origin}, ${hour.slice(5, 10)} ${hour.slice(11, 16)}: ${minutes(mean)} `
       const note = document.createElement('span')
-      note.textContent = `usually ${minutes(usual)} · ${cities.get(origin)?.city ?? ''}`
+      note.textContent = `usually ${minutes(usual)} · ${placeOf(cities.get(origin))}`
       item.append(note)
       return item
     }),
@@ -61,6 +78,9 @@ export function showRebookings(jobs: readonly Rebooked[]): void {
   )
   document.getElementById('log-empty')!.hidden = jobs.length > 0
 }
+
+/** Where an airport is: its city, or its name where the file knows no city. */
+export const placeOf = (city: City | undefined) => (city ? city.city || city.name : '…')
 
 export const minutes = (value: number) => `${Math.round(value)} min`
 const hours = (value: number) => `${Math.floor(value / 60)} h ${String(value % 60).padStart(2, '0')}`
