@@ -1,7 +1,7 @@
-// Replays the flights of 2001 into the stream of `flights.departed`, by their event time and at a chosen speed. It is the
-// stream's only writer, row n of the file being message n + 1: where the stream ends is where the feed goes on, so a
-// crash loses nothing and repeats nothing.
-import { failure, type StreamWriter, streamWriter } from 'myelin/bus'
+// Replays the flights of 2001 into the stream of `flights.departed`, by their event time and at a chosen speed. It writes
+// in atomic batches that are tied to where the stream ends, and the last flight that is stored tells which row comes
+// next: a crash loses nothing and repeats nothing, and an event of somebody else in between changes nothing.
+import { type Bus, failure, MyelinError, readSpan, type StreamWriter, streamInfo, streamWriter } from 'myelin/bus'
 import { eventStream } from 'myelin/contract'
 import { client, ensureContractStreams, service } from 'myelin/service'
 import { endOfInput } from 'myelin/stream'
@@ -46,12 +46,34 @@ export default defineUnit<Config>({
   },
 })
 
+const stream = eventStream('flights', 'departed')
+/** How many messages are looked at, from the end, for the feed's last one. */
+const lookedAt = 1_000
+
+/** How many flights of the file the stream holds, and whether the end of the file; others may have put events beside them. */
+async function storedFlights(bus: Bus): Promise<{ flights: number; ended: boolean }> {
+  const { first_seq: first = 1, last_seq: last = 0 } = (await streamInfo(bus, stream))?.state ?? {}
+  let ended = false
+  for (let until = last; until >= first; until -= lookedAt) {
+    let flights = 0
+    for await (const { headers } of readSpan(bus, stream, { from: Math.max(first, until - lookedAt + 1), until })) {
+      if (headers.get('Myelin-Control') === 'end-of-input') ended = true
+      const row = /^flight-(\d+)$/.exec(headers.get('ce-id') ?? '')?.[1]
+      if (row !== undefined) flights = Number(row) + 1
+    }
+    if (flights > 0) return { flights, ended }
+  }
+  return { flights: 0, ended }
+}
+
 class Feed {
+  readonly #host: UnitHost<Config>
   readonly #file: FlightsFile
-  readonly #writer: StreamWriter
+  #writer!: StreamWriter
   readonly #encode: (flight: Flight) => { subject: string; data: Uint8Array; headerLines: string }
-  readonly #progressTimer: NodeJS.Timeout
-  readonly #running: Promise<void>
+  readonly #publishProgress: () => void
+  #progressTimer: NodeJS.Timeout | undefined
+  #running: Promise<void> = Promise.resolve()
   readonly finished: Promise<void>
   readonly total: number
   #finish!: () => void
@@ -65,7 +87,7 @@ class Feed {
   #wake: (() => void) | undefined
   #ended = false
   #rate = { at: performance.now(), position: 0, perSecond: 0 }
-  position: number
+  position = 0
   sent = 0
 
   static async open(host: UnitHost<Config>): Promise<Feed> {
@@ -74,18 +96,16 @@ class Feed {
     const file = await openFlights(config.file, config.limit).catch((cause) => {
       throw failure('FILE_NOT_FOUND', `file: ${config.file} cannot be read as Parquet`, { cause })
     })
-    const writer = await streamWriter(bus, eventStream('flights', 'departed'), {
-      onWait: (reason) => host.log.warn({ code: reason.code }, `the feed waits: ${reason.message}`),
-    })
-    return new Feed(host, file, writer)
+    const feed = new Feed(host, file)
+    await feed.#openWriter()
+    feed.#begin()
+    return feed
   }
 
-  private constructor(host: UnitHost<Config>, file: FlightsFile, writer: StreamWriter) {
+  private constructor(host: UnitHost<Config>, file: FlightsFile) {
+    this.#host = host
     this.#file = file
-    this.#writer = writer
     this.total = file.total
-    this.position = Math.min(writer.acknowledged, file.total)
-    this.#ended = writer.acknowledged > file.total
     this.#speed = host.config.speed
     const { departed, progress } = client(host.bus, flights)
     this.#encode = (flight) => departed.encode(flight, { id: `flight-${flight.id}`, time: flight.date })
@@ -94,13 +114,28 @@ class Feed {
       this.#fail = reject
     })
     this.finished.catch(() => undefined)
-    this.#progressTimer = setInterval(() => {
+    this.#publishProgress = () => {
       progress.publish(this.progress()).catch(() => undefined) // the next one comes soon
-    }, progressMs)
+    }
+  }
+
+  #begin(): void {
+    this.#progressTimer = setInterval(this.#publishProgress, progressMs)
     this.#running = this.#run().catch((error) => {
-      host.log.error({ err: error }, 'the feed stopped')
+      this.#host.log.error({ err: error }, 'the feed stopped')
       this.#fail(error)
     })
+  }
+
+  /** A writer at the end of the stream; the row that comes next is the one after the last flight there. */
+  async #openWriter(): Promise<void> {
+    const { bus, log } = this.#host
+    this.#writer = await streamWriter(bus, stream, {
+      onWait: (reason) => log.warn({ code: reason.code }, `the feed waits: ${reason.message}`),
+    })
+    const { flights, ended } = await storedFlights(bus)
+    this.position = Math.min(flights, this.total)
+    this.#ended = ended
   }
 
   set speed(speed: Speed) {
@@ -135,30 +170,43 @@ class Feed {
   }
 
   async #run(): Promise<void> {
-    if (!this.#ended) {
-      for await (const chunk of this.#file.read(this.position)) {
-        if (Number.isNaN(this.#fromMs)) {
-          this.#fromMs = Date.parse(chunk[0]!.date)
-          this.#sinceMs = performance.now()
-        }
-        for (const flight of chunk) {
-          if (this.#speed !== 'max') await this.#until(flight.date)
-          if (this.#stopped) return this.#writer.flush()
-          const { subject, data, headerLines } = this.#encode(flight)
-          this.#writer.add(subject, data, headerLines)
-          this.#clock = flight.date
-          this.position += 1
-          this.sent += 1
-          const room = this.#writer.ready()
-          if (room) await room
-        }
+    while (!this.#ended && !this.#stopped) {
+      try {
+        await this.#replay()
+      } catch (error) {
+        if (!(error instanceof MyelinError && error.code === 'WRONG_SEQUENCE')) throw error
+        this.#host.log.warn('somebody else published an event here; the feed goes on after it')
+        const at = this.position
+        await this.#openWriter()
+        this.sent -= at - this.position // those are sent again
       }
-      const { subject, data, headerLines } = endOfInput(flights, 'departed')
-      this.#writer.add(subject, data, headerLines)
-      await this.#writer.flush()
-      this.#ended = true
     }
-    this.#finish()
+    if (this.#ended) this.#finish()
+  }
+
+  /** From the present row to the end of the file, or until it is to stop. @throws MyelinError WRONG_SEQUENCE, … */
+  async #replay(): Promise<void> {
+    for await (const chunk of this.#file.read(this.position)) {
+      if (Number.isNaN(this.#fromMs)) {
+        this.#fromMs = Date.parse(chunk[0]!.date)
+        this.#sinceMs = performance.now()
+      }
+      for (const flight of chunk) {
+        if (this.#speed !== 'max') await this.#until(flight.date)
+        if (this.#stopped) return this.#writer.flush()
+        const { subject, data, headerLines } = this.#encode(flight)
+        this.#writer.add(subject, data, headerLines)
+        this.#clock = flight.date
+        this.position += 1
+        this.sent += 1
+        const room = this.#writer.ready()
+        if (room) await room
+      }
+    }
+    const { subject, data, headerLines } = endOfInput(flights, 'departed')
+    this.#writer.add(subject, data, headerLines)
+    await this.#writer.flush()
+    this.#ended = true
   }
 
   /** Resolves when simulated time has reached a flight's departure, or the feed is to stop. */
