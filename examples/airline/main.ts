@@ -1,5 +1,4 @@
 // npm start: the whole airline on a nats-server of its own, with a page to look at. See --help.
-import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { type Bus, connect, embeddedNats, MyelinError, streamInfo } from 'myelin/bus'
@@ -67,10 +66,13 @@ async function main(): Promise<void> {
       stopped.resolve(signal)
     })
   }
-  if (options.fresh && !options.server) await rm(options.store, { recursive: true, force: true })
   await using server = options.server
     ? undefined
-    : await embeddedNats({ storeDir: options.store, memoryLimitBytes: 300 * 1024 ** 2 })
+    : await embeddedNats({
+        storeDir: options.store,
+        memoryLimitBytes: 300 * 1024 ** 2,
+        fresh: options.fresh ?? false,
+      })
   const servers = options.server ?? server!.url
   await using bus = await connect({ servers, name: 'airline', requires: { jetstream: true, version: '2.12.0' } })
   const position = await prepare(bus, say)

@@ -10,12 +10,14 @@ import { type PendingReply, Requests, SingleReply } from './requests.ts'
 import { tracked } from './tracked.ts'
 import { Watchdog } from './watchdog.ts'
 
-/** What happens to the connection; see {@link Bus.on}. `stale`: the server is silent and the connection is given up. */
+/** What happens to the connection; see {@link Bus.on}. `stale`: the server is silent and the connection is given up;
+ * `took-over`: the process that ran this folder's server ended, and this one runs it now. */
 export type BusEvent =
   | { type: 'stale'; silentMs: number }
   | { type: 'disconnected' }
   | { type: 'reconnecting' }
   | { type: 'reconnected'; server: string }
+  | { type: 'took-over'; server: string }
   | { type: 'slow-consumer'; subject: string; dropped: number }
   /** A stream that is read was made anew, or ends before what was read; see `StreamGap`. */
   | { type: 'stream-gap'; stream: string; reason: 'recreated' | 'shorter'; expected: number; next: number }

@@ -5,7 +5,7 @@ import { type ConnectionOptions, type NatsConnection, errors as natsErrors, wsco
 import { connect as connectTcp } from '@nats-io/transport-node'
 import { Bus } from './bus.ts'
 import { codecs } from './codec.ts'
-import { embeddedNats, runningServer } from './embedded/index.ts'
+import { sharedServer } from './embedded/index.ts'
 import { failure, MyelinError, messageOf } from './errors.ts'
 import { type ConnectOptions, defaults, isWebSocket, serversOf, toClientOptions, withoutPassword } from './options.ts'
 
@@ -24,14 +24,15 @@ export async function connect(options: ConnectOptions = {}): Promise<Bus> {
   const named = serversOf(options)
   if (named) return open(named, options)
   const storeDir = options.storeDir ?? '.myelin/nats'
-  const running = await runningServer(storeDir)
-  if (running) return open([running.url], options)
-  if (options.embed === false) {
+  const embed = options.embed !== false
+  const server = await sharedServer(storeDir, embed)
+  if (!server) {
     throw failure('SERVER_UNREACHABLE', `no server is named (NATS_URL) and none runs in this folder (${storeDir})`)
   }
-  const server = await embeddedNats({ storeDir })
   try {
-    return await open([server.url], options, () => server.stop())
+    const bus = await open([server.url], options, () => server.stop())
+    if (embed) server.follow(bus)
+    return bus
   } catch (error) {
     await server.stop()
     throw error

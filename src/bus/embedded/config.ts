@@ -8,6 +8,8 @@ export interface EmbeddedOptions {
   host?: string
   /** JetStream's data. Default: a temporary folder that is removed at stop. */
   storeDir?: string
+  /** Remove what an earlier server kept in `storeDir`; refused with STORE_LOCKED while one runs there. */
+  fresh?: boolean
   /** A nats-server configuration file to start from; its settings stay, ports and store given here win. */
   configFile?: string
   /** Lines added to the generated configuration. */

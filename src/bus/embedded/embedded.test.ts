@@ -1,10 +1,11 @@
-import { execFileSync, spawn } from 'node:child_process'
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { execFileSync } from 'node:child_process'
+import { access, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterEach, describe, expect, it } from 'vitest'
+import { manyAtOnce, parentsKilled, startParent } from '../../../test/support/embedded-parent.ts'
+import { now } from '../clock.ts'
 import { connect } from '../connect.ts'
 import { ensureStream, store, streamInfo } from '../jetstream/index.ts'
 import { type EmbeddedEvent, embeddedNats, runningServer } from './index.ts'
@@ -38,7 +39,7 @@ describe('an embedded server', () => {
     {
       await using bus = await connect({ servers: first.url, requires: { jetstream: true } })
       await ensureStream(bus, { name: 'KEPT', subjects: ['kept'] })
-      await store(bus, 'kept', Buffer.from('x'), { deadline: Date.now() + 2_000 })
+      await store(bus, 'kept', Buffer.from('x'), { deadline: now() + 2_000 })
       await using web = await connect({ servers: first.websocketUrl! })
       expect(web.serverVersion).toBe(bus.serverVersion)
       expect((await fetch(`${first.monitorUrl}/healthz`)).status).toBe(200)
@@ -68,7 +69,7 @@ describe('an embedded server', () => {
 
   it('is killed and restarted when it hangs', async () => {
     const events: EmbeddedEvent['type'][] = []
-    await using server = await embeddedNats({ probeMs: 100, onEvent: ({ type }) => events.push(type) })
+    await using server = await embeddedNats({ probeMs: 400, onEvent: ({ type }) => events.push(type) })
     process.kill(server.pid, 'SIGSTOP')
     await until(() => server.restarts === 1)
     expect(events).toEqual(['started', 'hung', 'died', 'restarted'])
@@ -83,23 +84,61 @@ describe('an embedded server', () => {
   })
 
   it('ends with its parent, even when the parent is killed −9', async () => {
-    const script = join(await folder(), 'parent.ts')
-    const door = fileURLToPath(new URL('./index.ts', import.meta.url))
-    await writeFile(
-      script,
-      `import { embeddedNats } from ${JSON.stringify(door)}\nconst s = await embeddedNats()\nconsole.log(s.pid, s.storeDir)\nsetInterval(() => {}, 1000)`,
-    )
-    const parent = spawn(process.execPath, [script], { stdio: ['ignore', 'pipe', 'inherit'] })
-    const [pid, storeDir] = (
-      await new Promise<string>((resolve) => parent.stdout.once('data', (data) => resolve(String(data))))
-    )
-      .trim()
-      .split(' ')
-    folders.push(storeDir!)
-    expect(alive(Number(pid))).toBe(true)
-    parent.kill('SIGKILL')
-    await until(() => !alive(Number(pid)))
-    expect(alive(Number(pid))).toBe(false)
+    const parent = startParent()
+    const { pid } = await parent.ready
+    expect(alive(pid)).toBe(true)
+    parent.kill()
+    await until(() => !alive(pid))
+    expect(alive(pid)).toBe(false)
+  })
+
+  it('is never one of two on a store, whenever its parent is killed −9', () => parentsKilled(2), 60_000)
+
+  it('is one, however many start at once on what a dead one left', () => manyAtOnce(1), 60_000)
+
+  it('listens where the last one did that was not stopped in order', async () => {
+    const storeDir = await folder()
+    const parent = startParent(storeDir)
+    const { url } = await parent.ready
+    parent.kill()
+    await parent.exited
+    await using next = await embeddedNats({ storeDir })
+    expect(next.url).toBe(url)
+  })
+
+  it('forgets what an earlier one stored only when it has the store to itself', async () => {
+    const storeDir = await folder()
+    await writeFile(join(storeDir, 'notes.txt'), 'not the server’s')
+    {
+      await using first = await embeddedNats({ storeDir })
+      await using bus = await connect({ servers: first.url })
+      await ensureStream(bus, { name: 'KEPT', subjects: ['kept'] })
+      await expect(embeddedNats({ storeDir, fresh: true })).rejects.toMatchObject({
+        code: 'STORE_LOCKED',
+        message: expect.stringContaining(`pid ${first.pid}`),
+      })
+      await store(bus, 'kept', Buffer.from('x'), { deadline: now() + 2_000 })
+    }
+    await using second = await embeddedNats({ storeDir, fresh: true })
+    await using bus = await connect({ servers: second.url })
+    expect(await streamInfo(bus, 'KEPT')).toBeUndefined()
+    expect(await readdir(storeDir)).toContain('notes.txt')
+  })
+
+  it('leaves no temporary folder behind when its parent is killed −9, and removes those of others', async () => {
+    const parent = startParent()
+    const { pid, storeDir } = await parent.ready
+    const old = await mkdtemp(join(tmpdir(), 'myelin-nats-'))
+    await writeFile(join(old, 'myelin-server.json'), JSON.stringify({ pid: 9_999_999, url: 'x', parent: 9_999_999 }))
+    parent.kill()
+    await using _ = await embeddedNats()
+    const there = (path: string) =>
+      access(path).then(
+        () => true,
+        () => false,
+      )
+    await until(async () => !alive(pid) && !(await there(storeDir)) && !(await there(old)))
+    expect([await there(storeDir), await there(old)]).toEqual([false, false])
   })
 
   it('says which port is taken', async () => {

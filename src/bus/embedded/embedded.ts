@@ -3,12 +3,13 @@ import { access, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createConnection } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { failure, messageOf } from '../errors.ts'
+import { failure, MyelinError, messageOf } from '../errors.ts'
 import { timerMs } from '../timer.ts'
 import { findNatsServer } from './binary.ts'
 import { type EmbeddedOptions, type Ports, serverConfig } from './config.ts'
-import { lockStore } from './lock.ts'
+import { lockStore, type StoreLock } from './lock.ts'
 import { removePortsFiles, type ServerProcess, startServer } from './server-process.ts'
+import { emptyStore, removeLeftBehind, temporaryPrefix } from './store.ts'
 
 /** A running embedded server. */
 export interface EmbeddedNats extends AsyncDisposable {
@@ -46,10 +47,12 @@ export async function embeddedNats(options: EmbeddedOptions = {}): Promise<Embed
     })
   }
   const temporary = options.storeDir === undefined
-  const storeDir = options.storeDir ?? (await mkdtemp(join(tmpdir(), 'myelin-nats-')))
-  const lock = await lockStore(storeDir)
+  if (temporary) void removeLeftBehind()
+  const storeDir = options.storeDir ?? (await mkdtemp(join(tmpdir(), temporaryPrefix)))
+  const lock = await lockStore(storeDir, isConfigured(options))
   const server = new Embedded(binary, storeDir, temporary, options, lock)
   try {
+    if (options.fresh) await emptyStore(storeDir)
     await server.start()
   } catch (error) {
     await server.clean()
@@ -58,12 +61,25 @@ export async function embeddedNats(options: EmbeddedOptions = {}): Promise<Embed
   return server
 }
 
+/** Whether another process could not start the same server by knowing its store and port alone. */
+function isConfigured({
+  configFile,
+  extraConfig,
+  host,
+  jetstream,
+  maxPayloadBytes,
+  ...rest
+}: EmbeddedOptions): boolean {
+  const told = [configFile, extraConfig, jetstream, maxPayloadBytes, rest.monitorPort, rest.websocketPort]
+  return told.some((option) => option !== undefined) || (host !== undefined && host !== '127.0.0.1')
+}
+
 class Embedded implements EmbeddedNats {
   readonly storeDir: string
   readonly #binary: string
   readonly #temporary: boolean
   readonly #options: EmbeddedOptions
-  readonly #lock: Awaited<ReturnType<typeof lockStore>>
+  readonly #lock: StoreLock
   readonly #closed: Promise<string | undefined>
   #close!: (reason: string | undefined) => void
   #process!: ServerProcess
@@ -72,13 +88,7 @@ class Embedded implements EmbeddedNats {
   #probe: NodeJS.Timeout | undefined
   restarts = 0
 
-  constructor(
-    binary: string,
-    storeDir: string,
-    temporary: boolean,
-    options: EmbeddedOptions,
-    lock: Awaited<ReturnType<typeof lockStore>>,
-  ) {
+  constructor(binary: string, storeDir: string, temporary: boolean, options: EmbeddedOptions, lock: StoreLock) {
     this.#binary = binary
     this.storeDir = storeDir
     this.#temporary = temporary
@@ -111,10 +121,12 @@ class Embedded implements EmbeddedNats {
   /** @internal */
   async start(): Promise<void> {
     const free = (port: number | undefined) => (port === undefined ? undefined : port === 0 ? -1 : port)
-    await this.#run({
-      client: this.#options.port || -1,
-      monitor: free(this.#options.monitorPort),
-      websocket: free(this.#options.websocketPort),
+    const others = { monitor: free(this.#options.monitorPort), websocket: free(this.#options.websocketPort) }
+    const last = this.#options.port ? undefined : portOf(this.#lock.lastUrl)
+    await this.#run({ client: this.#options.port || last || -1, ...others }).catch((error) => {
+      // where the last one listened, its clients look for the next one; it need not be there
+      if (last === undefined || !(error instanceof MyelinError) || error.code !== 'PORT_TAKEN') throw error
+      return this.#run({ client: -1, ...others })
     })
     this.#options.onEvent?.({ type: 'started', pid: this.pid, port: this.port })
     this.#watch()
@@ -123,7 +135,15 @@ class Embedded implements EmbeddedNats {
   async #run(ports: Ports): Promise<void> {
     const configPath = join(this.storeDir, 'myelin-server.conf')
     await writeFile(configPath, serverConfig(this.#options, this.storeDir, ports), { mode: 0o600 })
-    this.#process = await startServer(this.#binary, configPath, this.storeDir, this.#options.memoryLimitBytes)
+    const before = this.#process?.url ?? ''
+    this.#process = await startServer({
+      binary: this.#binary,
+      configPath,
+      portsDir: this.storeDir,
+      memoryLimitBytes: this.#options.memoryLimitBytes,
+      temporary: this.#temporary ? this.storeDir : undefined,
+      onSpawned: (pid) => this.#lock.update(pid, before),
+    })
     await this.#lock.update(this.#process.pid, this.#process.url)
     void this.#process.ended.then((reason) => this.#died(reason))
   }

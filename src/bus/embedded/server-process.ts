@@ -4,7 +4,7 @@ import { readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { now } from '../clock.ts'
 import { failure, type MyelinError } from '../errors.ts'
-import { guard } from './guard.ts'
+import { startGuard } from './guard.ts'
 
 const keptLines = 50
 
@@ -26,21 +26,37 @@ interface PortsFile {
   readonly websocket?: string[]
 }
 
+export interface ServerStart {
+  readonly binary: string
+  readonly configPath: string
+  /** Where it says which ports it got. */
+  readonly portsDir: string
+  readonly memoryLimitBytes?: number | undefined
+  /** A folder that goes with the server when this process cannot remove it any more. */
+  readonly temporary?: string | undefined
+  /** Its process is there and has not begun: the last moment to write down which one it is. */
+  readonly onSpawned: (pid: number) => Promise<void>
+}
+
+const readyMs = 20_000
+// a shell that becomes the server when it is told to: when its parent is gone before that, it becomes nothing
+const whenTold = 'read -r go && [ "$go" = go ] && exec "$@" </dev/null'
+
 /** Starts a server and resolves when it takes connections. @throws MyelinError PORT_TAKEN, STORE_LOCKED, SERVER_FAILED */
-export async function startServer(
-  binary: string,
-  configPath: string,
-  portsDir: string,
-  memoryLimitBytes?: number,
-  timeoutMs = 20_000,
-): Promise<ServerProcess> {
+export async function startServer(start: ServerStart): Promise<ServerProcess> {
+  const { binary, configPath, portsDir, memoryLimitBytes } = start
   await removePortsFiles(portsDir)
+  const guard = startGuard(start.temporary)
+  const server = [binary, '-c', configPath]
+  const [command, ...args] =
+    process.platform === 'win32' ? server : ['/bin/sh', '-c', whenTold, 'myelin-server', ...server]
   // a session of its own: Ctrl-C in the terminal must not end the server before its units have drained
-  const child: ChildProcess = spawn(binary, ['-c', configPath], {
-    stdio: ['ignore', 'ignore', 'pipe'],
+  const child: ChildProcess = spawn(command!, args, {
+    stdio: ['pipe', 'ignore', 'pipe'],
     detached: true,
     env: memoryLimitBytes === undefined ? process.env : { GOMEMLIMIT: String(memoryLimitBytes), ...process.env },
   })
+  child.stdin?.on('error', () => undefined) // it ended before it was told
   const lines: string[] = []
   child.stderr?.setEncoding('utf8')
   child.stderr?.on('data', (text: string) => {
@@ -52,16 +68,25 @@ export async function startServer(
     child.once('error', (error) => resolve(`it could not be started: ${error.message}`))
     child.once('exit', (code, signal) => resolve(signal ? `ended by ${signal}` : `ended with code ${code}`))
   })
-  const release = child.pid === undefined ? () => undefined : guard(child.pid)
   void ended.then((reason) => {
     over = reason
-    release()
+    guard.release()
   })
+  if (child.pid !== undefined) {
+    guard.watch(child.pid)
+    try {
+      await start.onSpawned(child.pid)
+    } catch (error) {
+      child.kill('SIGKILL')
+      throw error
+    }
+  }
+  child.stdin?.end('go\n')
   child.unref()
   ;(child.stderr as unknown as { unref?(): void } | null)?.unref?.()
   const lastLines = () => lines.map(withoutStamp).join('\n')
 
-  const giveUp = now() + timeoutMs
+  const giveUp = now() + readyMs
   for (;;) {
     if (over !== undefined) {
       await new Promise((resolve) => setTimeout(resolve, 10)) // its last words are still in the pipe
@@ -83,7 +108,7 @@ export async function startServer(
     }
     if (now() > giveUp) {
       child.kill('SIGKILL')
-      throw failure('SERVER_FAILED', `nats-server was not ready within ${timeoutMs} ms:\n${lastLines()}`)
+      throw failure('SERVER_FAILED', `nats-server was not ready within ${readyMs} ms:\n${lastLines()}`)
     }
     await new Promise((resolve) => setTimeout(resolve, 3))
   }

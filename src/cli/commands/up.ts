@@ -1,6 +1,6 @@
 // myelin up: the composition of this folder.
 import type { Command } from 'commander'
-import { connect } from '../../bus/index.ts'
+import { connect, failure } from '../../bus/index.ts'
 import {
   checkNames,
   compositionJsonSchema,
@@ -75,6 +75,11 @@ export function addUp(program: Command): void {
       }
       const signal = interrupted()
       await using bus = await connect({ ...connectOptions(flags), name: loaded.composition.name, embed: true })
+      bus.on((event) => {
+        if (event.type !== 'took-over') return
+        process.stderr.write(`the process that ran the server here ended; this one runs it now: ${event.server}\n`)
+      })
+      const lost = bus.closed().then((error) => error ?? failure('SERVER_UNREACHABLE', 'the connection was closed'))
       const tell = (status: InstanceStatus) => {
         if (flags.json) printJson(status)
         else print(`${status.unit}.${status.instance} ${status.state}${status.error ? `: ${status.error}` : ''}`)
@@ -91,7 +96,7 @@ export function addUp(program: Command): void {
         print(`${running.name} runs on ${bus.url}; Ctrl-C drains it`)
       }
       const stopWatching = flags.watch ? follow(running, path, loaded.folder, flags.json) : () => undefined
-      const failed = await Promise.race([aborted(signal), flags.failFast ? running.failed : running.over])
+      const failed = await Promise.race([aborted(signal), lost, flags.failFast ? running.failed : running.over])
       stopWatching()
       if (failed) throw failed
       if (running.status().some(({ state }) => state === 'failed')) process.exitCode = 1 // one was given up meanwhile
