@@ -47,9 +47,12 @@ export class Alignment {
   /** By partition, up to which place of the input its marks tell. */
   readonly #known: number[]
   #leastKnown: number
-  /** What moved the others' clocks and is not taken yet, in the order of the input. */
-  #ticks: Tick[] = []
-  #sorted = true
+  /** By partition, what moved its clocks; each list in the order of the input. */
+  readonly #heard: Tick[][]
+  /** What of that has no gaps before it, in the order of the input, and how much of it was taken. */
+  #ready: Tick[] = []
+  #taken = 0
+  #readyTo = 0
   /** The last message of this partition that was told of, and up to where it has no others. */
   #told: number
   #covered: number
@@ -71,7 +74,9 @@ export class Alignment {
     const { partition, partitions, position, clocks, bus } = options
     this.#perMark = Math.max(1, Math.min(ticksPerMark, Math.floor(bus.maxPayloadBytes / bytesPerTick) - 8))
     this.#known = Array.from({ length: partitions }, (_, i) => (i === partition ? Number.POSITIVE_INFINITY : position))
+    this.#heard = this.#known.map(() => [])
     this.#leastKnown = position
+    this.#readyTo = position
     this.#told = position
     this.#covered = position
     this.#published = position
@@ -117,13 +122,24 @@ export class Alignment {
 
   /** What comes first of that which moved the others' clocks up to a place, or undefined. */
   next(to: number): Tick | undefined {
-    if (!this.#sorted) {
-      // the latest first, to be taken from the end
-      this.#ticks.sort((a, b) => b.sequence - a.sequence)
-      this.#sorted = true
+    if (this.#taken === this.#ready.length && this.#readyTo < this.#leastKnown) this.#merge()
+    const tick = this.#ready[this.#taken]
+    if (tick === undefined || tick.sequence > to) return undefined
+    this.#taken += 1
+    return tick
+  }
+
+  #merge(): void {
+    const to = this.#leastKnown
+    const ready: Tick[] = []
+    for (const ticks of this.#heard) {
+      let count = 0
+      while (count < ticks.length && ticks[count]!.sequence <= to) count += 1
+      for (const tick of ticks.splice(0, count)) ready.push(tick)
     }
-    const tick = this.#ticks.at(-1)
-    return tick !== undefined && tick.sequence <= to ? this.#ticks.pop() : undefined
+    this.#ready = ready.sort((a, b) => a.sequence - b.sequence)
+    this.#taken = 0
+    this.#readyTo = to
   }
 
   /** Resolves when the others can know of this partition up to a place: no checkpoint may be past that. */
@@ -146,8 +162,8 @@ export class Alignment {
     const known = this.#known[partition]
     if (known === undefined || partition === this.#options.partition) return
     if (to > known) {
-      for (const tick of ticks) if (tick.sequence > known) this.#ticks.push(tick)
-      this.#sorted = false
+      const heard = this.#heard[partition]!
+      for (const tick of ticks) if (tick.sequence > known) heard.push(tick)
       this.#known[partition] = to
       if (known === this.#leastKnown) this.#leastKnown = Math.min(...this.#known)
     }

@@ -42,13 +42,15 @@ export function decodeMark(subject: string, data: Uint8Array): Mark | undefined 
   if (!isRecord(said)) return undefined
   const { after, to, wants, ticks: numbers } = said
   if (![partition, after, to, wants].every(Number.isSafeInteger) || !Array.isArray(numbers)) return undefined
-  if (numbers.length % 4 !== 0 || !numbers.every(Number.isSafeInteger)) return undefined
+  if (numbers.length % 4 !== 0) return undefined
   const ticks: Tick[] = []
   let [sequence, ms, storedMs] = [after as number, 0, 0]
   for (let i = 0; i < numbers.length; i += 4) {
     sequence += numbers[i] as number
     ms += numbers[i + 2] as number
     storedMs += numbers[i + 3] as number
+    // of anything but numbers the sums are none
+    if (!Number.isSafeInteger(sequence + ms + storedMs)) return undefined
     ticks.push({ sequence, clock: numbers[i + 1] as number, ms, storedMs })
   }
   return { partition, after: after as number, to: to as number, wants: wants as number, ticks }
