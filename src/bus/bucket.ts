@@ -313,9 +313,15 @@ const issueText = ({ path, message }: StandardSchemaV1.Issue) =>
     .filter(Boolean)
     .join(': ')
 
+/** A server takes lines of 4,096 bytes at most, and a key is part of one. */
+const longestKey = 1_024
+
 /** A key is part of a subject: what ends one there is refused. */
 function checkedKey(key: string): string {
-  if (key !== '' && !/^\.|\.$|\.\.|[\s*>\p{Cc}]/u.test(key)) return key
+  if (Buffer.byteLength(key) > longestKey) {
+    throw failure('INVALID_INPUT', `"${key.slice(0, 100)}…" cannot be a key: it has more than ${longestKey} bytes`)
+  }
+  if (key !== '' && !/^\.|\.$|\.\.|[\s*>\p{Cc}\p{Cs}]/u.test(key)) return key
   throw failure(
     'INVALID_INPUT',
     `"${key.slice(0, 100)}" cannot be a key: no blanks, no * or >, no dot at its ends, none after another`,

@@ -146,6 +146,18 @@ export const errorCatalogue = {
     what: 'A stream of that name exists with settings that cannot be changed to the ones wanted.',
     fix: 'Compare the settings the message names; remove the stream if its content may go.',
   },
+  STREAM_TRUNCATED: {
+    what: 'A stream ends before, or begins after, the place that was read up to: its server lost messages.',
+    fix: 'Restore the stream if there is a copy; else begin again as the message says: what was counted cannot be undone.',
+  },
+  FOREIGN_MESSAGE: {
+    what: 'A view held a message that its processor did not write.',
+    fix: 'Find out who publishes there; the message is in the error output of the processor and out of the view.',
+  },
+  UNSTORABLE_STATE: {
+    what: 'A step of a processor keeps something that cannot be stored in a checkpoint.',
+    fix: 'Keep numbers, texts and plain objects, or give the aggregate `save` and `load`; the message names the step.',
+  },
   WRONG_SEQUENCE: {
     what: 'The stream moved on: somebody else wrote to it since its end was read.',
     fix: 'Read the end again and decide anew; of two writers, only one may win.',

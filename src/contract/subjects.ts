@@ -32,16 +32,36 @@ export const triesSubject = (service: string, stream: string, consumer: string) 
 /** Payloads of dead letters that leave no room for a reason in their message. */
 export const deadLetterDataSubject = (service: string) => `dlq.${service}._data`
 
-const tokenForm = /^[^\s.*>\p{Cc}]+$/u
+const tokenForm = /^[^\s.*>\p{Cc}\p{Cs}]+$/u
+/** A server takes lines of 4,096 bytes at most: a subject, where replies go and two numbers. */
+const maxTokenBytes = 1_024
 
-/** A value as one token of a subject. @throws MyelinError INVALID_INPUT when it holds blanks, dots or wildcards */
+/**
+ * A value as one token of a subject.
+ * @throws MyelinError INVALID_INPUT when it holds blanks, dots or wildcards, or is longer than 1,024 bytes
+ */
 export function subjectToken(value: unknown, where: string): string {
   const token = typeof value === 'string' || typeof value === 'number' || typeof value === 'bigint' ? String(value) : ''
+  if (token.length > maxTokenBytes / 3 && Buffer.byteLength(token) > maxTokenBytes) {
+    throw failure(
+      'INVALID_INPUT',
+      `${where}: "${token.slice(0, 40)}…" has ${Buffer.byteLength(token)} bytes; a part of a subject has ${maxTokenBytes} at most`,
+    )
+  }
   if (!tokenForm.test(token)) {
     throw failure(
       'INVALID_INPUT',
-      `${where}: ${JSON.stringify(value) ?? 'nothing'} cannot be part of a subject; it needs text without blanks, dots, * and >`,
+      `${where}: ${shown(value)} cannot be part of a subject; it needs text without blanks, dots, * and >`,
     )
   }
   return token
+}
+
+function shown(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value)
+  return value === null || typeof value === 'boolean'
+    ? String(value)
+    : value === undefined
+      ? 'nothing'
+      : `a ${typeof value}`
 }

@@ -317,6 +317,12 @@ export class Circuit {
     }
   }
 
+  /** How a step is told, by the number of its operator in records. */
+  operatorText(number: number): string {
+    const order = this.#operators[number]?.order
+    return this.#steps.find((step) => step.order === order)?.text ?? 'of the circuit'
+  }
+
   restore([number, ...record]: readonly [operator: number, ...StateRecord]): void {
     if (number >= 0) {
       const operator = this.#operators[number]?.operator

@@ -1,8 +1,10 @@
 // Side effects of a program: jobs, calls, anything outside. At least once: one is started for every value, tried again
 // until it succeeds, and a checkpoint moves past an input only when all its effects succeeded. After a crash the effects
 // since the last checkpoint run again; give them an id by which the other end tells what it has already.
-import { type Bus, MyelinError, messageOf } from '../bus/index.ts'
+import { setMaxListeners } from 'node:events'
+import { type Bus, MyelinError, messageOf, sleep } from '../bus/index.ts'
 import type { Logger } from '../unit/index.ts'
+import { within } from './waits.ts'
 
 /** What became of an effect; `duplicate`: the other end had it already. */
 export interface EffectOutcome {
@@ -14,9 +16,16 @@ export interface Effect<T> {
   readonly name: string
   /**
    * Called once at start; gives back what to do for each value. `id` is the same whenever the same value comes from the
-   * same place of the input: a message id by which the other end can tell what it has already.
+   * same place of the input: a message id by which the other end can tell what it has already. `signal` is aborted when
+   * nobody waits any more: after a minute, when the try counts as failed, and when the processor stops.
+   *
+   * What rejects is tried again, except with INVALID_INPUT, MALFORMED_PAYLOAD or PAYLOAD_TOO_LARGE: these say that the
+   * value can never be taken; its message goes to the error output.
    */
-  open(host: { bus: Bus; log: Logger }): (value: T, id: string) => Promise<EffectOutcome | undefined>
+  open(host: {
+    bus: Bus
+    log: Logger
+  }): (value: T, id: string, signal: AbortSignal) => Promise<EffectOutcome | undefined>
 }
 
 /** An effect of a program; its values' type was checked where it was attached. */
@@ -25,29 +34,45 @@ export type EffectPlan = Effect<never>
 // These say that the value can never be taken; anything else says that the other end cannot take it now.
 const poison = new Set(['INVALID_INPUT', 'MALFORMED_PAYLOAD', 'PAYLOAD_TOO_LARGE'])
 const maxInFlight = 256
+/** One try that is not back by then has failed. */
+const tryMs = 60_000
+
+/** The message that a value came from. */
+export interface Origin {
+  readonly sequence: number
+  readonly subject: string
+  readonly data: Uint8Array
+}
+
+/** Takes what an effect refused; resolves when it is told. */
+type OnPoison = (error: unknown, origin: Origin | undefined, id: string) => Promise<void>
 
 /** The effects under way: bounded, repeated until they succeed. */
 export class Effects {
-  readonly #run: readonly ((value: never, id: string) => Promise<EffectOutcome | undefined>)[]
+  readonly #run: readonly ReturnType<EffectPlan['open']>[]
   readonly #names: readonly string[]
   readonly #log: Logger
   readonly #underWay = new Set<Promise<void>>()
-  readonly #onPoison: (error: unknown) => void
-  #stopped = false
+  readonly #onPoison: OnPoison
+  readonly #stop = new AbortController()
   #told = false
   done = 0
   duplicates = 0
 
-  constructor(effects: readonly EffectPlan[], host: { bus: Bus; log: Logger }, onPoison: (error: unknown) => void) {
+  constructor(effects: readonly EffectPlan[], host: { bus: Bus; log: Logger }, onPoison: OnPoison) {
+    // one listener for each effect under way
+    setMaxListeners(0, this.#stop.signal)
     this.#run = effects.map((effect) => effect.open(host))
     this.#names = effects.map((effect) => effect.name)
     this.#log = host.log
     this.#onPoison = onPoison
   }
 
-  start(effect: number, value: unknown, id: string): void {
-    const promise = this.#try(effect, value as never, id).finally(() => this.#underWay.delete(promise))
+  /** `origin`: the message that it came from, for the error output. Resolves when it succeeded. */
+  start(effect: number, value: unknown, id: string, origin?: Origin): Promise<void> {
+    const promise = this.#try(effect, value as never, id, origin).finally(() => this.#underWay.delete(promise))
     this.#underWay.add(promise)
+    return promise
   }
 
   /** Undefined while there is room, else a promise to await before starting more. */
@@ -62,26 +87,29 @@ export class Effects {
 
   /** No more tries; what has not succeeded will be started again by the next instance. */
   stop(): void {
-    this.#stopped = true
+    this.#stop.abort()
   }
 
-  async #try(effect: number, value: never, id: string): Promise<void> {
+  async #try(effect: number, value: never, id: string, origin: Origin | undefined): Promise<void> {
+    const { signal } = this.#stop
     for (let waitMs = 100; ; waitMs = Math.min(waitMs * 2, 5_000)) {
       try {
-        const outcome = await this.#run[effect]!(value, id)
+        const outcome = await within(this.#names[effect]!, tryMs, signal, (signal) =>
+          this.#run[effect]!(value, id, signal),
+        )
         this.done += 1
         if (outcome?.duplicate) this.duplicates += 1
         this.#told = false
         return
       } catch (error) {
-        if (error instanceof MyelinError && poison.has(error.code)) return this.#onPoison(error)
+        if (error instanceof MyelinError && poison.has(error.code)) return this.#onPoison(error, origin, id)
         // a checkpoint waits for this one for ever: after a stop that is what it should do
-        if (this.#stopped) return new Promise<never>(() => undefined)
+        if (signal.aborted) return new Promise<never>(() => undefined)
         if (!this.#told)
           this.#log.warn({ err: error }, `${this.#names[effect]} fails and is tried again: ${messageOf(error)}`)
         this.#told = true
       }
-      await new Promise((resolve) => setTimeout(resolve, waitMs))
+      await sleep(waitMs, signal)
     }
   }
 }

@@ -8,6 +8,8 @@ import type { Source } from './sources.ts'
 
 export interface Input {
   readonly stream: string
+  /** It is the processor's own, which is cut when every partition has read it. */
+  readonly own: boolean
   /** What of the stream a partition reads. */
   subjects(partition: number): readonly string[]
   /** Which source a message is from. */
@@ -47,6 +49,7 @@ function direct(source: Source<unknown>): Input {
   const fixed = source.subject.replace(/[*>]$/, '').length
   return {
     stream: source.stream,
+    own: false,
     subjects: () => [source.subject],
     sourceOf: () => 0,
     keyOf: (subject) => subject.slice(fixed),
@@ -87,6 +90,7 @@ function merged(processor: string, sources: readonly Source<unknown>[], partitio
   }
   return {
     stream,
+    own: true,
     subjects(partition) {
       const own = `in.${processor}.${partition}.>`
       const shared = sources.some((source) => source.everywhere) ? [`in.${processor}.${everywhere}.>`] : []

@@ -4,6 +4,7 @@ import {
   boundedText,
   ensureStream,
   header,
+  headerLine,
   headerLines,
   MyelinError,
   messageOf,
@@ -19,8 +20,10 @@ import type { Effect } from './effects.ts'
 export const refusedStream = (processor: string) => nameOf('error output', processor)
 export const refusedSubject = (processor: string) => `bad.${processor}`
 
-/** An input message that could not be used. */
+/** An input message that could not be used, or from which something came that could not go out. */
 export interface Refused {
+  /** The same in every replay: it is stored once. */
+  readonly id: string
   readonly error: unknown
   readonly stream: string
   readonly sequence: number
@@ -29,6 +32,11 @@ export interface Refused {
 }
 
 const sourceHeader = 'Myelin-Source'
+/** How long the data was that does not fit beside its reason. */
+const cutHeader = 'Myelin-Cut'
+const reasonBytes = 1_000
+// what the client adds
+const headroomBytes = 128
 
 const kept = { maxMessages: 100_000, maxBytes: 256 * 1024 ** 2, discard: 'old' } as const
 
@@ -38,22 +46,26 @@ export function refuse(processor: string): Effect<Refused> {
     name: `errors ${refusedStream(processor)}`,
     open({ bus }) {
       let ensured: Promise<void> | undefined
-      return async ({ error, stream, sequence, subject, data }) => {
+      return async ({ id, error, stream, sequence, subject, data }) => {
         // made for the first one: a processor whose input is fine has no stream for errors
         ensured ??= ensureRefused(bus, processor)
         await ensured.catch((reason) => {
           ensured = undefined
           throw reason
         })
-        const { duplicate } = await store(bus, refusedSubject(processor), data, {
+        const reason = boundedText(messageOf(error), Math.min(reasonBytes, bus.maxPayloadBytes / 8))
+        const lines =
+          headerLines({
+            [header.messageId]: id,
+            [header.errorCode]: error instanceof MyelinError ? error.code : 'INTERNAL',
+            [sourceHeader]: `${stream} ${sequence} ${subject}`,
+          }) + textHeaderLine(header.error, reason)
+        const room = Math.max(0, bus.maxPayloadBytes - Buffer.byteLength(lines) - headroomBytes)
+        const fits = data.length <= room
+        const { duplicate } = await store(bus, refusedSubject(processor), fits ? data : data.subarray(0, room), {
           deadline: now() + 30_000,
           deduplicated: true,
-          headerLines:
-            headerLines({
-              [header.messageId]: `${stream}.${sequence}`,
-              [header.errorCode]: error instanceof MyelinError ? error.code : 'INTERNAL',
-              [sourceHeader]: `${stream} ${sequence} ${subject}`,
-            }) + textHeaderLine(header.error, boundedText(messageOf(error), 1_000)),
+          headerLines: fits ? lines : lines + headerLine(cutHeader, String(data.length)),
         })
         return { duplicate }
       }
@@ -70,13 +82,16 @@ export interface Refusal {
   readonly reason: string
   /** Where it came from. */
   readonly source: { readonly stream: string; readonly sequence: number; readonly subject: string }
-  /** As it came. */
+  /** As it came; its beginning where it does not fit beside the reason. */
   readonly data: Uint8Array
+  /** How many bytes it had, where only its beginning is here. */
+  readonly bytes?: number
 }
 
 /** Reads a message of the stream {@link refusedStream}. */
 export function readRefusal({ sequence, timestampMs, headers, data }: StreamMessage): Refusal {
   const [stream = '', from = '', subject = ''] = headers.get(sourceHeader)?.split(' ') ?? []
+  const cut = headers.get(cutHeader)
   return {
     sequence,
     at: new Date(timestampMs).toISOString(),
@@ -84,6 +99,7 @@ export function readRefusal({ sequence, timestampMs, headers, data }: StreamMess
     reason: headers.get(header.error) ?? '',
     source: { stream, sequence: Number(from), subject },
     data,
+    ...(cut === undefined ? {} : { bytes: Number(cut) }),
   }
 }
 

@@ -1,10 +1,19 @@
 // Where values go besides views: jobs, events, buckets, objects. At least once, each with an id or in a way that makes
 // a repetition harmless.
 import { Objm } from '@nats-io/obj'
-import { bucket as openBucket } from '../bus/index.ts'
+import {
+  boundedText,
+  failure,
+  MyelinError,
+  messageOf,
+  bucket as openBucket,
+  parseTime,
+  timeForm,
+} from '../bus/index.ts'
 import type { Contract, ContractDefinition, InputOf, JobDefinition } from '../contract/index.ts'
 import { client, type EventClient, type JobClient } from '../service/index.ts'
 import type { Effect } from './effects.ts'
+import { jsonBytes } from './json.ts'
 import type { KeyedRow } from './program/index.ts'
 
 type Jobs<Definition extends ContractDefinition> = NonNullable<Definition['jobs']>
@@ -26,8 +35,15 @@ export function job<
     open({ bus }) {
       const queue = client(bus, contract)[name] as unknown as JobClient<JobDefinition>
       return async (value, id) => {
-        const { duplicate } = await queue.enqueue(value, { id: options.id?.(value) ?? id })
-        return { duplicate }
+        const own = read('id', () => options.id?.(value))
+        try {
+          const { duplicate } = await queue.enqueue(value, { id: own ?? id })
+          return { duplicate }
+        } catch (error) {
+          // one with its unique key is there: that is what was wanted
+          if (error instanceof MyelinError && error.code === 'ALREADY_QUEUED') return { duplicate: true }
+          throw error
+        }
       }
     },
   }
@@ -47,7 +63,13 @@ export function publish<
     open({ bus }) {
       const api = client(bus, contract)[name] as unknown as EventClient<Events<Definition>[Name]>
       return async (value, id) => {
-        const time = options.time?.(value)
+        const time = read('time', () => options.time?.(value))
+        if (time !== undefined && parseTime(time) === undefined) {
+          throw failure(
+            'INVALID_INPUT',
+            `event ${contract.name}.${name}: time: ${shown(String(time))} is no time; it needs ${timeForm}`,
+          )
+        }
         const stored = await api.publish(value, { id, ...(time === undefined ? {} : { time }) })
         return { duplicate: (stored as { duplicate?: boolean } | undefined)?.duplicate === true }
       }
@@ -66,6 +88,7 @@ export function bucket<Row>(name: string): Effect<KeyedRow<Row>> {
       const opened = reopening(() => openBucket<Row>(bus, name, { copies: true }))
       opened().catch(() => undefined) // told by each put
       return async ({ key, row }, id) => {
+        jsonBytes(`bucket ${name}: the row of "${key}"`, row)
         const { duplicate } = await (await opened()).putOnce(key, row, id, { timeoutMs: 30_000 })
         return { duplicate }
       }
@@ -83,7 +106,10 @@ export function objects<Row>(name: string): Effect<KeyedRow<Row>> {
       const opened = reopening(() => new Objm(bus.nats).create(name))
       opened().catch(() => undefined)
       return async ({ key, row }) => {
-        await (await opened()).putBlob({ name: key }, Buffer.from(JSON.stringify(row)))
+        checkLength(`objects ${name}`, key)
+        const data = jsonBytes(`objects ${name}: the row of "${key}"`, row)
+        const store = await opened()
+        await store.putBlob({ name: key }, data)
         return undefined
       }
     },
@@ -101,3 +127,20 @@ function reopening<Opened>(open: () => Promise<Opened>): () => Promise<Opened> {
     return opened
   }
 }
+
+/** What the program's own functions throw is a matter of the value: trying it again would bring the same. */
+function read<Value>(what: string, of: () => Value): Value {
+  try {
+    return of()
+  } catch (cause) {
+    throw failure('INVALID_INPUT', `${what}: ${messageOf(cause)}`, { cause })
+  }
+}
+
+// a name is in a subject, and a server takes lines of 4,096 bytes at most
+function checkLength(where: string, key: string): void {
+  const bytes = Buffer.byteLength(key)
+  if (bytes > 1_024) throw failure('INVALID_INPUT', `${where}: a key of ${bytes} bytes; 1,024 at most`)
+}
+
+const shown = (text: string) => JSON.stringify(boundedText(text, 60))

@@ -12,6 +12,7 @@ import {
 } from '../contract/index.ts'
 import { ensureContractStreams } from '../service/index.ts'
 import type { Enrichment } from './enrich.ts'
+import { maxDepth, tooDeep } from './json.ts'
 import type { Change } from './program/index.ts'
 import { ensureView, type View, viewSubject } from './view.ts'
 
@@ -131,6 +132,7 @@ const anything = z.unknown()
 
 function decoder(schema: Schema = anything): (message: Incoming) => unknown {
   return ({ data, headers }) => {
+    if (tooDeep(data)) throw failure('INVALID_INPUT', `payload: nested more than ${maxDepth} deep`)
     const value = parse(schema, codecFor(headers.get(header.contentType)).decode(data), 'INVALID_INPUT', 'payload')
     if (value instanceof Promise) throw failure('INVALID_CONTRACT', 'a processor needs a synchronous schema')
     return value

@@ -13,22 +13,22 @@ import {
   readStream,
   type StreamMessage,
   type StreamReader,
-  type StreamWriter,
-  streamInfo,
   streamWriter,
   timerMs,
 } from '../bus/index.ts'
 import type { Logger, Vitals } from '../unit/index.ts'
 import { Alignment } from './alignment.ts'
-import { Checkpoints, checkpointStream, type Identity, type Positions } from './checkpoint.ts'
+import { Checkpoints } from './checkpoint.ts'
 import { Circuit } from './circuit.ts'
-import { type EffectPlan, Effects } from './effects.ts'
+import { type EffectPlan, Effects, type Origin } from './effects.ts'
 import { isEndOfInput } from './end-of-input.ts'
 import { Enricher } from './enrich.ts'
 import { type Input, partitionOf } from './input.ts'
+import { Output } from './output.ts'
 import type { End } from './program/index.ts'
 import { type Refused, refuse } from './refused.ts'
-import type { Scout } from './scout.ts'
+import { inputLost, ownerOf, resume, wayOut } from './resume.ts'
+import type { Scout, Tick } from './scout.ts'
 import type { Source } from './sources.ts'
 import type { View, ViewPart } from './view.ts'
 
@@ -88,38 +88,37 @@ export interface TaskStatus {
 
 const flushAfterMs = 20
 const drainMs = 5_000
+const nothing = new Uint8Array(0)
 
 export class Task {
   readonly #options: TaskOptions
   readonly #where: string
   readonly #backlog: StreamMessage[] = []
   readonly #decoded = new Map<StreamMessage, Answer>()
-  readonly #rowKeys: readonly string[]
   readonly #enrichers: readonly (Enricher | undefined)[]
   readonly #asks: boolean
   #circuit!: Circuit
   #effects!: Effects
   #refusals = 0
-  #writers: StreamWriter[] = []
+  #outputs: Output[] = []
   #checkpoints!: Checkpoints
   #reader: StreamReader | undefined
   #alignment: Alignment | undefined
   /** How many messages of the backlog the other partitions are told of. */
   #scouted = 0
-  #identity!: Identity
   #input = 0
-  readonly #outputs: number[]
-  /** Rows that the outputs already have from before the crash. */
-  readonly #skip: number[]
+  #inputMs = 0
   #message: StreamMessage | undefined
   /** Sequence of what is being processed: a message, or one of another partition that moves a clock. */
   #place = 0
   #effectsOfMessage = 0
+  #refusalsOfMessage = 0
   #read = 0
   /** Messages the server had not delivered yet, as it said with the last one. */
   #lag = 0
-  #replayed = 0
   #bad = 0
+  /** What the checkpoint says that is being stored. */
+  #taken: { readonly input: number; bad: number } | undefined
   #ended = false
   readonly #endedSources = new Set<number>()
   #busy = false
@@ -137,11 +136,8 @@ export class Task {
 
   constructor(options: TaskOptions) {
     this.#options = options
-    const { processor, partition, partitions, views, sources, bus, log } = options
+    const { processor, partition, partitions, sources, bus, log } = options
     this.#where = partitions === 1 ? `processor '${processor}'` : `processor '${processor}', partition ${partition}`
-    this.#rowKeys = views.map(({ key }) => key)
-    this.#outputs = views.map(() => 0)
-    this.#skip = views.map(() => 0)
     this.#enrichers = sources.map(({ enrichment }) => enrichment && new Enricher(enrichment, { bus, log }))
     this.#asks = this.#enrichers.some((enricher) => enricher !== undefined)
   }
@@ -159,10 +155,10 @@ export class Task {
       watermarkMs: watermarkMs === Number.POSITIVE_INFINITY ? 'end' : Number.isFinite(watermarkMs) ? watermarkMs : null,
       lag: this.#lag + this.#backlog.length,
       in: this.#read,
-      out: this.#outputs.reduce((sum, rows) => sum + rows, 0),
+      out: this.#outputs.reduce((sum, { rows }) => sum + rows, 0),
       late: circuit?.late ?? 0,
       bad: this.#bad,
-      replayed: this.#replayed,
+      replayed: this.#outputs.reduce((sum, { replayed }) => sum + replayed, 0),
       position: this.#input,
       open: circuit?.open ?? 0,
       keys: circuit?.keys ?? 0,
@@ -181,10 +177,10 @@ export class Task {
   }
 
   async start(): Promise<void> {
-    const { bus, log, processor, partition, partitions, input, effects, outputs } = this.#options
+    const { bus, log, processor, partition, partitions, input, effects, outputs, views } = this.#options
     const plans = [...effects, refuse(processor) as EffectPlan]
     this.#refusals = plans.length - 1
-    this.#effects = new Effects(plans, { bus, log }, (error) => this.#poison(error))
+    this.#effects = new Effects(plans, { bus, log }, (error, origin, id) => this.#effectRefused(error, origin, id))
     const began = performance.now()
     const opened = await Checkpoints.open(bus, {
       processor,
@@ -194,35 +190,27 @@ export class Task {
     })
     this.#checkpoints = opened.checkpoints
     this.#circuit = opened.circuit
-    const created = async (stream: string) => (await streamInfo(bus, stream))!
-    const inputInfo = await created(input.stream)
-    const outputInfos = await Promise.all(outputs.map(({ stream }) => created(stream)))
-    this.#identity = {
+    const place = await resume({
+      ...this.#options,
+      where: this.#where,
       shape: this.#circuit.shape,
-      input: inputInfo.created,
-      outputs: outputInfos.map((info) => info.created),
-    }
-    this.#checkpoints.identity = this.#identity
-    const ends = outputInfos.map(({ state }) => state.last_seq)
-    if (opened.found) this.#restore(opened.found, ends)
-    else {
-      const filled = ends.findIndex((end) => end > 0)
-      if (filled >= 0) {
-        throw failure(
-          'STREAM_MISMATCH',
-          `${this.#where}: ${outputs[filled]!.stream} has rows, but there is no checkpoint that says of which inputs; ` +
-            `remove the stream ${outputs[filled]!.stream} to begin again`,
-        )
-      }
-    }
+      found: opened.found,
+      refuse: (refused) => this.#effects.start(this.#refusals, refused, ''),
+    })
+    this.#checkpoints.identity = place.identity
+    this.#input = place.input
+    this.#inputMs = place.inputMs
+    this.#savedInput = opened.found ? place.input : -1
+    this.#bad = place.bad
+    this.#ended = place.ended
     this.#restoreMs = Math.round(performance.now() - began)
-    for (const [i, { stream }] of outputs.entries()) {
-      this.#writers.push(
-        await streamWriter(bus, stream, {
-          lastSequence: ends[i]!,
-          onWait: (reason) => log.warn({ code: reason.code }, `${stream} waits: ${reason.message}`),
-        }),
-      )
+    const owner = ownerOf(this.#options, place.identity.life)
+    for (const [i, part] of outputs.entries()) {
+      const writer = await streamWriter(bus, part.stream, {
+        lastSequence: place.outputs[i]!.end,
+        onWait: (reason) => log.warn({ code: reason.code }, `${part.stream} waits: ${reason.message}`),
+      })
+      this.#outputs.push(new Output(bus, { view: views[i]!, part, writer, owner }, place.outputs[i]!))
     }
     // a checkpoint before the first row: an output with rows then always has one
     if (!opened.found) await this.#save()
@@ -234,6 +222,11 @@ export class Task {
       from: { sequence: this.#input + 1 },
       maxPending: this.#options.maxPending,
       onMessage: (message) => this.#receive(message),
+      // what it counted is not there any more: going on would count other messages as those
+      onGap: (gap) => {
+        void this.#reader?.stop()
+        this.#fail(inputLost(this.#where, gap, gap.next - 1, wayOut(this.#options)))
+      },
       onError: (error) => log.warn({ code: error.code }, `reading ${input.stream}: ${error.message}`),
     })
     this.#checkpointTimer = setInterval(() => {
@@ -266,7 +259,7 @@ export class Task {
     const { partition, partitions, processor, span, maxKeys, keysInMemory } = this.#options
     const circuit = new Circuit({
       startEffect: (effect, value) => this.#startEffect(effect, value),
-      poison: (error) => this.#poison(error, this.#message),
+      poison: (error) => this.#poison(error),
       ...(partitions === 1
         ? {}
         : {
@@ -288,41 +281,8 @@ export class Task {
     return circuit
   }
 
-  #restore({ identity, positions }: { identity: Identity; positions: Positions }, ends: readonly number[]): void {
-    const { processor, partition, partitions, outputs } = this.#options
-    const checkpoints = checkpointStream(processor, partitions === 1 ? undefined : partition)
-    const begin = `to begin again, remove the streams ${[checkpoints, ...outputs.map(({ stream }) => stream)].join(', ')}`
-    // the shape first: outputs of another program are others
-    if (identity.shape !== this.#identity.shape) {
-      throw failure(
-        'STREAM_MISMATCH',
-        `${this.#where}: the program changed since its last checkpoint (then: ${identity.shape}; now: ${this.#identity.shape}); ${begin}, or give it another name`,
-      )
-    }
-    if (identity.input !== this.#identity.input || identity.outputs.some((at, i) => at !== this.#identity.outputs[i])) {
-      throw failure(
-        'STREAM_MISMATCH',
-        `${this.#where}: its input or an output was made anew since its last checkpoint; ${begin}`,
-      )
-    }
-    const short = positions.outputs.findIndex((position, i) => ends[i]! < position)
-    if (short >= 0) {
-      throw failure(
-        'STREAM_MISMATCH',
-        `${this.#where}: ${outputs[short]!.stream} ends at ${ends[short]}, its checkpoint at ${positions.outputs[short]}; ${begin}`,
-      )
-    }
-    this.#input = positions.input
-    this.#savedInput = positions.input
-    this.#bad = positions.bad
-    this.#ended = positions.ended
-    for (let i = 0; i < ends.length; i++) {
-      this.#outputs[i] = positions.outputs[i]!
-      this.#skip[i] = ends[i]! - positions.outputs[i]!
-    }
-  }
-
   #receive(message: StreamMessage): void {
+    if (this.#failed) return
     if (this.#asks) this.#ask(message)
     if (this.#alignment) {
       this.#backlog.push(message)
@@ -403,6 +363,7 @@ export class Task {
     this.#message = message
     this.#place = message.sequence
     this.#effectsOfMessage = 0
+    this.#refusalsOfMessage = 0
     try {
       const source = this.#options.input.sourceOf(message.subject)
       if (message.data.length === 0 && isEndOfInput(message)) this.#end(source)
@@ -416,27 +377,32 @@ export class Task {
         this.#circuit.feed(source, answer ? answer.value : this.#decode(source, message), message.timestampMs)
       }
     } catch (error) {
-      this.#poison(error, message)
+      this.#poison(error)
     }
     this.#read += 1
     this.#input = message.sequence
+    this.#inputMs = message.timestampMs
     // a partition among others reads ahead: what lies between is its backlog
     if (!this.#alignment) this.#lag = message.pending
-    if (this.#circuit.rows.length > 0) this.#emit()
+    if (this.#circuit.rows.length > 0 && !this.#emit()) return true
     return this.#mayGoOn()
   }
 
   /** What the other partitions' messages up to a place did to the clocks. False when the loop must wait for something. */
   #follow(alignment: Alignment, to: number): boolean {
-    while (!this.#failed && !this.#frozen) {
-      const tick = alignment.next(to)
-      if (tick === undefined) return true
+    for (let tick = alignment.next(to); tick !== undefined; tick = alignment.next(to)) {
+      if (this.#failed || this.#frozen) return true
       this.#message = undefined
       this.#place = tick.sequence
       this.#effectsOfMessage = 0
-      this.#circuit.tickElsewhere(tick.clock, tick.ms, tick.storedMs)
+      this.#refusalsOfMessage = 0
+      // what one message did to several clocks belongs to one place
+      for (let one: Tick | undefined = tick; one !== undefined; one = alignment.next(tick.sequence)) {
+        this.#circuit.tickElsewhere(one.clock, one.ms, one.storedMs)
+      }
       this.#input = tick.sequence
-      if (this.#circuit.rows.length > 0) this.#emit()
+      this.#inputMs = tick.storedMs
+      if (this.#circuit.rows.length > 0 && !this.#emit()) return true
       if (!this.#mayGoOn()) return false
     }
     return true
@@ -444,7 +410,7 @@ export class Task {
 
   #mayGoOn(): boolean {
     if (this.#checkpointDue && !this.#saving) return false
-    for (const writer of this.#writers) if (!writer.hasRoom) return false
+    for (const output of this.#outputs) if (!output.hasRoom) return false
     return !this.#effects.ready()
   }
 
@@ -470,47 +436,65 @@ export class Task {
     const { processor, partition } = this.#options
     this.#effectsOfMessage += 1
     const id = `${processor}.${partition}.${this.#place}.${this.#effectsOfMessage}`
-    this.#effects.start(effect, value, id)
+    void this.#effects.start(effect, value, id, this.#origin)
+  }
+
+  /** The message that is being processed; of one of another partition only its place is known. */
+  get #origin(): Origin {
+    return this.#message ?? { sequence: this.#place, subject: '', data: nothing }
   }
 
   /** What cannot be used goes to the error output; the stream goes on. */
-  #poison(error: unknown, message?: StreamMessage): void {
-    this.#bad += 1
-    const { input, log } = this.#options
-    if (message) {
-      const { sequence, subject, data } = message
-      // the message's bytes are the client library's buffer: a copy is what may wait
-      const refused: Refused = { error, stream: input.stream, sequence, subject, data: Buffer.from(data) }
-      this.#effects.start(this.#refusals, refused, '')
-    }
-    if (this.#bad > 10 && this.#bad % 10_000 !== 0) return
-    const code = error instanceof MyelinError ? error.code : 'INTERNAL'
-    log.warn(
-      { code, sequence: message?.sequence, bad: this.#bad },
-      `an input of ${input.stream} cannot be used and is left out: ${messageOf(error)}`,
-    )
+  #poison(error: unknown): void {
+    this.#refusalsOfMessage += 1
+    const place = `${this.#options.input.stream}.${this.#place}`
+    const own = this.#message ? place : `${place}.p${this.#options.partition}`
+    void this.#refuse(error, this.#origin, this.#refusalsOfMessage === 1 ? own : `${own}.${this.#refusalsOfMessage}`)
   }
 
-  #emit(): void {
+  readonly #refuseRow = (error: unknown): void => this.#poison(error)
+
+  async #effectRefused(error: unknown, origin: Origin | undefined, id: string): Promise<void> {
+    // of a message that the checkpoint covers which is being stored
+    if (origin && this.#taken && origin.sequence <= this.#taken.input) this.#taken.bad += 1
+    await this.#refuse(error, origin, id)
+  }
+
+  #refuse(error: unknown, origin: Origin | undefined, id: string): Promise<void> | undefined {
+    this.#bad += 1
+    const { input, log } = this.#options
+    if (this.#bad <= 10 || this.#bad % 10_000 === 0) {
+      const code = error instanceof MyelinError ? error.code : 'INTERNAL'
+      log.warn(
+        { code, sequence: origin?.sequence, bad: this.#bad },
+        `an input of ${input.stream} cannot be used and is left out: ${messageOf(error)}`,
+      )
+    }
+    if (!origin) return undefined
+    const { sequence, subject, data } = origin
+    // the message's bytes are the client library's buffer: a copy is what may wait
+    const refused: Refused = { id, error, stream: input.stream, sequence, subject, data: Buffer.from(data) }
+    return this.#effects.start(this.#refusals, refused, '')
+  }
+
+  /** False when an output cannot be written any more: the task has failed. */
+  #emit(): boolean {
     const { rows } = this.#circuit
     this.#circuit.rows = []
-    for (const { output, key, value } of rows) {
-      this.#outputs[output]! += 1
-      if (this.#skip[output]! > 0) {
-        this.#skip[output]! -= 1
-        this.#replayed += 1
-        continue
-      }
-      const row = { [this.#rowKeys[output]!]: key, ...value }
-      this.#writers[output]!.add(this.#options.outputs[output]!.subject(key), Buffer.from(JSON.stringify(row)))
+    try {
+      for (const row of rows) this.#outputs[row.output]!.add(row, this.#refuseRow)
+    } catch (error) {
+      this.#fail(error)
+      return false
     }
     // rows of a quiet input must not wait for a full batch
     this.#flushTimer ??= setTimeout(() => {
       this.#flushTimer = undefined
-      for (const writer of this.#writers) writer.send()
+      for (const output of this.#outputs) output.send()
       // a writer that failed meanwhile is noticed even if no input comes any more
-      if (this.#writers.some((writer) => !writer.hasRoom) && !this.#busy) void this.#work()
+      if (this.#outputs.some((output) => !output.hasRoom) && !this.#busy) void this.#work()
     }, flushAfterMs)
+    return true
   }
 
   /** Waits for what a message made necessary, then works off what arrived meanwhile. */
@@ -519,8 +503,8 @@ export class Task {
     this.#busy = true
     try {
       for (;;) {
-        for (const writer of this.#writers) {
-          const room = writer.ready()
+        for (const output of this.#outputs) {
+          const room = output.ready()
           if (room) await room
         }
         const room = this.#effects.ready()
@@ -575,17 +559,19 @@ export class Task {
 
   /** Rows stored and effects done first, then the checkpoint: it never claims more than there is. */
   async #save(): Promise<void> {
-    const positions: Positions = {
+    const positions = {
       input: this.#input,
-      outputs: [...this.#outputs],
+      inputMs: this.#inputMs,
+      outputs: this.#outputs.map(({ position }) => position),
       bad: this.#bad,
       ended: this.#ended,
     }
     const pending = this.#checkpoints.take(positions, this.#circuit)
-    // while rows are left out that were written before, there is nothing of them to wait for
-    const written = this.#writers.map((writer, i) => writer.stored(this.#skip[i]! > 0 ? 0 : this.#outputs[i]!))
+    this.#taken = positions
+    const written = this.#outputs.map((output, i) => output.stored(positions.outputs[i]!))
     // and the others can know of what is not read again
     await Promise.all([...written, this.#effects.settled(), this.#alignment?.published(positions.input)])
+    this.#taken = undefined
     await this.#checkpoints.store(pending)
     this.#savedInput = positions.input
     this.#savedAt = performance.now()

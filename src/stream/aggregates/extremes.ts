@@ -1,6 +1,6 @@
 // The least and the greatest, of numbers or of rows.
 import type { Aggregate } from './aggregate.ts'
-import { checkWhole, numberOf, type Present, presentOf } from './values.ts'
+import { checkWhole, keepableOf, numberOf, type Present, presentOf } from './values.ts'
 
 /** JSON has no infinity to begin with. */
 type Extreme = number | null
@@ -62,7 +62,7 @@ interface Ranking<Row> {
  * is greatest. Of equals the one that came first is before. Exact; memory for `k` (1 to 10,000) values, which must
  * survive JSON. For the least, give the negative: `by: (flight) => -flight.delay`.
  *
- * @throws MyelinError INVALID_INPUT while adding: what it goes by is not a finite number, or `of` gives undefined
+ * @throws MyelinError INVALID_INPUT while adding: what it goes by is not a finite number, or `of` gives what JSON has no word for
  * @example
  * .aggregate({ worst: top(3, (flight) => ({ id: flight.id, delay: flight.delay }), { by: (flight) => flight.delay }) })
  */
@@ -80,6 +80,7 @@ export function top<T, Row extends Present>(
   checkWhole('top: k', k, 1, 10_000)
   const rankOf = numberOf('top', options?.by ?? (of as (value: T) => unknown as (value: T) => number))
   const rowOf = presentOf('top', of)
+  const checkRow = keepableOf('top', of)
   return {
     kind: 'top',
     init: () => ({ ranks: [], rows: [] }),
@@ -113,7 +114,7 @@ export function top<T, Row extends Present>(
     },
     check: (value) => {
       rankOf(value)
-      rowOf(value)
+      checkRow(value)
     },
   }
 }

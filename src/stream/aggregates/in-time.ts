@@ -1,6 +1,6 @@
 // What goes by the events' own time, whatever order they come in.
 import type { Aggregate } from './aggregate.ts'
-import { checkWhole, type Present, presentOf } from './values.ts'
+import { checkWhole, keepableOf, type Present, presentOf } from './values.ts'
 
 type Held<V> = [timeMs: number, value: V] | null
 
@@ -8,7 +8,7 @@ type Held<V> = [timeMs: number, value: V] | null
  * Of the event that happened first, in event time, what `of` says. Of events of the same time the one that came first.
  * Memory for 1 value, which must survive JSON.
  *
- * @throws MyelinError INVALID_INPUT while adding: `of` gives undefined; give null for nothing
+ * @throws MyelinError INVALID_INPUT while adding: `of` gives undefined (give null for nothing) or what JSON has no word for
  * @example
  * .aggregate({ opened: first((trade) => trade.price), closed: last((trade) => trade.price) })
  */
@@ -20,7 +20,7 @@ export function first<T, V extends Present>(of: (value: T) => V): Aggregate<T, H
  * Of the event that happened last, in event time, what `of` says. Of events of the same time the one that came last.
  * Memory for 1 value, which must survive JSON.
  *
- * @throws MyelinError INVALID_INPUT while adding: `of` gives undefined; give null for nothing
+ * @throws MyelinError INVALID_INPUT while adding: `of` gives undefined (give null for nothing) or what JSON has no word for
  * @example
  * .aggregate({ gate: last((change) => change.gate ?? null) })
  */
@@ -49,7 +49,7 @@ function oneInTime<T, V extends Present>(
     // windows without events have no rows
     result: (held) => held?.[1] as V,
     merge: (a, b) => (a === null || (b !== null && replaces(b[0], a[0])) ? b : a),
-    check: read,
+    check: keepableOf(name, of),
   }
 }
 
@@ -70,7 +70,7 @@ export interface Collected<V> {
  * them, 1,000 unless told otherwise, and whether there were more. Memory for `max` values, which must survive JSON; all
  * of them are in each checkpoint after a change.
  *
- * @throws MyelinError INVALID_INPUT while adding: `of` gives undefined; give null for nothing
+ * @throws MyelinError INVALID_INPUT while adding: `of` gives undefined (give null for nothing) or what JSON has no word for
  * @example
  * .aggregate({ path: collect((click) => click.page, { max: 50 }) }) // path: { values: ['/', '/cart'], truncated: false }
  */
@@ -99,7 +99,7 @@ export function collect<T, V extends Present>(
       b.truncated ||= a.truncated
       return b
     },
-    check: read,
+    check: keepableOf('collect', of),
   }
 }
 

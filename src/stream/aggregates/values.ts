@@ -1,5 +1,6 @@
 // What aggregates take from events, checked: one bad value would make a whole window's row wrong, and silently.
 import { failure, type MyelinError } from '../../bus/index.ts'
+import { checkKept } from '../json.ts'
 
 /** Values that are equal when they look the same, in memory as in JSON. */
 export type Scalar = string | number | boolean
@@ -29,6 +30,15 @@ export function presentOf<T, V>(aggregate: string, of: (value: T) => V): (value:
     if (present !== undefined) return present
     throw refused(aggregate, of, present, 'a value, or null')
   }
+}
+
+/**
+ * For `check`: whether what `of` says can be kept in checkpoints and told in rows.
+ * @throws MyelinError INVALID_INPUT for undefined, BigInt, functions, Map, Set, cycles and what is nested too deep
+ */
+export function keepableOf<T>(aggregate: string, of: (value: T) => unknown): (value: T) => void {
+  const read = presentOf(aggregate, of)
+  return (value) => checkKept(`${aggregate}: what it is given`, read(value), 'told')
 }
 
 /** What an aggregate may keep: anything that JSON has a word for. */

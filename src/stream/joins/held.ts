@@ -1,5 +1,6 @@
 // Values that wait until the watermark says that what they are looked up in is complete up to and with their time.
 import type { Circuit, Operator, StateRecord } from '../circuit.ts'
+import { checkKept } from '../json.ts'
 
 interface Waiting {
   readonly timeMs: number
@@ -41,6 +42,7 @@ export class Held implements Operator {
       this.#next(value, timeMs)
       return
     }
+    checkKept('lookup: a value', value, 'given back')
     this.#counter += 1
     const one = { timeMs, number: this.#counter, value }
     this.#waiting.push(one)

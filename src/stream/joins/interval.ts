@@ -2,6 +2,7 @@
 // may come; `left` and `outer` tell those that found none when that is certain.
 import { failure } from '../../bus/index.ts'
 import type { Circuit, Operator, StateRecord } from '../circuit.ts'
+import { checkKept } from '../json.ts'
 import { Timers } from '../timers.ts'
 
 export type JoinKind = 'inner' | 'left' | 'outer'
@@ -54,6 +55,7 @@ export class IntervalJoin implements Operator {
       this.#circuit.late += 1
       return
     }
+    checkKept('join: a value', value, 'given back')
     const goneMs = this.#goneMs(side, timeMs)
     const sides = this.#keys.get(key) ?? this.#admit(key)
     const mine: Kept = { timeMs, value, met: false }

@@ -1,6 +1,7 @@
 // A table: the latest value of each key, or, with history, the value that a key had at a time.
 import { failure } from '../../bus/index.ts'
 import type { Circuit, Operator, StateRecord } from '../circuit.ts'
+import { checkKept } from '../json.ts'
 
 type Version = readonly [timeMs: number, value: unknown]
 
@@ -43,6 +44,7 @@ export class Versions implements Operator {
   put(key: string, value: unknown, timeMs: number): void {
     const versions = this.#keys.get(key)
     if (!versions && value === undefined) return
+    if (value !== undefined) checkKept('table: a value', value, 'given back')
     if (!versions && this.#keys.size >= this.#circuit.maxKeys) {
       throw failure('TOO_MANY_KEYS', `a table has ${this.#keys.size} keys, which is the limit; "${key}" is left out`)
     }

@@ -37,8 +37,10 @@ export class Counteds<T> implements Operator, WindowOperator<T> {
 
   push(key: string, value: T, timeMs: number): void {
     this.#aggregation.check(value)
-    const filling = this.#keys.get(key) ?? this.#begin(key, timeMs)
-    this.#aggregation.add(filling.states, value, timeMs)
+    const known = this.#keys.get(key)
+    const states = known?.states ?? this.#aggregation.init()
+    this.#aggregation.add(states, value, timeMs)
+    const filling = known ?? this.#begin(key, timeMs, states)
     filling.events += 1
     filling.firstMs = Math.min(filling.firstMs, timeMs)
     filling.lastMs = Math.max(filling.lastMs, timeMs)
@@ -54,13 +56,13 @@ export class Counteds<T> implements Operator, WindowOperator<T> {
     }
   }
 
-  #begin(key: string, timeMs: number): Filling {
+  #begin(key: string, timeMs: number, states: States): Filling {
     subjectToken(key, 'keyBy')
     this.#circuit.host.ownKey?.(key)
     if (this.#keys.size >= this.#circuit.maxKeys) {
       throw failure('TOO_MANY_KEYS', `windows have ${this.#keys.size} keys, which is the limit; "${key}" is left out`)
     }
-    const filling = { events: 0, firstMs: timeMs, lastMs: timeMs, states: this.#aggregation.init() }
+    const filling = { events: 0, firstMs: timeMs, lastMs: timeMs, states }
     this.#keys.set(key, filling)
     return filling
   }

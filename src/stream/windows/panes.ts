@@ -88,8 +88,14 @@ export class Panes<T> implements Operator, WindowOperator<T> {
   }
 
   #add(pane: Pane, key: string, value: T, timeMs: number): void {
-    const cell = pane.cells.get(key) ?? (pane.spilled > 0 ? this.#back(pane, key) : undefined) ?? this.#cell(pane, key)
-    this.#aggregation.add(cell.states, value, timeMs)
+    let cell = pane.cells.get(key) ?? (pane.spilled > 0 ? this.#back(pane, key) : undefined)
+    if (cell) this.#aggregation.add(cell.states, value, timeMs)
+    else {
+      // an event that is refused leaves no key behind
+      const states = this.#aggregation.init()
+      this.#aggregation.add(states, value, timeMs)
+      cell = this.#cell(pane, key, states)
+    }
     pane.events += 1
     if (!cell.changed) {
       cell.changed = true
@@ -100,7 +106,7 @@ export class Panes<T> implements Operator, WindowOperator<T> {
     else cell.untold = true
   }
 
-  #cell(pane: Pane, key: string): Cell {
+  #cell(pane: Pane, key: string, states: States): Cell {
     // once per key and window, not once per event
     subjectToken(key, 'keyBy')
     this.#circuit.host.ownKey?.(key)
@@ -108,7 +114,7 @@ export class Panes<T> implements Operator, WindowOperator<T> {
       throw failure('TOO_MANY_KEYS', `a window has ${this.keys} keys, which is the limit; "${key}" is left out`)
     }
     this.#makeRoom()
-    const cell: Cell = { states: this.#aggregation.init(), changed: false, untold: false }
+    const cell: Cell = { states, changed: false, untold: false }
     pane.cells.set(key, cell)
     this.keys += 1
     this.#inMemory += 1

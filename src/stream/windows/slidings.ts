@@ -3,6 +3,7 @@
 import { failure } from '../../bus/index.ts'
 import { subjectToken } from '../../contract/index.ts'
 import type { Circuit, Operator, StateRecord } from '../circuit.ts'
+import { checkKept } from '../json.ts'
 import { Timers } from '../timers.ts'
 import type { Aggregation, States } from './aggregation.ts'
 import type { SlidingShape } from './shapes.ts'
@@ -47,6 +48,7 @@ export class Slidings<T> implements Operator, WindowOperator<T> {
       this.#plan.late?.(value, timeMs)
       return
     }
+    checkKept('sliding window: an event', value, 'given back')
     let events = this.#keys.get(key)
     if (!events) {
       subjectToken(key, 'keyBy')
