@@ -7,7 +7,15 @@ import { Bus } from './bus.ts'
 import { codecs } from './codec.ts'
 import { sharedServer } from './embedded/index.ts'
 import { failure, MyelinError, messageOf } from './errors.ts'
-import { type ConnectOptions, defaults, isWebSocket, serversOf, toClientOptions, withoutPassword } from './options.ts'
+import {
+  type ConnectOptions,
+  defaults,
+  inboxPrefixOf,
+  isWebSocket,
+  serversOf,
+  toClientOptions,
+  withoutPassword,
+} from './options.ts'
 
 /**
  * Connects to NATS: to `servers`, to `NATS_URL`, to the embedded server that already runs in this folder, or to one
@@ -69,7 +77,7 @@ async function open(servers: string[], options: ConnectOptions, onClose?: () => 
     maxCallsInFlight: options.maxCallsInFlight ?? defaults.maxCallsInFlight,
     maxPendingBytes: options.maxPendingBytes ?? defaults.maxPendingBytes,
     silenceMs: options.silenceMs ?? defaults.silenceMs,
-    inboxPrefix: options.inboxPrefix,
+    inboxPrefix: inboxPrefixOf(options),
   }
   return new Bus(nats, codecs[options.codec ?? 'json'], limits, onClose)
 }

@@ -33,7 +33,10 @@ export interface ConnectOptions {
    * dialled again. Default 6,000 ms.
    */
   silenceMs?: number
-  /** Reply subjects start with this; set it where permissions give a user its own inbox. Default `_INBOX`. */
+  /**
+   * Reply subjects start with this; set it where permissions give a user its own inbox. Default: `NATS_INBOX_PREFIX`,
+   * then `_INBOX`.
+   */
   inboxPrefix?: string
   /** Payload encoding of what this connection sends. Default `json`. */
   codec?: CodecName
@@ -96,7 +99,7 @@ export function toClientOptions(servers: string[], options: ConnectOptions): Con
     maxReconnectAttempts: -1,
     pingInterval: 10_000, // in case the watchdog, which is faster, cannot tell
     maxPingOut: 2,
-    ...(options.inboxPrefix === undefined ? {} : { inboxPrefix: options.inboxPrefix }),
+    ...(inboxPrefixOf(options) === undefined ? {} : { inboxPrefix: inboxPrefixOf(options)! }),
     ...(options.token === undefined ? {} : { token: options.token }),
     ...(options.user === undefined ? {} : { user: options.user }),
     ...(options.password === undefined ? {} : { pass: options.password }),
@@ -104,6 +107,9 @@ export function toClientOptions(servers: string[], options: ConnectOptions): Con
     ...(tls ? { tls } : {}),
   }
 }
+
+export const inboxPrefixOf = ({ inboxPrefix }: ConnectOptions): string | undefined =>
+  inboxPrefix ?? (process.env.NATS_INBOX_PREFIX || undefined)
 
 /** `user:password@` or `token@` in an address. */
 const userInfo = /^([a-z]+:\/\/)?[^?#]*@/i

@@ -42,6 +42,8 @@ const goodForMs = 60_000
 const remembered = 1_000
 /** How often drift is looked for, apart from changes. */
 const reconcileMs = 5_000
+/** What the server puts into messages that it takes from streams. */
+const copyMarks = ['Nats-Stream', 'Nats-Stream-Source', 'Nats-Scheduler']
 /** Why an instance did not obey: what it says may be others' text of any length, and must fit into an answer. */
 const reasonBytes = 2_000
 
@@ -49,7 +51,8 @@ export class Agent {
   readonly #bus: Bus
   readonly #host: ControlledHost
   readonly #log: Logger
-  readonly #states: DesiredStates
+  /** Undefined while nobody made it who may. */
+  #states: DesiredStates | undefined
   readonly #wanted = new Map<string, DesiredEntry>()
   readonly #answered = new Map<string, Promise<Ack[]>>()
   readonly #subscriptions = new Map<string, BusSubscription>()
@@ -63,7 +66,7 @@ export class Agent {
   readonly #converging = new Map<string, Promise<unknown>>()
   #stopped = false
 
-  private constructor(bus: Bus, host: ControlledHost, states: DesiredStates, log: Logger) {
+  private constructor(bus: Bus, host: ControlledHost, states: DesiredStates | undefined, log: Logger) {
     this.#bus = bus
     this.#host = host
     this.#states = states
@@ -72,14 +75,20 @@ export class Agent {
 
   /** Reads what should be. @throws MyelinError JETSTREAM_DISABLED */
   static async open(bus: Bus, host: ControlledHost, log: Logger): Promise<Agent> {
-    const agent = new Agent(bus, host, await DesiredStates.open(bus), log)
+    const states = await DesiredStates.open(bus).catch((error) => {
+      if (!(error instanceof MyelinError) || error.code !== 'PERMISSION_DENIED') throw error
+      log.info('there is no desired state yet, and this user may not make it: a controller does with its first command')
+      return undefined
+    })
+    const agent = new Agent(bus, host, states, log)
     for (const unit of host.units()) await agent.read(unit)
     return agent
   }
 
   /** Reads what a unit should be. */
   async read(unit: string): Promise<void> {
-    const entry = await this.#states.get(this.#host.siteOf(unit), unit)
+    await this.#find()
+    const entry = await this.#states?.get(this.#host.siteOf(unit), unit)
     if (entry) this.#wanted.set(unit, entry)
   }
 
@@ -92,15 +101,29 @@ export class Agent {
   async start(): Promise<void> {
     for (const unit of this.#host.units()) this.listenFor(unit)
     await this.#bus.flush()
-    this.#stopWatching = await this.#states.watch((entry) => {
+    await this.#watch()
+    this.#timer = setInterval(() => {
+      void this.#find().catch((error) => this.#log.warn({ err: error }, 'desired state could not be looked for'))
+      for (const unit of this.#host.units()) void this.#converge(unit).catch((error) => this.#complain(unit, error))
+    }, reconcileMs)
+    this.#timer.unref()
+  }
+
+  async #watch(): Promise<void> {
+    this.#stopWatching = await this.#states?.watch((entry) => {
       if (!this.#host.units().includes(entry.unit) || entry.site !== this.#host.siteOf(entry.unit)) return
       this.#wanted.set(entry.unit, entry)
       void this.#converge(entry.unit).catch((error) => this.#complain(entry.unit, error))
     })
-    this.#timer = setInterval(() => {
-      for (const unit of this.#host.units()) void this.#converge(unit).catch((error) => this.#complain(unit, error))
-    }, reconcileMs)
-    this.#timer.unref()
+  }
+
+  /** Looks whether somebody made the bucket meanwhile. */
+  async #find(): Promise<void> {
+    if (this.#states || this.#stopped) return
+    const states = await DesiredStates.find(this.#bus)
+    if (!states || this.#states) return
+    this.#states = states
+    await this.#watch()
   }
 
   /** Hears commands for a unit; for one that its host took on later. */
@@ -109,7 +132,7 @@ export class Agent {
       unit,
       this.#bus.subscribe(commandSubject(this.#host.siteOf(unit), unit, '*', '*' as Verb), (message) => {
         // the server publishes what a stream or consumer is told to, whoever made it: no controller spoke there
-        if (message.headers?.has('Nats-Stream') || message.reply?.startsWith('$JS.')) {
+        if (copyMarks.some((mark) => message.headers?.has(mark)) || message.reply?.startsWith('$JS.')) {
           this.#log.warn({ unit, subject: message.subject }, `a command that came out of a stream is refused`)
           return
         }

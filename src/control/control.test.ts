@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
-import { type Bus, connect, type EmbeddedNats, embeddedNats, streamInfo } from '../bus/index.ts'
+import { type Bus, connect, type EmbeddedNats, embeddedNats, now, streamInfo } from '../bus/index.ts'
 import { type Fleet, fleet, type Member, Pulse } from '../heartbeat/index.ts'
 import { parseComposition, type Running, type UpOptions, up } from '../runtime/index.ts'
 import { client } from '../service/index.ts'
@@ -15,6 +15,7 @@ import {
   type DesiredEntry,
   DesiredStates,
   driftOf,
+  type PermissionOptions,
   permissions,
   stand,
 } from './index.ts'
@@ -427,14 +428,21 @@ describe('permissions', () => {
   let guarded: EmbeddedNats
   let ops: Bus
   let app: Bus
+  const as = (name: string) => ({
+    servers: guarded.url,
+    user: name,
+    password: name,
+    inboxPrefix: `_INBOX_${name}`,
+  })
   beforeAll(async () => {
-    const user = (name: string, role: 'controller' | 'unit' | 'watcher') =>
-      `{ user: ${name}, password: ${name}, permissions: ${JSON.stringify(permissions(role))} }`
+    const user = (name: string, role: 'controller' | 'unit' | 'watcher', options: PermissionOptions = {}) =>
+      `{ user: ${name}, password: ${name}, permissions: ${JSON.stringify(permissions(role, { user: name, ...options }))} }`
+    const own = { units: ['guarded'], subjects: ['g'] }
     guarded = await embeddedNats({
-      extraConfig: `authorization { users: [ ${user('ops', 'controller')}, ${user('app', 'unit')}, ${user('eye', 'watcher')} ] }`,
+      extraConfig: `authorization { users: [ ${user('ops', 'controller')}, ${user('app', 'unit', own)}, ${user('eye', 'watcher')} ] }`,
     })
-    ops = await connect({ servers: guarded.url, user: 'ops', password: 'ops' })
-    app = await connect({ servers: guarded.url, user: 'app', password: 'app' })
+    ops = await connect(as('ops'))
+    app = await connect(as('app'))
   })
   afterAll(async () => {
     await ops.close()
@@ -454,20 +462,20 @@ describe('permissions', () => {
     await using running = await up(app, loaded, {
       log,
       beatMs: 100,
-      connect: { servers: guarded.url, user: 'app', password: 'app' },
+      connect: as('app'),
     })
     await using seen = await fleet(ops)
     await seen.until({ unit: 'guarded' }, ([one]) => one !== undefined)
     const { instance } = running.status()[0]!
     const forged = Buffer.from(JSON.stringify({ id: 'forged', by: 'ops', at: Date.now() }))
-    expect(
-      await codeOf(app.request(`ctl.local.guarded.${instance}.stop`, forged, { deadline: Date.now() + 2_000 })),
-    ).toBe('PERMISSION_DENIED')
+    expect(await codeOf(app.request(`ctl.local.guarded.${instance}.stop`, forged, { deadline: now() + 2_000 }))).toBe(
+      'PERMISSION_DENIED',
+    )
     expect(states(running)).toEqual(['ready'])
     // nor by way of what controllers act upon
     const refused = ['$KV.MYELIN_DESIRED.local.guarded', '$KV.MYELIN_ROLLOUTS.x', '$KV.MYELIN_LEASES.controller']
     for (const subject of [...refused, 'audit.control.pause', '$JS.API.STREAM.PURGE.KV_MYELIN_DESIRED']) {
-      expect(await codeOf(app.request(subject, forged, { deadline: Date.now() + 2_000 }))).toBe('PERMISSION_DENIED')
+      expect(await codeOf(app.request(subject, forged, { deadline: now() + 2_000 }))).toBe('PERMISSION_DENIED')
     }
     // nor through a stream that publishes again what is put into it
     await app.request(
@@ -507,10 +515,81 @@ describe('permissions', () => {
     expect((await desired.all()).filter((entry) => entry.desired.state === 'stopped')).toEqual([])
   })
 
+  const anything = Buffer.from('{}')
+  const askedBy = async (bus: Bus, subject: string, body: unknown = {}) =>
+    codeOf(bus.request(subject, Buffer.from(JSON.stringify(body)), { deadline: now() + 2_000 }))
+
+  it('let nobody but controllers make, change or read what controllers act upon', async () => {
+    const streams = ['KV_MYELIN_DESIRED', 'KV_MYELIN_ROLLOUTS', 'KV_MYELIN_LEASES', 'AUDIT']
+    for (const stream of streams) {
+      const sourced = { name: stream, subjects: [], sources: [{ name: 'MINE' }] }
+      for (const verb of ['CREATE', 'UPDATE', 'PURGE', 'DELETE', 'MSG.DELETE', 'RESTORE', 'SNAPSHOT'])
+        expect([verb, await askedBy(app, `$JS.API.STREAM.${verb}.${stream}`, sourced)]).toEqual([
+          verb,
+          'PERMISSION_DENIED',
+        ])
+    }
+    for (const stream of streams.slice(1))
+      for (const read of ['STREAM.MSG.GET', 'DIRECT.GET'])
+        expect(await askedBy(app, `$JS.API.${read}.${stream}`)).toBe('PERMISSION_DENIED')
+    const others = [
+      '$JS.API.STREAM.DELETE.EVT_flights_departed',
+      '$JS.API.STREAM.SNAPSHOT.EVT_flights_departed',
+      '$JS.API.STREAM.PURGE.BEATS',
+      '$JS.API.STREAM.UPDATE.BEATS',
+      '$JS.API.STREAM.PURGE.KV_MYELIN_PARTITIONS',
+      '$JS.API.META.LEADER.STEPDOWN',
+      '$JS.API.ACCOUNT.PURGE.X',
+      'evt.fleet.dead.feed',
+      'evt.control.drifted.feed',
+    ]
+    for (const subject of others) expect([subject, await askedBy(app, subject)]).toEqual([subject, 'PERMISSION_DENIED'])
+  })
+
+  it("let nobody hear everything, others' commands, or others' replies", async () => {
+    const heard: string[] = []
+    const refused: string[] = []
+    const eye = await connect(as('eye'))
+    for (const bus of [app, eye]) {
+      bus.on((event) => event.type === 'permission-denied' && refused.push(event.subject))
+      for (const subject of ['>', '_INBOX.>', '_INBOX_ops.>', 'ctl.>', '$JS.API.>', 'audit.>'])
+        bus.subscribe(subject, (message) => heard.push(message.subject))
+      await bus.flush()
+    }
+    await until(() => refused.length === 12)
+    await ops.request('$JS.API.INFO', anything)
+    ops.publish('ctl.local.other.i.stop', anything)
+    await ops.flush()
+    for (const bus of [app, eye]) await bus.flush()
+    expect(heard).toEqual([])
+    await eye.close()
+  })
+
+  it('let a host start before a controller has made what should be, and follow it from then on', async () => {
+    const user = (name: string, role: 'controller' | 'unit') =>
+      `{ user: ${name}, password: ${name}, permissions: ${JSON.stringify(permissions(role, { subjects: ['g'] }))} }`
+    await using server = await embeddedNats({
+      extraConfig: `authorization { users: [ ${user('ops', 'controller')}, ${user('app', 'unit')} ] }`,
+    })
+    const asApp = { servers: server.url, user: 'app', password: 'app' }
+    await using bus = await connect(asApp)
+    await using boss = await connect({ ...asApp, user: 'ops', password: 'ops' })
+    const spec = { use: './units/counter.ts', config: { subject: 'g' } }
+    const composition = parseComposition({ name: 't', units: { early: spec } }, 't')
+    await using running = await up(bus, { composition, file: 't', folder }, { log, beatMs: 100, connect: asApp })
+    expect(states(running)).toEqual(['ready'])
+    await using seen = await fleet(boss)
+    await seen.until({ unit: 'early' }, ([one]) => one !== undefined)
+    const paused = await command(boss, seen, { verb: 'pause', selector: { unit: 'early' }, by: 'ops' })
+    expect(short(paused)).toEqual(['ready → paused'])
+    await (await DesiredStates.open(boss)).patch('local', 'early', { state: 'running' }, 'ops')
+    await until(() => states(running)[0] === 'ready')
+  })
+
   it('let a watcher see the fleet and nothing else', async () => {
-    const eye = await connect({ servers: guarded.url, user: 'eye', password: 'eye' })
+    const eye = await connect(as('eye'))
     const pulse = await Pulse.start({
-      connect: { servers: guarded.url, user: 'app', password: 'app' },
+      connect: as('app'),
       site: 'local',
       intervalMs: 60_000,
     })
@@ -537,6 +616,9 @@ describe('permissions', () => {
       'PERMISSION_DENIED',
     )
     expect(await codeOf(eye.request('svc.any.thing', new Uint8Array(0)))).toBe('PERMISSION_DENIED')
+    const unread = ['STREAM.MSG.GET.KV_MYELIN_DESIRED', 'DIRECT.GET.KV_MYELIN_DESIRED', 'DIRECT.GET.CKPT_delays']
+    for (const read of [...unread, 'CONSUMER.CREATE.CKPT_delays', 'STREAM.INFO.CKPT_delays'])
+      expect([read, await askedBy(eye, `$JS.API.${read}`)]).toEqual([read, 'PERMISSION_DENIED'])
     await eye.close()
   })
 })

@@ -1,7 +1,17 @@
 // Desired state: what every unit of a site should be, in a revisioned key-value bucket with compare-and-set. Instances
 // that were away read it when they return.
 import { z } from 'zod'
-import { type Bucket, type BucketEntry, type Bus, bucket, failure, MyelinError, nameOf } from '../bus/index.ts'
+import {
+  type Bucket,
+  type BucketEntry,
+  type Bus,
+  bucket,
+  bucketStream,
+  failure,
+  MyelinError,
+  nameOf,
+  streamInfo,
+} from '../bus/index.ts'
 import { logLevels } from './command.ts'
 
 const opened = new WeakMap<Bus, DesiredStates>()
@@ -43,6 +53,13 @@ export class DesiredStates {
     const states = new DesiredStates(await bucket(bus, nameOf('bucket', 'DESIRED'), { history: 10, schema: Desired }))
     opened.set(bus, states)
     return states
+  }
+
+  /** The same for who may not make it: undefined until a controller has. @throws MyelinError JETSTREAM_DISABLED */
+  static async find(bus: Bus): Promise<DesiredStates | undefined> {
+    const known = opened.get(bus)
+    if (known) return known
+    return (await streamInfo(bus, bucketStream(nameOf('bucket', 'DESIRED')))) && DesiredStates.open(bus)
   }
 
   async get(site: string, unit: string): Promise<DesiredEntry | undefined> {

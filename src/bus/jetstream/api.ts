@@ -76,6 +76,9 @@ export function apiFailure(error: unknown, where: string): MyelinError {
     return replyFailure({ code: error.status, err_code: error.code, description: error.message }, where)
   }
   const message = messageOf(error)
+  if (/permissions violation/i.test(message)) {
+    return failure('PERMISSION_DENIED', `${where}: ${message}`, { cause: error })
+  }
   if (/jetstream.*not enabled|no responders/i.test(message)) {
     return failure('JETSTREAM_DISABLED', `${where}: ${message}`, { cause: error })
   }
