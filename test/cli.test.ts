@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { Parser } from '@asyncapi/parser'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { z } from 'zod'
 import { airports } from '../examples/airline/contracts/airports.ts'
 import airportsUnit from '../examples/airline/units/airports.ts'
 import { connect, embeddedNats, errorCatalogue } from '../src/bus/index.ts'
@@ -324,6 +325,28 @@ describe('myelin', () => {
     child.kill('SIGTERM')
     expect((await ended).code).toBe(0)
     await rm(dir, { recursive: true })
+  })
+
+  it('emit and enqueue check what they send against what the service said, unless told not to', async () => {
+    const shop = contract('shop', {
+      version: '1.0.0',
+      events: { sold: { payload: z.object({ n: z.number().int(), at: z.iso.datetime() }) } },
+      jobs: { pack: { payload: z.object({ n: z.number() }) } },
+    })
+    await using _ = await serve(nats.bus, service(shop, { pack: () => undefined }))
+    const wrong = await myelin('emit', 'shop.sold', '{"n":"one","at":"soon"}')
+    expect([wrong.code, wrong.err]).toEqual([
+      1,
+      expect.stringMatching(/^INVALID_INPUT: shop\.sold: n: must be integer/),
+    ])
+    expect(wrong.err).toContain('at: must match')
+    expect(wrong.err).toContain('--no-check')
+    expect((await myelin('emit', 'shop.sold', '{"n":1,"at":"2026-01-01T00:00:00Z"}')).out).toBe('published\n')
+    expect((await myelin('emit', 'shop.sold', '{"n":"one"}', '--no-check')).out).toBe('published\n')
+    expect((await myelin('enqueue', 'shop.pack', '{}')).err).toMatch(
+      /^INVALID_INPUT: shop\.pack: must have required property 'n'/,
+    )
+    expect((await myelin('enqueue', 'shop.pack', '{"n":1}')).code).toBe(0)
   })
 
   it('a service that never gave anything up has no dead letters, which is no error', async () => {

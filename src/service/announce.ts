@@ -41,6 +41,7 @@ export function announce(service: Discoverable): () => void {
     encodedInfo ??= encode({
       type: 'io.nats.micro.v1.info_response',
       ...identity,
+      metadata: { ...metadata, ...payloadSchemas(contract) },
       description: contract.definition.description ?? '',
       endpoints: service.endpoints.map(({ name, subject, endpoint }) => ({
         name,
@@ -117,7 +118,7 @@ const withMetadata = <Answer extends Described>(answer: Answer, more: Record<str
   metadata: { ...answer.metadata, ...more },
 })
 
-const schemaKeys = new Set(['request_schema', 'response_schema'])
+const schemaKeys = new Set(['request_schema', 'response_schema', 'event_schemas', 'job_schemas'])
 const pick = (metadata: Readonly<Record<string, string>> | undefined, keep: (key: string) => boolean) =>
   Object.fromEntries(Object.entries(metadata ?? {}).filter(([key]) => keep(key)))
 
@@ -125,11 +126,13 @@ const pick = (metadata: Readonly<Record<string, string>> | undefined, keep: (key
 const steps: readonly { readonly what: string; readonly without: (answer: Described) => Described }[] = [
   {
     what: 'schemas',
-    without: (answer) =>
-      eachEndpoint(answer, ({ metadata, ...rest }) => ({
+    without: (answer) => ({
+      ...eachEndpoint(answer, ({ metadata, ...rest }) => ({
         ...rest,
         ...(metadata ? { metadata: pick(metadata, (key) => !schemaKeys.has(key)) } : {}),
       })),
+      metadata: pick(answer.metadata, (key) => !schemaKeys.has(key)),
+    }),
   },
   {
     what: 'descriptions',
@@ -198,4 +201,20 @@ function endpointMetadata(contract: Contract, name: string, idempotent: boolean)
   if (response) metadata.response_schema = JSON.stringify(response)
   if (endpoint.description) metadata.description = endpoint.description
   return metadata
+}
+
+/** What events and jobs carry, by name; in INFO alone, which is asked for seldom. */
+function payloadSchemas({ definition }: Contract): Record<string, string> {
+  const told: Record<string, string> = {}
+  for (const [key, offers = {}] of [
+    ['event_schemas', definition.events],
+    ['job_schemas', definition.jobs],
+  ] as const) {
+    const schemas = Object.entries(offers).flatMap(([name, { payload }]) => {
+      const schema = jsonSchemaOf(payload)
+      return schema ? [[name, schema] as const] : []
+    })
+    if (schemas.length > 0) told[key] = JSON.stringify(Object.fromEntries(schemas))
+  }
+  return told
 }

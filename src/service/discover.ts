@@ -179,45 +179,66 @@ async function completed(bus: Bus, info: Answer): Promise<Answer> {
   }
 }
 
-const anything: Schema = { '~standard': { version: 1, vendor: 'myelin', validate: (value) => ({ value }) } }
+/** Takes any JSON; where the service told its JSON Schema, `jsonSchemaOf` gives that. */
+function described(schema: Record<string, unknown> | undefined): Schema {
+  return {
+    '~standard': {
+      version: 1,
+      vendor: 'myelin',
+      validate: (value) => ({ value }),
+      ...(schema ? { jsonSchema: { input: () => schema, output: () => schema } } : {}),
+    },
+  }
+}
+
+const objectOf = (text: string | undefined) => (text === undefined ? undefined : readJsonObject(Buffer.from(text)))
 
 /**
- * A contract made of what a running service says of itself: right in its names, and without schemas, so that a client
- * made of it takes and gives any JSON. For tools; programs use the contract itself.
+ * A contract made of what a running service says of itself: right in its names. A client made of it checks nothing and so
+ * takes and gives any JSON; what the service said of its schemas is kept as JSON Schema. For tools; programs use the
+ * contract itself.
  * @throws MyelinError NO_RESPONDERS when no instance answers
  */
 export async function discoverContract(bus: Bus, service: string): Promise<Contract> {
   const [found] = await discover(bus, { service })
   if (!found) throw failure('NO_RESPONDERS', `no instance of service "${service}" answers`)
-  const endpoints = found.endpoints.map(({ name, metadata }) => [
-    name,
-    {
-      in: anything,
-      out: metadata.streamed === 'true' ? stream(anything) : anything,
-      idempotent: metadata.idempotent === 'true',
-      errors: Object.fromEntries(
-        (metadata.errors ?? '')
-          .split(',')
-          .filter(Boolean)
-          .map((code) => [code, anything]),
-      ),
-      claimCheck: metadata.claim_check === 'true',
-    },
-  ])
+  const endpoints = found.endpoints.map(({ name, metadata }) => {
+    const reply = described(objectOf(metadata.response_schema))
+    return [
+      name,
+      {
+        in: described(objectOf(metadata.request_schema)),
+        out: metadata.streamed === 'true' ? stream(reply) : reply,
+        idempotent: metadata.idempotent === 'true',
+        errors: Object.fromEntries(
+          (metadata.errors ?? '')
+            .split(',')
+            .filter(Boolean)
+            .map((code) => [code, described(undefined)]),
+        ),
+        claimCheck: metadata.claim_check === 'true',
+      },
+    ] as const
+  })
   const offers = offersOf(found.metadata)
+  const schemasOf = (kind: 'event' | 'job') => {
+    const told = objectOf(found.metadata[`${kind}_schemas`]) ?? {}
+    return (name: string) => described(isRecord(told[name]) ? told[name] : undefined)
+  }
+  const [eventSchema, jobSchema] = [schemasOf('event'), schemasOf('job')]
   return contract(service, {
     version: isVersion(found.version) ? found.version : '0.0.0',
     endpoints: Object.fromEntries(endpoints),
     events: Object.fromEntries(
       Object.entries(offers.events).map(([name, { key, durable }]) => [
         name,
-        { payload: anything, ...(key ? { key } : {}), ...(durable ? { durable } : {}) },
+        { payload: eventSchema(name), ...(key ? { key } : {}), ...(durable ? { durable } : {}) },
       ]),
     ),
     jobs: Object.fromEntries(
       Object.entries(offers.jobs).map(([name, { unique }]) => [
         name,
-        { payload: anything, ...(unique ? { unique } : {}) },
+        { payload: jobSchema(name), ...(unique ? { unique } : {}) },
       ]),
     ),
   } as ContractDefinition)
