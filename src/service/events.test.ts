@@ -286,3 +286,59 @@ it('refuses at once the name of a group that NATS does not take', async () => {
   }
   expect(await codeOf(client(nats.bus, news).core.subscribe({ as: 'two words' }).ready())).toBe('INVALID_OPTION')
 })
+
+it('answers several `next` at once in their order, and settles each event of a group', async () => {
+  const news = makeNews()
+  const api = client(nats.bus, news)
+  for (const options of [{}, { as: 'group', leaseMs: 60_000 }]) {
+    const kept = api.kept.subscribe(options)
+    await kept.ready()
+    const asked = [1, 2, 3, 4].map(() => kept.next())
+    for (const n of [1, 2, 3]) await api.kept.publish({ n })
+    const got = await Promise.all(asked.slice(0, 3))
+    expect(got.map(({ value }) => value.payload.n)).toEqual([1, 2, 3])
+    await kept.close()
+    expect((await asked[3])!.done).toBe(true)
+  }
+  const core = api.core.subscribe()
+  await core.ready()
+  const both = [core.next(), core.next()]
+  for (const n of [1, 2]) await api.core.publish({ n })
+  expect((await Promise.all(both)).map(({ value }) => value.payload.n)).toEqual([1, 2])
+  const waiting = core.next()
+  await core.return!()
+  expect((await waiting).done).toBe(true)
+})
+
+it('goes on in a stream that was made anew, and says so', async () => {
+  const news = makeNews()
+  const api = client(nats.bus, news)
+  const gaps: unknown[] = []
+  const subscription = api.kept.subscribe({ onGap: (gap) => gaps.push(gap) })
+  await subscription.ready()
+  await using received = collect(subscription)
+  for (const n of [1, 2, 3]) await api.kept.publish({ n })
+  await until(() => received.all().length === 3)
+  const stream = eventStream(news.name, 'kept')
+  const jsm = await jetstreamManager(nats.bus.nats)
+  const { config } = await jsm.streams.info(stream)
+  await jsm.streams.delete(stream)
+  await jsm.streams.add(config)
+  for (const n of [4, 5]) await api.kept.publish({ n })
+  await until(() => received.all().length === 5)
+  expect(gaps).toEqual([{ stream, reason: 'recreated', expected: 4, next: 1 }])
+  expect(subscription.gaps).toBe(1)
+})
+
+it('refuses a member of a group that asks for one key where the others ask for all', async () => {
+  const news = makeNews()
+  const api = client(nats.bus, news)
+  const all = api.city.subscribe({ as: 'crew', from: 'start' })
+  await all.ready()
+  const some = api.city.subscribe({ as: 'crew', key: 'ATL' })
+  expect(await codeOf(some.ready())).toBe('INVALID_OPTION')
+  await expect(some.next()).rejects.toThrow('the group "crew" reads')
+  const other = api.city.subscribe({ as: 'crew-atl', key: 'ATL' })
+  await other.ready()
+  for (const one of [all, some, other]) await one.close()
+})

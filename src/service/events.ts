@@ -11,6 +11,7 @@ import {
   parseTime,
   type StartPosition,
   type Stored,
+  type StreamGap,
   store,
   timeForm,
   traceLines,
@@ -39,7 +40,10 @@ export interface PublishOptions {
 }
 
 export interface EventSubscribeOptions {
-  /** Share the events with all subscribers of this name; durable events then keep the group's position. Absent: get every event. */
+  /**
+   * Share the events with all subscribers of this name; durable events then keep the group's position, and all members
+   * ask for the same `key`, or none. Absent: get every event.
+   */
   as?: string
   /** Where to begin, durable events only. A group that exists goes on where it was. Default: `new`. */
   from?: StartPosition
@@ -49,6 +53,11 @@ export interface EventSubscribeOptions {
   maxPending?: number
   /** How long a group's member may take for one event before another gets it. Default 30 s. */
   leaseMs?: number
+  /**
+   * Called when the stream was removed and made anew, or ends before what was read (a restored backup): events may be
+   * missing. The subscription goes on with what the stream has now.
+   */
+  onGap?: (gap: StreamGap) => void
 }
 
 /** The exact message that `publish` would send. */

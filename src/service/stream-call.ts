@@ -21,12 +21,11 @@ class OpenStream extends PendingReply implements AsyncIterableIterator<unknown>,
   readonly #target: Target
   readonly #hardDeadline: number
   readonly #buffer: unknown[] = []
-  #waiting:
-    | {
-        resolve(result: IteratorResult<unknown> | Promise<IteratorResult<unknown>>): void
-        reject(error: unknown): void
-      }
-    | undefined
+  /** Those who asked for an item before there was one, in the order they asked. */
+  readonly #waiting: {
+    resolve(result: IteratorResult<unknown> | Promise<IteratorResult<unknown>>): void
+    reject(error: unknown): void
+  }[] = []
   #received = 0
   #taken = 0
   #control = ''
@@ -87,7 +86,7 @@ class OpenStream extends PendingReply implements AsyncIterableIterator<unknown>,
       return { done: true, value: undefined }
     }
     return new Promise((resolve, reject) => {
-      this.#waiting = { resolve, reject }
+      this.#waiting.push({ resolve, reject })
     })
   }
 
@@ -107,13 +106,12 @@ class OpenStream extends PendingReply implements AsyncIterableIterator<unknown>,
   }
 
   #give(value: unknown): void {
-    const waiting = this.#waiting
+    const waiting = this.#waiting.shift()
     if (!waiting) {
       if (value instanceof Promise) value.catch(() => undefined) // told when the item is taken
       this.#buffer.push(value)
       return
     }
-    this.#waiting = undefined
     waiting.resolve(this.#take(value))
   }
 
@@ -145,13 +143,13 @@ class OpenStream extends PendingReply implements AsyncIterableIterator<unknown>,
     this.finish()
     this.#ended = error === undefined ? {} : { error }
     this.#onEnd()
-    const waiting = this.#waiting
-    this.#waiting = undefined
-    if (!waiting) return
-    if (error === undefined) waiting.resolve({ done: true, value: undefined })
-    else {
-      this.#ended = {}
-      waiting.reject(error)
+    // whoever asked first is told why; for the others it is over
+    for (const waiting of this.#waiting.splice(0)) {
+      if (this.#ended.error === undefined) waiting.resolve({ done: true, value: undefined })
+      else {
+        this.#ended = {}
+        waiting.reject(error)
+      }
     }
   }
 

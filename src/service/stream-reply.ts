@@ -1,4 +1,5 @@
 // Streamed replies, the handler's side: items leave as the caller's credit allows. See stream-call.ts for the protocol.
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createInbox } from '@nats-io/nats-core'
 import { type Codec, failure, header, headerLine, now } from '../bus/index.ts'
 import { type EndpointDefinition, parse, type Schema } from '../contract/index.ts'
@@ -29,8 +30,12 @@ export async function sendStream(stream: StreamedReply, output: unknown): Promis
   let credit = stream.credit
   let lastHeard = now()
   let wake: (() => void) | undefined
+  let leave: (() => void) | undefined
   let sent = 0
-  const stop = () => wake?.()
+  const stop = () => {
+    wake?.()
+    leave?.()
+  }
   const subscription = bus.subscribe(control, (message) => {
     lastHeard = now()
     const text = message.string()
@@ -46,9 +51,22 @@ export async function sendStream(stream: StreamedReply, output: unknown): Promis
   const contentType =
     stream.codec.contentType === 'application/json' ? '' : headerLine(header.contentType, stream.codec.contentType)
   context.signal.addEventListener('abort', stop, { once: true })
-  const source = output as AsyncIterable<unknown> | Iterable<unknown>
+  let source: AsyncIterator<unknown> | Iterator<unknown> | undefined
+  /** The handler's next item, or undefined when nobody waits for it any more. */
+  const next = () =>
+    new Promise<IteratorResult<unknown> | undefined>((resolve, reject) => {
+      leave = () => resolve(undefined)
+      Promise.resolve(source!.next()).then(resolve, reject)
+    })
+  let exhausted = false
   try {
-    for await (const item of source) {
+    source = iteratorOf(output, where)
+    while (!context.ended) {
+      exhausted = true // an iterator that throws has ended
+      const step = await next()
+      exhausted = step?.done === true
+      if (!step || step.done) break
+      const item = await step.value
       while (credit <= 0 && !context.ended) {
         await new Promise<void>((resolve) => {
           wake = resolve
@@ -81,5 +99,26 @@ export async function sendStream(stream: StreamedReply, output: unknown): Promis
     clearInterval(beat)
     subscription.unsubscribe()
     context.signal.removeEventListener('abort', stop)
+    // a handler that waits for something is told by its iterator's `return`, and by its signal
+    if (!exhausted && source) await returned(source)
   }
+}
+
+/** How long a handler that is not wanted any more may take to end; one that does not hear it is left alone. */
+const endingMs = 1_000
+
+async function returned(source: AsyncIterator<unknown> | Iterator<unknown>): Promise<void> {
+  const late = sleep(endingMs, undefined, { ref: false })
+  try {
+    await Promise.race([source.return?.(), late])
+  } catch {
+    // nobody is there to be told
+  }
+}
+
+function iteratorOf(output: unknown, where: string): AsyncIterator<unknown> | Iterator<unknown> {
+  const source = output as Partial<AsyncIterable<unknown> & Iterable<unknown>> | null | undefined
+  const iterator = source?.[Symbol.asyncIterator]?.() ?? source?.[Symbol.iterator]?.()
+  if (!iterator) throw new TypeError(`the handler of ${where} gave nothing that can be iterated`)
+  return iterator
 }

@@ -160,6 +160,71 @@ describe('a streamed reply', () => {
     await until(() => running.stats?.().calls === 2)
   })
 
+  it('ends a handler that waits for its own next item, by `return`, when its reader leaves', async () => {
+    const ticks = contract('ticks', {
+      version: '1.0.0',
+      endpoints: {
+        handwritten: { in: z.object({}), out: stream(z.number()) },
+        deaf: { in: z.object({}), out: stream(z.number()) },
+      },
+    })
+    const seen = { returned: 0, next: 0 }
+    const handwritten = (): AsyncIterable<number> => {
+      let end: ((result: IteratorResult<number>) => void) | undefined
+      return {
+        [Symbol.asyncIterator]: () => ({
+          next: () => {
+            seen.next += 1
+            if (seen.next === 1) return Promise.resolve({ done: false, value: 1 })
+            return new Promise((resolve) => {
+              end = resolve
+            })
+          },
+          return: async () => {
+            seen.returned += 1
+            end?.({ done: true, value: undefined })
+            return { done: true, value: undefined }
+          },
+        }),
+      }
+    }
+    const unit = await serve(
+      nats.bus,
+      service(ticks, {
+        handwritten,
+        async *deaf() {
+          yield 1
+          await new Promise(() => undefined) // hears nothing at all
+        },
+      }),
+    )
+    const api = client(nats.bus, ticks)
+    for await (const _ of api.handwritten({})) break
+    await until(() => seen.returned === 1)
+    for await (const _ of api.deaf({})) break
+    const began = performance.now()
+    await unit.drain()
+    expect(performance.now() - began).toBeLessThan(5_000)
+  })
+
+  it('answers several `next` at once in their order, and those that wait when it ends', async () => {
+    await using _unit = await serve(nats.bus, makeService().unit)
+    const items = client(nats.bus, numbers).slowly({ to: 2 })
+    const asked = [1, 2, 3, 4].map(() => items.next())
+    expect(await asked[0]).toEqual({ done: false, value: 1 })
+    await items.return?.()
+    expect(await Promise.all(asked.slice(2))).toEqual([
+      { done: true, value: undefined },
+      { done: true, value: undefined },
+    ])
+    const counted = client(nats.bus, numbers).count({ to: 3 })
+    const results = await Promise.all([1, 2, 3, 4].map(() => counted.next()))
+    expect(results.map(({ done, value }) => (done ? 'done' : value))).toEqual([1, 2, 3, 'done'])
+    const failing = client(nats.bus, numbers).failing({ after: 1 })
+    const told = await Promise.allSettled([1, 2, 3].map(() => failing.next()))
+    expect(told.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
+  })
+
   it('ends its handler when the loop throws, is disposed of, or its signal aborts', async () => {
     const { seen, unit } = makeService()
     await using _ = await serve(nats.bus, unit)

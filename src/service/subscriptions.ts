@@ -40,6 +40,8 @@ export interface Subscription<Payload> extends AsyncIterableIterator<ReceivedEve
   /** Events dropped because the buffer was full (core only), and events that did not fit the schema. */
   readonly dropped: number
   readonly invalid: number
+  /** How often the stream turned out to be another, or to end before what was read; see `onGap`. Durable events only. */
+  readonly gaps: number
 }
 
 interface Source {
@@ -52,32 +54,51 @@ interface Source {
 type Settle = { ack(): void; nak(delayMs?: number): void }
 const nothingToSettle: Settle = { ack: () => undefined, nak: () => undefined }
 
+interface Handle {
+  taken(): void
+  close(): Promise<void>
+}
+
+interface Waiting {
+  read(): ReceivedEvent<unknown> | Promise<ReceivedEvent<unknown>>
+  readonly settle: Settle
+}
+
 class EventQueue implements Subscription<unknown> {
   readonly #source: Source
   readonly #onTaken: () => void
   readonly #onClose: () => Promise<void>
   readonly #opened: Promise<void>
   readonly #settles: boolean
-  #buffer: { read(): ReceivedEvent<unknown> | Promise<ReceivedEvent<unknown>>; settle: Settle }[] = []
-  #waiting: ((result: void) => void) | undefined
+  #buffer: Waiting[] = []
+  /** Those who asked for an event before there was one, in the order they asked. */
+  #asking: ((waiting: Waiting | undefined) => void)[] = []
   #error: MyelinError | undefined
   #closed = false
-  #current: ReceivedEvent<unknown> | undefined
+  /** What was handed out and not yet settled: one, unless several were asked for at once. */
+  #current: ReceivedEvent<unknown>[] = []
   dropped = 0
   invalid = 0
+  gaps = 0
 
-  constructor(
-    source: Source,
-    open: (queue: EventQueue) => Promise<{ taken(): void; close(): Promise<void> }>,
-    settles: boolean,
-  ) {
+  constructor(source: Source, open: (queue: EventQueue) => Promise<Handle>, settles: boolean) {
     this.#source = source
     this.#settles = settles
     const opened = open(this)
-    this.#onTaken = () => void opened.then((handle) => handle.taken())
-    this.#onClose = async () => (await opened.catch(() => undefined))?.close()
-    this.#opened = opened.then(() => undefined)
+    let handle: Handle | undefined
+    this.#onTaken = () => {
+      if (handle) handle.taken()
+      else void opened.then((made) => made.taken()).catch(() => undefined)
+    }
+    this.#opened = opened.then((made) => {
+      handle = made
+    })
     this.#opened.catch((error) => this.fail(error))
+    // one that cannot be opened now (its server is away) is not waited for
+    this.#onClose = async () => {
+      if (handle) await handle.close()
+      else void opened.then((made) => made.close()).catch(() => undefined)
+    }
   }
 
   get size(): number {
@@ -85,8 +106,10 @@ class EventQueue implements Subscription<unknown> {
   }
 
   push(headers: HeaderReader, subject: string, data: Uint8Array, sequence: number, settle: Settle): void {
-    this.#buffer.push({ read: () => this.#read(headers, subject, data, sequence, settle), settle })
-    this.#wake()
+    const waiting = { read: () => this.#read(headers, subject, data, sequence, settle), settle }
+    const asking = this.#asking.shift()
+    if (asking) asking(waiting)
+    else this.#buffer.push(waiting)
   }
 
   fail(error: unknown): void {
@@ -101,15 +124,20 @@ class EventQueue implements Subscription<unknown> {
 
   async next(): Promise<IteratorResult<ReceivedEvent<unknown>>> {
     // asking for the next event says that the last one was handled
-    if (this.#settles) this.#current?.ack()
-    this.#current = undefined
+    if (this.#settles && this.#current.length > 0) for (const event of this.#current.splice(0)) event.ack()
     for (;;) {
-      const waiting = this.#buffer.shift()
+      const waiting =
+        this.#buffer.shift() ??
+        (this.#error || this.#closed
+          ? undefined
+          : await new Promise<Waiting | undefined>((resolve) => {
+              this.#asking.push(resolve)
+            }))
       if (waiting) {
         this.#onTaken()
         try {
           const event = await waiting.read()
-          this.#current = event
+          if (this.#settles) this.#current.push(event)
           return { done: false, value: event }
         } catch {
           waiting.settle.ack()
@@ -119,17 +147,14 @@ class EventQueue implements Subscription<unknown> {
       }
       if (this.#error) throw this.#error
       if (this.#closed) return { done: true, value: undefined }
-      await new Promise<void>((resolve) => {
-        this.#waiting = resolve
-      })
     }
   }
 
   async return(): Promise<IteratorResult<ReceivedEvent<unknown>>> {
-    const current = this.#current
-    this.#current = undefined
+    const current = this.#current.splice(0)
     await this.close()
-    if (this.#settles && this.#source.bus.connected) current?.nak() // left in the middle: somebody else should get it
+    // left in the middle: somebody else should get it
+    if (this.#settles && this.#source.bus.connected) for (const event of current) event.nak()
     return { done: true, value: undefined }
   }
 
@@ -152,8 +177,7 @@ class EventQueue implements Subscription<unknown> {
   }
 
   #wake(): void {
-    this.#waiting?.()
-    this.#waiting = undefined
+    for (const asking of this.#asking.splice(0)) asking(undefined)
   }
 
   #read(
@@ -213,6 +237,9 @@ export function subscribeCore(source: Source, options: EventSubscribeOptions): S
   )
 }
 
+/** What waiting does not cure. */
+const lasting: ReadonlySet<string> = new Set(['STREAM_NOT_FOUND', 'PERMISSION_DENIED', 'INVALID_OPTION', 'CLOSED'])
+
 /** Durable events: with `as` at least once, shared by the group; without, every event in order, from a position. */
 export function subscribeDurable(
   source: Source,
@@ -236,7 +263,14 @@ export function subscribeDurable(
             ack: () => message.ack(),
             nak: (delayMs) => message.nak(delayMs),
           }),
-        onError: (error) => queue.fail(error),
+        // a server that is away or elects a leader comes back
+        onError: (error) => {
+          if (lasting.has(error.code)) queue.fail(error)
+        },
+        onGap: (gap) => {
+          queue.gaps += 1
+          options.onGap?.(gap)
+        },
       })
       return { taken: () => reader.release(), close: () => reader.stop() }
     },
