@@ -50,8 +50,8 @@ export class Audience {
     const { filter, everyMs } = this.selection
     if (filter && !frame.deleted && !filter(frame.payload)) return false
     if (everyMs > 0) {
-      this.#latest.delete(frame.key) // set anew, so that the map's order is the order of sequences
-      this.#latest.set(frame.key, frame)
+      this.#latest.delete(frame.row) // set anew, so that the map's order is the order of sequences
+      this.#latest.set(frame.row, frame)
       this.#timer ??= setTimeout(() => this.#thinned(), timerMs(everyMs))
       return false
     }

@@ -1,5 +1,5 @@
 // What a client missed, read from the stream again at the client's own pace.
-import { type Bus, readSpan } from '../bus/index.ts'
+import { type Bus, MyelinError, readSpan } from '../bus/index.ts'
 import type { SseClient } from './client.ts'
 import type { Frame } from './frame.ts'
 import type { SseSource } from './source.ts'
@@ -28,6 +28,9 @@ export async function sendMissed(bus: Bus, client: SseClient, missed: Missed): P
       if (client.congested) await client.room()
     }
     await client.room()
+  } catch (error) {
+    // the stream was made anew meanwhile: the topic tells its clients
+    if (!(error instanceof MyelinError && error.code === 'STREAM_MISMATCH')) throw error
   } finally {
     forget()
   }

@@ -105,6 +105,11 @@ export class SseClient {
     this.#missed = { frames: this.#waiting.length, bytes: this.#waitingBytes }
   }
 
+  /** The stream counts from another place: what it has of the one before says nothing of what comes. */
+  rejoin(after: number): void {
+    this.#after = after
+  }
+
   /** Bytes that only this client gets, or that all get and that carry no event. */
   raw(bytes: Buffer, frames = 0): void {
     if (this.#congested) this.#outOfStep = true
@@ -175,13 +180,13 @@ export class SseClient {
     const { policy, maxBuffered, maxBufferedBytes } = this.#options
     if (policy === 'coalesce-by-key' && this.#congested) {
       this.#latest ??= new Map()
-      const older = this.#latest.get(frame.key)
+      const older = this.#latest.get(frame.row)
       if (older) {
         this.#waitingBytes -= older.bytes.length
         this.#counters.dropped += 1
-        this.#latest.delete(frame.key) // set anew, so that the map's order is the order of sequences
+        this.#latest.delete(frame.row) // set anew, so that the map's order is the order of sequences
       }
-      this.#latest.set(frame.key, frame)
+      this.#latest.set(frame.row, frame)
     } else {
       this.#waiting.push(frame)
     }

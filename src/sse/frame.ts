@@ -1,11 +1,13 @@
 // One event on its way to browsers: encoded once, sent to everyone.
+import type { Told } from './source.ts'
 
 /** A message as `text/event-stream` bytes. */
 export class Frame {
   /** Sequence in the stream; 0 for events that are not kept. */
   readonly sequence: number
-  /** What later frames of the same key replace. */
   readonly key: string
+  /** What later frames of the same row replace. */
+  readonly row: string
   /** Says that the key is gone; every filter lets it through. */
   readonly deleted: boolean
   readonly bytes: Buffer
@@ -13,11 +15,12 @@ export class Frame {
   #payload: unknown
   #parsed = false
 
-  constructor(sequence: number, key: string, bytes: Buffer, dataAt: number, deleted: boolean) {
+  constructor(sequence: number, { key, row, deleted }: Told, bytes: Buffer, dataAt: number) {
     this.sequence = sequence
     this.key = key
+    this.row = row ?? key
     this.bytes = bytes
-    this.deleted = deleted
+    this.deleted = deleted === true
     this.#dataAt = dataAt
   }
 
@@ -45,18 +48,13 @@ export class Frame {
  * The bytes of an event. Source: WHATWG HTML, server-sent events.
  * Payloads are JSON text, which may hold line breaks between its tokens: each line becomes a `data` field.
  */
-export function encodeFrame(
-  event: string,
-  sequence: number,
-  key: string,
-  payload: Uint8Array | string,
-  deleted = false,
-): Frame {
+export function encodeFrame(event: string, sequence: number, told: Told): Frame {
+  const payload = told.data
   const text =
     typeof payload === 'string'
       ? payload
       : Buffer.from(payload.buffer, payload.byteOffset, payload.length).toString('utf8')
   const data = /[\r\n]/.test(text) ? text.split(/\r\n|\r|\n/).join('\ndata: ') : text
   const head = `${sequence > 0 ? `id: ${sequence}\n` : ''}event: ${event}\ndata: `
-  return new Frame(sequence, key, Buffer.from(`${head}${data}\n\n`), Buffer.byteLength(head), deleted)
+  return new Frame(sequence, told, Buffer.from(`${head}${data}\n\n`), Buffer.byteLength(head))
 }

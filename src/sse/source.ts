@@ -15,8 +15,10 @@ import type { SlowClientPolicy } from './client.ts'
 
 /** A message as an event for browsers. */
 export interface Told {
-  /** What later events of the same key replace. */
+  /** What clients pick by; later events of the same key replace the earlier, unless `row` says otherwise. */
   readonly key: string
+  /** What later events replace, where several have one key. */
+  readonly row?: string
   /** JSON text. */
   readonly data: Uint8Array | string
   /** The key is gone. */
@@ -141,9 +143,15 @@ export function fromStream<Row = Record<string, unknown>>(
     snapshot: options.snapshot === true,
     policy: options.snapshot ? 'coalesce-by-key' : 'disconnect',
     ...common(options),
-    tell: key === undefined ? asItIs : (message) => keyed(message, key),
+    tell: key === undefined ? bySubject : (message) => keyed(message, key),
     ensure: (bus) => mustExist(bus, stream, `stream ${stream}`),
   }
+}
+
+/** Subjects of any stream may have the same last token. */
+function bySubject(message: Received): Told | undefined {
+  const told = asItIs(message)
+  return told && { ...told, row: message.subject }
 }
 
 function keyed(message: Received, field: string): Told | undefined {

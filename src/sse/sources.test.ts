@@ -2,7 +2,7 @@ import { Kvm } from '@nats-io/kv'
 import { describe, expect, it } from 'vitest'
 import { listen } from '../../test/support/event-stream.ts'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
-import { ensureStream, removeStream, streamInfo, streamWriter } from '../bus/index.ts'
+import { ensureStream, now, removeStream, store, streamInfo, streamWriter } from '../bus/index.ts'
 import { serve } from '../service/index.ts'
 import { fromStream, fromTable, type SseSource, sseGateway } from './index.ts'
 
@@ -120,6 +120,50 @@ describe('any stream', () => {
     expect(browser.events[0]).toMatchObject({ event: 'gap', data: '{"after":20,"firstAvailable":1}' })
     expect(numbers(browser.events.slice(1))).toEqual([0, 1, 2])
     browser.close()
+  })
+
+  it('goes on in a stream that is made anew, after a gap that everybody is told of', async () => {
+    const spec = { name: 'AGAIN', subjects: ['AGAIN.*'] }
+    await ensureStream(nats.bus, spec)
+    for (const snapshot of [false, true]) {
+      await using at = await start({ again: fromStream('AGAIN', { snapshot }) })
+      const browser = listen(`${at.url}/streams/again`)
+      await until(() => at.unit.stats!().clients === 1)
+      await fly('AGAIN', 0, 5)
+      await until(() => numbers(browser.events.filter(({ event }) => event === 'again')).includes(4))
+      await removeStream(nats.bus, 'AGAIN')
+      await ensureStream(nats.bus, spec)
+      await fly('AGAIN', 5, 3)
+      await until(() => numbers(browser.events.filter(({ event }) => event === 'again')).includes(7))
+      const gap = browser.events.findIndex(({ event }) => event === 'gap')
+      expect(JSON.parse(browser.events[gap]!.data)).toEqual({ after: 5, firstAvailable: 1 })
+      const after = numbers(browser.events.slice(gap).filter(({ event }) => event === 'again'))
+      expect(after.slice(-2)).toEqual([6, 7]) // of a snapshot, the last of each subject
+      if (!snapshot) expect(after).toEqual([5, 6, 7])
+      browser.close()
+      await removeStream(nats.bus, 'AGAIN')
+      await ensureStream(nats.bus, spec)
+    }
+  })
+
+  it('has a row of each subject in its snapshot, whatever their last tokens are', async () => {
+    await ensureStream(nats.bus, { name: 'DEEP', subjects: ['DEEP.>'] })
+    for (const [subject, n] of [
+      ['DEEP.east.a', 1],
+      ['DEEP.west.a', 2],
+      ['DEEP.east.a', 3],
+      ['DEEP.a', 4],
+    ] as const) {
+      await store(nats.bus, subject, Buffer.from(`{"n":${n}}`), { deadline: now() + 5_000 })
+    }
+    await using at = await start({ deep: fromStream('DEEP', { snapshot: true }) })
+    const all = listen(`${at.url}/streams/deep`)
+    const some = listen(`${at.url}/streams/deep?keys=a`)
+    for (const browser of [all, some]) {
+      await until(() => browser.events.filter(({ event }) => event === 'deep').length === 3)
+      expect(numbers(browser.events.filter(({ event }) => event === 'deep')).sort()).toEqual([2, 3, 4])
+      browser.close()
+    }
   })
 })
 

@@ -8,6 +8,7 @@ import {
   type MyelinError,
   nextMessage,
   readStream,
+  type StreamGap,
   type StreamReader,
   sequenceAt,
   streamInfo,
@@ -46,6 +47,9 @@ export class Topic {
   readonly #latest = new Map<string, Frame>()
   #ring: Frame[] = []
   #last = 0
+  /** Told of the last time that the stream turned out to be another, and where that begins. */
+  #gap = ''
+  #first = 0
   readonly #clients = new Set<SseClient>()
   #reader: StreamReader | undefined
   #subscription: BusSubscription | undefined
@@ -113,7 +117,7 @@ export class Topic {
     if (!source.stream) {
       this.#subscription = this.#bus.subscribe(source.subject, ({ subject, data }) => {
         const told = source.tell({ subject, data })
-        if (told) this.#push(encodeFrame(this.name, 0, told.key, told.data, told.deleted))
+        if (told) this.#push(encodeFrame(this.name, 0, told))
       })
       try {
         await this.#bus.flush()
@@ -145,6 +149,7 @@ export class Topic {
       onError: (error) => {
         this.#trouble = error
       },
+      onGap: (gap) => this.#begunAnew(gap),
     })
     if (this.#stopping.signal.aborted) return await this.#reader.stop()
     if (filled) await caughtUp.promise
@@ -159,15 +164,30 @@ export class Topic {
     this.#opened.resolve()
   }
 
+  /** The stream is another, or shorter than it was: everybody is told and gets what it has now. */
+  #begunAnew({ next }: StreamGap): void {
+    this.#audiences.flush()
+    this.#gap = gapText({ after: this.#last, firstAvailable: next })
+    this.#first = next
+    this.#last = next - 1
+    this.#ring = []
+    this.#latest.clear()
+    this.#trouble = undefined
+    for (const client of this.#clients) {
+      client.rejoin(this.#last)
+      client.say(this.#gap + positionText(this.#last))
+    }
+  }
+
   #frameOf(message: Message): Frame | undefined {
     const told = this.source.tell(message)
-    return told && encodeFrame(this.name, message.sequence, told.key, told.data, told.deleted)
+    return told && encodeFrame(this.name, message.sequence, told)
   }
 
   #push(frame: Frame): void {
     if (this.source.snapshot) {
-      this.#latest.delete(frame.key) // set anew, so that the map's order is the order of sequences
-      if (!frame.deleted) this.#latest.set(frame.key, frame)
+      this.#latest.delete(frame.row) // set anew, so that the map's order is the order of sequences
+      if (!frame.deleted) this.#latest.set(frame.row, frame)
       if (this.#latest.size > maxKeys) this.#latest.delete(this.#latest.keys().next().value!)
     }
     if (frame.sequence > 0) {
@@ -186,9 +206,12 @@ export class Topic {
     this.#clients.add(client)
     await this.#opened.promise
     let from = position && stream ? await this.#begin(client, position) : undefined
-    while (from !== undefined && !client.closed && !this.#joins(from)) {
+    for (let gap = this.#gap; from !== undefined && !client.closed && !this.#joins(from); ) {
       const frameOf = (message: Message) => this.#wanted(selection, message)
       from = await sendMissed(this.#bus, client, { source: this.source, from, until: this.#last, frameOf })
+      if (gap === this.#gap) continue
+      gap = this.#gap // it was told meanwhile, like all
+      from = this.#first
     }
     if (client.closed) return
     // no pause from here on, so that nothing slips between

@@ -32,7 +32,7 @@ const lookMs = 500
 
 /**
  * What a stream holds of a span, in order. Leaving the loop ends the reading.
- * @throws MyelinError STREAM_NOT_FOUND, JETSTREAM_DISABLED, PERMISSION_DENIED, DISCONNECTED, DEADLINE_EXCEEDED
+ * @throws MyelinError STREAM_MISMATCH when the stream is made anew meanwhile; STREAM_NOT_FOUND, JETSTREAM_DISABLED, PERMISSION_DENIED, DISCONNECTED, DEADLINE_EXCEEDED
  *
  * @example
  * for await (const message of readSpan(bus, 'VIEW_delays')) rows.push(JSON.parse(Buffer.from(message.data).toString()))
@@ -81,6 +81,14 @@ export async function* readSpan(
       },
       onError: (error) => {
         failed = error
+        wake?.()
+      },
+      onGap: ({ reason }) => {
+        failed = failure(
+          'STREAM_MISMATCH',
+          `stream ${stream} ${reason === 'recreated' ? 'was made anew' : 'became shorter'} while it was read; read it again`,
+        )
+        void reader?.stop()
         wake?.()
       },
     })
