@@ -19,6 +19,9 @@ export const eventStream = (domain: string, event: string) => nameOf('events', d
 
 export const jobSubject = (service: string, job: string) => `job.${service}.${job}`
 export const jobStream = (service: string, job: string) => nameOf('jobs', service, job)
+/** A unique job that waits for its time; every job of a key, waiting for it or not, within the job's stream. */
+export const delayedUniqueSubject = (service: string, job: string, key: string) => `job.${service}._at_${job}.${key}`
+export const everyUniqueSubject = (service: string, key: string) => `job.${service}.*.${key}`
 
 /** Messages that failed too often, kept with their reason. */
 export const deadLetterStream = (service: string) => nameOf('dead letters', service)

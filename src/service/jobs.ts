@@ -3,16 +3,28 @@ import { nuid } from '@nats-io/nats-core'
 import {
   type Bus,
   checkedId,
+  codecs,
   failure,
   header,
   headerLine,
+  lastMessage,
   MyelinError,
   now,
   type Stored,
   store,
   traceLines,
 } from '../bus/index.ts'
-import { type Contract, type InputOf, type JobDefinition, jobSubject, parse, subjectToken } from '../contract/index.ts'
+import {
+  type Contract,
+  delayedUniqueSubject,
+  everyUniqueSubject,
+  type InputOf,
+  type JobDefinition,
+  jobStream,
+  jobSubject,
+  parse,
+  subjectToken,
+} from '../contract/index.ts'
 import type { Within } from './call.ts'
 import { deadLetterSpec, ensureOnce, jobStreamSpec } from './streams.ts'
 
@@ -39,6 +51,16 @@ export interface JobClient<Job extends JobDefinition> {
   enqueue(payload: InputOf<Job['payload']>, options?: EnqueueOptions): Promise<Enqueued>
 }
 
+const longestDelayMs = 100 * 365.25 * 86_400_000
+
+/** What the server says when a unique key is there already. */
+const taken = new Set(['ALREADY_QUEUED', 'WRONG_SEQUENCE'])
+
+/** A message that the server takes only while there is none of these subjects in its stream. */
+const onlyIfNone = (subjects: string) =>
+  headerLine('Nats-Expected-Last-Subject-Sequence', '0') +
+  headerLine('Nats-Expected-Last-Subject-Sequence-Subject', subjects)
+
 export function jobClient(
   bus: Bus,
   contract: Contract,
@@ -48,6 +70,7 @@ export function jobClient(
   within: Within | undefined,
 ): JobClient<JobDefinition> {
   const where = `${contract.name}.${name}`
+  const typeLine = bus.codec === codecs.json ? '' : headerLine(header.contentType, bus.codec.contentType)
   return {
     async enqueue(payload, options = {}) {
       await parse(job.payload, payload, 'INVALID_INPUT', `job ${where}`)
@@ -57,30 +80,33 @@ export function jobClient(
           ? undefined
           : subjectToken((payload as Record<string, unknown>)[job.unique], `job ${where}: unique key "${job.unique}"`)
       const target = key === undefined ? base : `${base}.${key}`
+      const data = bus.codec.encode(payload)
       const id = options.id === undefined ? nuid.next() : checkedId(options.id, `job ${where}`)
-      let headerLines = lines + headerLine(header.messageId, id) + traceLines(within?.trace)
+      let headerLines = lines + typeLine + headerLine(header.messageId, id) + traceLines(within?.trace)
+      // one condition for both places, so that a key is waiting once, with a delay or without
+      if (key !== undefined) headerLines += onlyIfNone(everyUniqueSubject(contract.name, key))
       let subject = target
       const { delayMs = 0 } = options
-      if (!(delayMs >= 0)) throw failure('INVALID_OPTION', `job ${where}: delayMs must be 0 or more, got ${delayMs}`)
+      if (!(delayMs >= 0 && delayMs <= longestDelayMs))
+        throw failure('INVALID_OPTION', `job ${where}: delayMs must be from 0 to 100 years, got ${delayMs}`)
       if (delayMs > 0) {
         // the server itself publishes it at its time (ADR-51): no process has to stay up for it
-        subject = `${base}._at.${nuid.next()}`
+        subject = key === undefined ? `${base}._at.${nuid.next()}` : delayedUniqueSubject(contract.name, name, key)
         const at = new Date(Math.ceil((Date.now() + delayMs) / 1_000) * 1_000).toISOString().replace(/\.\d+Z$/, 'Z')
         headerLines += headerLine('Nats-Schedule', `@at ${at}`) + headerLine('Nats-Schedule-Target', target)
       }
       await ensureOnce(bus, jobStreamSpec(contract, name))
       await ensureOnce(bus, deadLetterSpec(contract.name))
       const deadline = Math.min(now() + (options.timeoutMs ?? 30_000), within?.deadline ?? Number.POSITIVE_INFINITY)
-      const stored: Stored = await store(bus, subject, bus.codec.encode(payload), {
-        deadline,
-        headerLines,
-        deduplicated: true,
-      }).catch((error) => {
-        if (error instanceof MyelinError && error.code === 'ALREADY_QUEUED') {
+      const stored = await store(bus, subject, data, { deadline, headerLines, deduplicated: true }).catch(
+        async (error): Promise<Pick<Stored, 'sequence' | 'duplicate'>> => {
+          if (key === undefined || !(error instanceof MyelinError) || !taken.has(error.code)) throw error
+          // the server looks at the key before it looks at the id: it may be this very job, sent again
+          const there = await lastMessage(bus, jobStream(contract.name, name), everyUniqueSubject(contract.name, key))
+          if (there?.headers.get(header.messageId) === id) return { sequence: there.sequence, duplicate: true }
           throw failure('ALREADY_QUEUED', `job ${where}: one with ${job.unique} "${key}" is waiting or running`)
-        }
-        throw error
-      })
+        },
+      )
       return { sequence: stored.sequence, duplicate: stored.duplicate }
     },
   }

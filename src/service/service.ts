@@ -28,7 +28,8 @@ import type { Scope } from './context.ts'
 import { offersMetadata } from './discover.ts'
 import { EndpointServer, type InFlight } from './endpoint-server.ts'
 import { type Handle, type Middleware, withMiddleware } from './middleware.ts'
-import { ensureContractStreams, jobSubjects } from './streams.ts'
+import { watchDelayed } from './schedules.ts'
+import { delayedSubjects, ensureContractStreams, jobSubjects } from './streams.ts'
 import type { Client, Handlers } from './types.ts'
 import { Worker } from './worker.ts'
 
@@ -220,6 +221,14 @@ async function start<State, Config>(
     opened.add(() => stopAtOnce(listening))
     listeners.push(listening)
   }
+  const forgotten = workers.map(([name]) =>
+    watchDelayed({
+      bus,
+      stream: jobStream(contract.name, name),
+      subjects: delayedSubjects(contract, name),
+      onError: (error) => log.warn({ err: error, job: name }, 'delayed jobs could not be looked at'),
+    }),
+  )
   const cancels = bus.subscribe(cancelSubject(contract.name), (message) =>
     inFlight.get(message.string())?.end('cancelled'),
   )
@@ -240,6 +249,7 @@ async function start<State, Config>(
     drain: () => {
       drained ??= (async () => {
         silence()
+        for (const stop of forgotten) stop()
         // those who still work may call others; what hangs is told to stop after a while, and left behind after another
         const finished = Promise.all([
           ...endpoints.map((endpoint) => endpoint.drain()),

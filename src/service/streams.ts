@@ -1,6 +1,13 @@
 // The streams that a contract's durable events and jobs live in, made when first used.
 import { type Bus, ensureStream, ownedStream, type StreamSpec } from '../bus/index.ts'
-import { type Contract, type Durable, durationMs, eventSubjects, jobSubject } from '../contract/index.ts'
+import {
+  type Contract,
+  type Durable,
+  delayedUniqueSubject,
+  durationMs,
+  eventSubjects,
+  jobSubject,
+} from '../contract/index.ts'
 
 /** The stream of a durable event. */
 export function eventStreamSpec(contract: Contract, name: string): StreamSpec {
@@ -27,10 +34,9 @@ export function eventStreamSpec(contract: Contract, name: string): StreamSpec {
 export function jobStreamSpec(contract: Contract, name: string): StreamSpec {
   const job = contract.definition.jobs?.[name]
   const where = `contract ${contract.name}.jobs.${name}`
-  const subject = jobSubject(contract.name, name)
   return {
     ...ownedStream('jobs', contract.name, name),
-    subjects: [...jobSubjects(contract, name), `${subject}._at.*`],
+    subjects: [...jobSubjects(contract, name), ...delayedSubjects(contract, name)],
     ...(job?.description ? { description: job.description } : {}),
     retention: 'workqueue',
     discard: 'new',
@@ -39,6 +45,13 @@ export function jobStreamSpec(contract: Contract, name: string): StreamSpec {
     ...(job?.maxAge === undefined ? {} : { maxAgeMs: durationMs(job.maxAge, `${where}.maxAge`) }),
     ...(job?.maxBytes === undefined ? {} : { maxBytes: job.maxBytes }),
   }
+}
+
+/** Where jobs wait for their time. */
+export function delayedSubjects(contract: Contract, name: string): string[] {
+  const delayed = `${jobSubject(contract.name, name)}._at.*`
+  if (contract.definition.jobs?.[name]?.unique === undefined) return [delayed]
+  return [delayedUniqueSubject(contract.name, name, '*'), delayed] // the latter: of version 0.1.0
 }
 
 /** What the workers of a job read. */

@@ -246,6 +246,48 @@ describe('a job', () => {
     expect(await codeOf(api.once.enqueue({ key: 'a b' }))).toBe('INVALID_INPUT')
   })
 
+  it('with a unique key waits once for its time, or to be done, whichever was asked for first', async () => {
+    const delayed = contract('delayed', {
+      version: '1.0.0',
+      jobs: { run: { payload: z.object({ key: z.string(), n: z.number() }), unique: 'key' } },
+    })
+    const api = client(await nats.connect(), delayed)
+    const first = await api.run.enqueue({ key: 'a', n: 1 }, { delayMs: 1_000, id: 'first' })
+    expect(await codeOf(api.run.enqueue({ key: 'a', n: 2 }, { delayMs: 1_000 }))).toBe('ALREADY_QUEUED')
+    expect(await codeOf(api.run.enqueue({ key: 'a', n: 3 }))).toBe('ALREADY_QUEUED')
+    expect(await api.run.enqueue({ key: 'a', n: 1 }, { delayMs: 1_000, id: 'first' })).toMatchObject({
+      sequence: first.sequence,
+      duplicate: true,
+    })
+    await api.run.enqueue({ key: 'b', n: 4 }, { id: 'b' })
+    expect(await api.run.enqueue({ key: 'b', n: 4 }, { id: 'b' })).toMatchObject({ duplicate: true })
+    expect(await codeOf(api.run.enqueue({ key: 'b', n: 5 }, { delayMs: 1_000 }))).toBe('ALREADY_QUEUED')
+    const both = await Promise.all(
+      Array.from({ length: 10 }, (_, n) => codeOf(api.run.enqueue({ key: 'c', n: 6 }, n % 2 ? {} : { delayMs: 500 }))),
+    )
+    expect(both.filter((code) => code === 'none').length).toBe(1)
+    // two whose time passed without being published, as when a stranger's job of the key was there: one of ours, and one
+    // that version 0.1.0 left
+    const past = 'Nats-Schedule:@at 2001-01-01T00:00:00Z\r\nNats-Schedule-Target:job.delayed.run.d\r\n'
+    await nats.bus.request('job.delayed.run.d', Buffer.from('{"key":"d","n":7}'))
+    await nats.bus.request('job.delayed.run._at.x', Buffer.from('{"key":"d","n":8}'), { headerLines: past })
+    await new Promise((resolve) => setTimeout(resolve, 1_500))
+    const done: number[] = []
+    await using _ = await serve(nats.bus, service(delayed, { run: ({ n }) => void done.push(n) }))
+    await until(async () => (await left('delayed', 'run')) === 0)
+    expect(done.toSorted()).toEqual([1, 4, 6, 7, 8])
+    expect(await codeOf(api.run.enqueue({ key: 'a', n: 9 }, { delayMs: Number.POSITIVE_INFINITY }))).toBe(
+      'INVALID_OPTION',
+    )
+  })
+
+  it('is read as it was written, by clients that write MessagePack too', async () => {
+    const { unit, jobs } = makeChores()
+    await using _ = await serve(nats.bus, unit)
+    await client(await nats.connect({ codec: 'msgpack' }), chores).later.enqueue({ n: 42 })
+    await until(() => jobs('later').some(({ value }) => value === 42))
+  })
+
   it('with the id of another is stored once', async () => {
     const api = client(nats.bus, chores)
     const first = await api.later.enqueue({ n: 7 }, { id: 'seven' })

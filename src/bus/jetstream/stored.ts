@@ -1,7 +1,9 @@
 // Single messages of a stream, read where they lie: by position, by subject, or by a time that grows with it.
 import type { StoredMsg } from '@nats-io/jetstream'
+import type { Msg } from '@nats-io/nats-core'
 import type { Bus } from '../bus.ts'
 import { failure, messageOf } from '../errors.ts'
+import { type HeaderReader, readHeaders } from '../headers.ts'
 import { parseTime } from '../time.ts'
 import { apiFailure, manager } from './api.ts'
 import { streamInfo } from './streams.ts'
@@ -13,6 +15,8 @@ export interface StoredMessage {
   readonly data: Uint8Array
   /** When the server stored it, unix ms. */
   readonly timestampMs: number
+  /** Undecoded until asked for. */
+  readonly headers: HeaderReader
 }
 
 /**
@@ -105,4 +109,7 @@ const toMessage = (found: StoredMsg): StoredMessage => ({
   subject: found.subject,
   data: found.data,
   timestampMs: found.time.getTime(),
+  get headers() {
+    return readHeaders({ headers: found.header } as Msg)
+  },
 })
