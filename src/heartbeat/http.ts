@@ -1,12 +1,12 @@
 // A host's health over HTTP, for orchestrators and Prometheus: /healthz (alive), /readyz (may get work), /metrics of this
 // host, /metrics/fleet of everybody.
 import { type FastifyInstance, fastify } from 'fastify'
-import { collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import { type Bus, failure } from '../bus/index.ts'
-import { Opened, type Vitals } from '../unit/index.ts'
+import { Opened, type UnitMetrics, type Vitals } from '../unit/index.ts'
 import type { CheckResult, UnitState } from './beat.ts'
 import { staleReason } from './checks.ts'
-import { conditionOf, type Fleet, fleet } from './fleet.ts'
+import { type Fleet, fleet } from './fleet.ts'
+import { fleetMetrics, hostMetrics, processMetrics } from './metrics.ts'
 
 /** An instance of this host, as it is when asked. */
 export interface Observed {
@@ -16,6 +16,7 @@ export interface Observed {
   readonly state: UnitState
   readonly checks: readonly CheckResult[]
   readonly vitals: Vitals
+  readonly metrics?: UnitMetrics
   readonly restarts: number
 }
 
@@ -24,7 +25,20 @@ export interface HealthServer extends AsyncDisposable {
   close(): Promise<void>
 }
 
-const labelNames = ['site', 'unit', 'instance'] as const
+/** A request that is slower than this is not from an orchestrator or Prometheus; each holds a socket. */
+const defaults = { requestMs: 10_000, idleMs: 30_000 } as const
+const maxConnections = 100
+
+export interface HealthOptions {
+  /** 0: a free one. */
+  readonly port: number
+  /** Default `127.0.0.1`. */
+  readonly host?: string
+  /** How long a request may take to arrive. Default 10 s. */
+  readonly requestMs?: number
+  /** How long a connection may say nothing. Default 30 s. */
+  readonly idleMs?: number
+}
 
 /**
  * Serves the health of a host.
@@ -33,23 +47,29 @@ const labelNames = ['site', 'unit', 'instance'] as const
 export async function serveHealth(
   bus: Bus,
   instances: () => readonly Observed[],
-  options: { port: number; host?: string },
+  options: HealthOptions,
 ): Promise<HealthServer> {
-  const host = options.host ?? '127.0.0.1'
-  const app = fastify({ forceCloseConnections: true })
-  const process = new Registry()
-  collectDefaultMetrics({ register: process })
+  const { host = '127.0.0.1', requestMs = defaults.requestMs, idleMs = defaults.idleMs } = options
+  const app = fastify({
+    forceCloseConnections: true,
+    requestTimeout: requestMs,
+    connectionTimeout: idleMs,
+    keepAliveTimeout: idleMs,
+    http: { headersTimeout: requestMs, connectionsCheckingInterval: Math.min(1_000, requestMs / 2) },
+    bodyLimit: 1_024,
+  })
+  app.server.maxConnections = maxConnections
+  const own = processMetrics()
   const opened = new Opened()
-  opened.add(() => process.clear())
+  opened.add(() => own.clear())
   opened.add(async () => (await watching?.catch(() => undefined))?.close())
   opened.add(() => app.close())
   let watching: Promise<Fleet> | undefined
 
   answerProbes(app, bus, instances)
   app.get('/metrics', async (_request, reply) => {
-    const metrics = instanceMetrics(instances())
-    reply.type(process.contentType)
-    return (await process.metrics()) + (await metrics.metrics())
+    reply.type(own.contentType)
+    return (await own.metrics()) + (await hostMetrics(instances()))
   })
   app.get('/metrics/fleet', async (_request, reply) => {
     // from the first time it is asked for; one that could not be had is asked for again
@@ -57,9 +77,9 @@ export async function serveHealth(
       watching = undefined
       throw error
     })
-    const registry = fleetMetrics(await watching)
-    reply.type(registry.contentType)
-    return registry.metrics()
+    const text = await fleetMetrics(await watching)
+    reply.type(own.contentType)
+    return text
   })
   const address = await app.listen({ port: options.port, host }).catch(async (cause) => {
     await opened.close()
@@ -98,74 +118,4 @@ function answerProbes(app: FastifyInstance, bus: Bus, instances: () => readonly 
     ]
     void reply.status(problems.length === 0 ? 200 : 503).send({ ok: problems.length === 0, problems })
   })
-}
-
-type Labels = Record<(typeof labelNames)[number], string>
-
-/** The gauges that this host and the fleet share. */
-class InstanceGauges {
-  readonly registry = new Registry()
-  readonly #gauge = (name: string, help: string) =>
-    new Gauge({ name: `myelin_instance_${name}`, help, labelNames, registers: [this.registry] })
-  readonly #ready = this.#gauge('ready', '1 when it is ready')
-  readonly #handled = this.#gauge('handled_total', 'work done since its start')
-  readonly #errors = this.#gauge('errors_total', 'failures since its start')
-  readonly #inFlight = this.#gauge('in_flight', 'work under way')
-  readonly #lag = this.#gauge('lag', 'input stored and not yet read')
-  readonly #checks = new Gauge({
-    name: 'myelin_check_ok',
-    help: '1 when the health check is fine, 0.5 when degraded',
-    labelNames: [...labelNames, 'check'],
-    registers: [this.registry],
-  })
-
-  set(labels: Labels, ready: boolean, vitals: Vitals, checks: readonly CheckResult[]): void {
-    this.#ready.set(labels, ready ? 1 : 0)
-    if (vitals.handled !== undefined) this.#handled.set(labels, vitals.handled)
-    if (vitals.errors !== undefined) this.#errors.set(labels, vitals.errors)
-    if (vitals.inFlight !== undefined) this.#inFlight.set(labels, vitals.inFlight)
-    if (vitals.lag !== undefined) this.#lag.set(labels, vitals.lag)
-    for (const { name, status } of checks) {
-      this.#checks.set({ ...labels, check: name }, status === 'ok' ? 1 : status === 'degraded' ? 0.5 : 0)
-    }
-  }
-}
-
-function instanceMetrics(instances: readonly Observed[]): Registry {
-  const gauges = new InstanceGauges()
-  const restarts = new Gauge({
-    name: 'myelin_instance_restarts_total',
-    help: 'how often its host started it again',
-    labelNames,
-    registers: [gauges.registry],
-  })
-  for (const { site, unit, instance, state, vitals, checks, restarts: count } of instances) {
-    gauges.set({ site, unit, instance }, state === 'ready', vitals, checks)
-    restarts.set({ site, unit, instance }, count)
-  }
-  return gauges.registry
-}
-
-function fleetMetrics(watching: Fleet): Registry {
-  const gauges = new InstanceGauges()
-  const gauge = (name: string, help: string) =>
-    new Gauge({ name: `myelin_instance_${name}`, help, labelNames, registers: [gauges.registry] })
-  const up = gauge('up', '1 when it beats, 0 when it is suspect or dead')
-  const silent = gauge('silent_seconds', 'since its last beat')
-  const loop = gauge('loop_delay_p99_seconds', 'how late its event loop is')
-  const memory = gauge('resident_bytes', 'memory of its process')
-  const cpu = gauge('cpu', 'share of a core its process uses')
-  for (const member of watching.list()) {
-    if (member.status === 'left') continue
-    const { site, unit, instance, vitals, checks } = member.beat
-    const labels = { site, unit, instance }
-    gauges.set(labels, conditionOf(member) === 'ready', vitals, checks)
-    up.set(labels, member.status === 'alive' ? 1 : 0)
-    silent.set(labels, member.silentMs / 1_000)
-    // beats from other languages tell what they have
-    if (vitals.loopDelayP99Ms !== undefined) loop.set(labels, vitals.loopDelayP99Ms / 1_000)
-    if (vitals.rssBytes !== undefined) memory.set(labels, vitals.rssBytes)
-    if (vitals.cpu !== undefined) cpu.set(labels, vitals.cpu)
-  }
-  return gauges.registry
 }

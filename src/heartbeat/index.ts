@@ -21,6 +21,6 @@ export {
   type Transition,
 } from './fleet.ts'
 export { announceFleet, fleetEvents } from './fleet-events.ts'
-export { type HealthServer, type Observed, serveHealth } from './http.ts'
+export { type HealthOptions, type HealthServer, type Observed, serveHealth } from './http.ts'
 export { Pulse, type PulseOptions, type PulseSource } from './pulse.ts'
 export { matches, parseSelector, type Selector } from './selector.ts'

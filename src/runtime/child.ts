@@ -65,6 +65,7 @@ channel.once('message', async (message: ToChild) => {
         type: 'stats',
         stats: life.stats(),
         vitals: life.vitals(),
+        metrics: life.metrics(),
         checks: life.checks(),
         maxRssBytes: process.resourceUsage().maxRSS * 1024,
       })

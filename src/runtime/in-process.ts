@@ -41,6 +41,7 @@ export async function startHere(unit: Unit, host: UnitHost, drainMs: number): Pr
     beats: false,
     stats: () => ask(() => running.stats?.() ?? {}),
     vitals: () => ask(() => running.vitals?.() ?? {}),
+    metrics: () => ask(() => running.metrics?.() ?? {}),
     checks: () => checks.results(),
     told: (_revision, logLevel) => {
       if (logLevel !== undefined) (host.log as { level?: string }).level = logLevel

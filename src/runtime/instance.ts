@@ -2,7 +2,7 @@
 // for copies in this process and in processes of their own.
 import { failure, MyelinError, messageOf } from '../bus/index.ts'
 import type { CheckResult, UnitState } from '../heartbeat/index.ts'
-import type { Logger, Vitals } from '../unit/index.ts'
+import type { Logger, UnitMetrics, Vitals } from '../unit/index.ts'
 
 /** `failed` from anywhere; a failed instance is restarted with backoff until it is given up. */
 export type InstanceState = Exclude<UnitState, 'busy' | 'left'>
@@ -38,6 +38,7 @@ export interface Life {
   readonly beats: boolean
   stats(): Record<string, number>
   vitals(): Vitals
+  metrics(): UnitMetrics
   checks(): readonly CheckResult[]
   maxRssBytes?(): number | undefined
   /** Tells it which desired state it runs, and how much to log. */

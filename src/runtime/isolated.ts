@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import { type ConnectOptions, failure, isErrorCode, MyelinError, messageOf, timerMs } from '../bus/index.ts'
 import type { CheckResult } from '../heartbeat/index.ts'
-import type { Vitals } from '../unit/index.ts'
+import type { UnitMetrics, Vitals } from '../unit/index.ts'
 import type { Life } from './instance.ts'
 
 /** Told to a child over its channel: what it is told may hold secrets, which belong in no argument list. */
@@ -34,6 +34,7 @@ export type FromChild =
       readonly type: 'stats'
       readonly stats: Record<string, number>
       readonly vitals: Vitals
+      readonly metrics: UnitMetrics
       readonly checks: readonly CheckResult[]
       readonly maxRssBytes: number
     }
@@ -99,17 +100,20 @@ export async function startIsolated(
   const failed = Promise.withResolvers<MyelinError>()
   const finished = Promise.withResolvers<void>()
   const exited = Promise.withResolvers<void>()
-  let { stats, vitals, checks, maxRssBytes } = { stats: {}, vitals: {}, checks: [], maxRssBytes: 0 } as Omit<
-    Extract<FromChild, { type: 'stats' }>,
-    'type'
-  >
+  let { stats, vitals, metrics, checks, maxRssBytes } = {
+    stats: {},
+    vitals: {},
+    metrics: {},
+    checks: [],
+    maxRssBytes: 0,
+  } as Omit<Extract<FromChild, { type: 'stats' }>, 'type'>
   let told: MyelinError | undefined
   let draining = false
 
   const carrier = (options.as === 'worker' ? inWorker : inProcess)({
     message: (message) => {
       if (message.type === 'ready') ready.resolve(message)
-      else if (message.type === 'stats') ({ stats, vitals, checks, maxRssBytes } = message)
+      else if (message.type === 'stats') ({ stats, vitals, metrics, checks, maxRssBytes } = message)
       else if (message.type === 'finished') finished.resolve()
       else {
         const { code } = message
@@ -142,6 +146,7 @@ export async function startIsolated(
       beats: start.beatMs > 0,
       stats: () => stats,
       vitals: () => vitals,
+      metrics: () => metrics,
       checks: () => checks,
       // a thread's memory is its process's
       ...(options.as === 'process' ? { maxRssBytes: () => maxRssBytes } : {}),

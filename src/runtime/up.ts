@@ -239,6 +239,7 @@ class Host implements Running {
       state: stateOn(this.#bus, instance.state),
       checks: instance.life?.checks() ?? [],
       vitals: instance.life?.vitals() ?? {},
+      metrics: instance.life?.metrics() ?? {},
       restarts: instance.status().restarts,
     }))
   }

@@ -31,6 +31,7 @@ import {
 import { fetchClaim, storeClaim } from './claim-check.ts'
 import { HandlerContext, type Scope } from './context.ts'
 import { encodeError, publicError, refusal } from './errors.ts'
+import { Latencies } from './latency.ts'
 import { type Handle, isThenable } from './middleware.ts'
 import { sendStream } from './stream-reply.ts'
 
@@ -50,6 +51,7 @@ export class EndpointServer {
   readonly subject: string
   readonly endpoint: EndpointDefinition
   readonly stats: EndpointStats = { requests: 0, errors: 0, lastError: '', processingNs: 0 }
+  readonly latencies = new Latencies()
   readonly #scope: Scope
   readonly #handle: Handle
   readonly #inFlight: InFlight
@@ -307,7 +309,9 @@ export class EndpointServer {
 
   #count(started: number, error: MyelinError | undefined): void {
     this.stats.requests += 1
-    this.stats.processingNs += (performance.now() - started) * 1e6
+    const tookMs = performance.now() - started
+    this.stats.processingNs += tookMs * 1e6
+    this.latencies.add(tookMs)
     if (error) {
       this.stats.errors += 1
       this.stats.lastError = boundedText(`${error.code}: ${error.message}`, 300)

@@ -27,6 +27,7 @@ import { type EventListener, type Listening, listen, sum } from './consume.ts'
 import type { Scope } from './context.ts'
 import { offersMetadata } from './discover.ts'
 import { EndpointServer, type InFlight } from './endpoint-server.ts'
+import { latencyBoundsMs } from './latency.ts'
 import { type Handle, type Middleware, withMiddleware } from './middleware.ts'
 import { watchDelayed } from './schedules.ts'
 import { delayedSubjects, ensureContractStreams, jobSubjects } from './streams.ts'
@@ -280,6 +281,7 @@ async function start<State, Config>(
       let errors = 0
       let inFlight = 0
       let workNs = 0
+      let deadLetters = 0
       for (const { stats, running } of endpoints) {
         handled += stats.requests
         errors += stats.errors
@@ -289,14 +291,22 @@ async function start<State, Config>(
       for (const [, { stats, running }] of workers) {
         handled += stats.done
         errors += stats.failed
+        deadLetters += stats.dead
         inFlight += running
       }
       for (const listener of listeners) {
-        const { done = 0, failed = 0 } = listener.stats()
+        const { done = 0, failed = 0, dead = 0 } = listener.stats()
         handled += done
         errors += failed
+        deadLetters += dead
       }
-      return { inFlight, handled, errors, ...(endpoints.length > 0 ? { workMs: Math.round(workNs / 1e6) } : {}) }
+      return {
+        inFlight,
+        handled,
+        errors,
+        deadLetters,
+        ...(endpoints.length > 0 ? { workMs: Math.round(workNs / 1e6) } : {}),
+      }
     },
     checks: Object.fromEntries(
       Object.entries(parts.health ?? {}).map(([name, check]) => [
@@ -304,6 +314,16 @@ async function start<State, Config>(
         typeof check === 'function' ? { run: () => check({ state }) } : { ...check, run: () => check.run({ state }) },
       ]),
     ),
+    metrics: () => ({
+      endpoints: endpoints.map(({ name, stats, latencies }) => ({
+        name,
+        requests: stats.requests,
+        errors: stats.errors,
+        totalMs: stats.processingNs / 1e6,
+        boundsMs: latencyBoundsMs,
+        counts: [...latencies.counts],
+      })),
+    }),
     stats: () =>
       sum([
         {

@@ -4,10 +4,12 @@ export { allSettled, Opened, openAll } from './opened.ts'
 export { parseConfig, type ServeOptions, serve } from './serve.ts'
 export {
   defineUnit,
+  type EndpointMetrics,
   type HealthCheck,
   isUnit,
   type RunningUnit,
   type Unit,
   type UnitHost,
+  type UnitMetrics,
   type Vitals,
 } from './unit.ts'

@@ -29,6 +29,25 @@ export interface Vitals {
   readonly workMs?: number
   /** Input stored and not yet read. */
   readonly lag?: number
+  /** Jobs and events given up since start. */
+  readonly deadLetters?: number
+}
+
+/** What a unit measures in detail, for Prometheus; it does not travel in beats. */
+export interface UnitMetrics {
+  readonly endpoints?: readonly EndpointMetrics[]
+}
+
+/** Calls of one endpoint since start. */
+export interface EndpointMetrics {
+  readonly name: string
+  readonly requests: number
+  readonly errors: number
+  /** Time of all calls together. */
+  readonly totalMs: number
+  /** Upper bounds of the ranges of `counts`, in ms, ascending; one more count is of those above the last bound. */
+  readonly boundsMs: readonly number[]
+  readonly counts: readonly number[]
 }
 
 /** A question about a unit's health; see `myelin/heartbeat` for ready-made ones. */
@@ -52,6 +71,7 @@ export interface RunningUnit {
   /** Counters since start, for summaries and metrics. */
   stats?(): Record<string, number>
   vitals?(): Vitals
+  metrics?(): UnitMetrics
   /** Asked again and again while it runs, each within its timeout. */
   readonly checks?: Readonly<Record<string, HealthCheck>>
   /**
