@@ -35,6 +35,8 @@ export interface Aggregate<T, State, Result> {
    * refuses is in none of them.
    */
   check?(value: T): unknown
+  /** @internal `add` may refuse a number that its state cannot take; the state is a number or a few of them. */
+  readonly bounded?: true
   /** For states that are not plain JSON: how they travel in checkpoints. May share with the state; is stored at once. */
   save?(state: State): unknown
   load?(saved: unknown): State

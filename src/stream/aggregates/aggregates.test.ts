@@ -292,8 +292,26 @@ describe('aggregates', () => {
     }
   })
 
-  it('refuse to keep undefined', () => {
-    expectRefused(ofValues, { ...good, id: undefined })
+  it('refuse to keep what JSON has no word for', () => {
+    for (const id of [undefined, Number.NaN, Number.NEGATIVE_INFINITY, 5n, Symbol('s'), () => 1]) {
+      expectRefused(ofValues, { ...good, id: id as Bad })
+    }
+  })
+
+  it('take -0 for 0', () => {
+    for (const [name, aggregate] of Object.entries(ofNumbers)) {
+      const results = [0, -0].map((number) =>
+        JSON.stringify(
+          aggregate.result(
+            addAll(aggregate, [
+              { ...good, number },
+              { ...good, number: -number },
+            ]) as Bad,
+          ),
+        ),
+      )
+      expect(results[0], name).toBe(results[1])
+    }
   })
 
   it('check a value that they can take without complaint', () => {

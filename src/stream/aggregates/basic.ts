@@ -30,6 +30,7 @@ export function sum<T>(of: (value: T) => number): Aggregate<T, number, number> {
   const read = numberOf('sum', of)
   return {
     kind: 'sum',
+    bounded: true,
     init: () => 0,
     add: (total, value) => inRange('sum', total + read(value)),
     result: (total) => total,
@@ -50,6 +51,7 @@ export function mean<T>(of: (value: T) => number): Aggregate<T, [total: number, 
   const read = numberOf('mean', of)
   return {
     kind: 'mean',
+    bounded: true,
     init: () => [0, 0],
     add: (state, value) => {
       state[0] = inRange('mean', state[0] + read(value))

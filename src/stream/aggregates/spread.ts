@@ -50,6 +50,7 @@ function moments<T>(
   const read = numberOf(name, of)
   return {
     kind: name,
+    bounded: true,
     init: () => [0, 0, 0],
     add: (state, value) => {
       const number = read(value)

@@ -23,12 +23,19 @@ export function scalarOf<T, V extends Scalar>(aggregate: string, of: (value: T) 
   }
 }
 
-/** @throws MyelinError INVALID_INPUT for undefined, which JSON has no word for */
+/** @throws MyelinError INVALID_INPUT for what JSON has no word for: undefined, NaN, bigints, functions */
 export function presentOf<T, V>(aggregate: string, of: (value: T) => V): (value: T) => V {
   return (value) => {
     const present = of(value)
-    if (present !== undefined) return present
-    throw refused(aggregate, of, present, 'a value, or null')
+    switch (typeof present) {
+      case 'string':
+      case 'object':
+      case 'boolean':
+        return present
+      case 'number':
+        if (Number.isFinite(present)) return present
+    }
+    throw refused(aggregate, of, present, 'a value that JSON has a word for, or null')
   }
 }
 

@@ -88,7 +88,7 @@ type CalendarUnit = 'day' | 'week' | 'month' | 'year'
 
 /**
  * Days, weeks (from Monday), months or years as people of a time zone have them: a day is 23 or 25 hours long when the
- * clocks change.
+ * clocks change. Where clocks went back over midnight, the day that had begun goes on.
  * @example calendar('day', { timeZone: 'America/New_York' })
  * @throws MyelinError INVALID_OPTION for a time zone that does not exist
  */
@@ -115,18 +115,22 @@ export function calendar(unit: CalendarUnit, options: { timeZone: string }): Ali
       .add({ [`${unit}s`]: 1 })
       .startOfDay().epochMilliseconds
   }
+  const startOf = (timeMs: number) => {
+    if (timeMs >= lastStart && timeMs < lastEnd) return lastStart
+    let startMs = first(timeMs).epochMilliseconds
+    let endMs = endOf(startMs)
+    // clocks that go back over midnight bring back the evening of a day that is over
+    for (; timeMs >= endMs; endMs = endOf(startMs)) startMs = endMs
+    lastStart = startMs
+    lastEnd = endMs
+    return startMs
+  }
   return {
     kind: 'aligned',
     description: `calendar(${unit}, ${timeZone})`,
     overlapping: false,
-    startOf(timeMs) {
-      if (timeMs >= lastStart && timeMs < lastEnd) return lastStart
-      const startMs = first(timeMs).epochMilliseconds
-      lastEnd = endOf(startMs)
-      lastStart = startMs
-      return startMs
-    },
-    before: (startMs) => first(startMs - 1).epochMilliseconds,
+    startOf,
+    before: (startMs) => startOf(startMs - 1),
     endOf,
   }
 }

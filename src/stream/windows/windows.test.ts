@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type Fed, runProgram } from '../../../test/support/program.ts'
-import { type Aggregate, count, sum } from '../aggregates/index.ts'
+import { type Aggregate, collect, count, sum } from '../aggregates/index.ts'
 import type { End, Stream } from '../program/index.ts'
 import { view } from '../view.ts'
 import { calendar, counted, hopping, session, sliding, tumbling, type WindowShape } from './index.ts'
@@ -263,6 +263,27 @@ describe('windows', () => {
         expect(ran.bad.length).toBe(list.length - good.length)
       }),
     )
+  })
+
+  it('of every kind are as if a number had never come that no sum can hold', () => {
+    const values = [1, 1e308, 2, 1e308, 3, -1e308, 4]
+    const list = values.map((value) => ({ key: 'a', at: 0, value }))
+    for (const shape of [tumbling(10), hopping(10, { every: 10 }), counted(6)]) {
+      const { rows, bad } = runProgram(
+        (input: Stream<Event>) =>
+          input
+            .time((e) => e.at, { maxAhead: false })
+            .keyBy((e) => e.key)
+            .window(shape)
+            .aggregate({ n: count(), total: sum((e) => e.value), all: collect((e) => e.value) })
+            .to(out as never),
+        fed(list),
+      )
+      expect(bad).toEqual([expect.objectContaining({ code: 'INVALID_INPUT' })])
+      expect(rows.map(({ value }) => value)).toEqual([
+        expect.objectContaining({ n: 6, all: { values: [1, 1e308, 2, 3, -1e308, 4], truncated: false } }),
+      ])
+    }
   })
 
   it('of which one has no result take no other with them', () => {
