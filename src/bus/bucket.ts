@@ -9,7 +9,7 @@ import { failure, MyelinError, messageOf } from './errors.ts'
 import { header, headerLine } from './headers.ts'
 import { apiFailure, manager } from './jetstream/api.ts'
 import { type Stored, store } from './jetstream/publish.ts'
-import { streamInfo } from './jetstream/streams.ts'
+import { ensureStream, streamInfo } from './jetstream/streams.ts'
 import { bucketStream } from './names.ts'
 
 export interface BucketOptions<Value> {
@@ -17,6 +17,7 @@ export interface BucketOptions<Value> {
   readonly history?: number
   /** Values are forgotten after this long. Default: never. */
   readonly ttlMs?: number
+  /** Copies in a cluster. Default: the connection's `replicas`, else three where the servers can. */
   readonly replicas?: number
   readonly description?: string
   /** What values must be; one that does not fit counts as none. Without it they are whatever JSON says. */
@@ -58,7 +59,6 @@ export interface RawEntry {
 }
 
 const defaultTimeoutMs = 5_000
-const nanos = 1_000_000
 /** What the server puts into a message that it took from somewhere: sources and mirrors, republishing, schedules. */
 const copyMarks = ['Nats-Stream-Source', 'Nats-Stream', 'Nats-Scheduler']
 
@@ -84,28 +84,17 @@ export class Bucket<Value = unknown> {
    * @throws MyelinError STREAM_MISMATCH, JETSTREAM_DISABLED
    */
   async ensure(): Promise<void> {
-    const { history = 1, ttlMs = 0, replicas = 1, description } = this.#options
-    const existing = await streamInfo(this.#bus, this.stream)
-    if (!existing) {
-      const { streams } = await manager(this.#bus)
-      try {
-        await streams.add({
-          name: this.stream,
-          subjects: [this.#subject('>')],
-          ...(description === undefined ? {} : { description }),
-          max_msgs_per_subject: history,
-          max_age: ttlMs * nanos,
-          num_replicas: replicas,
-          discard: 'new',
-          allow_direct: true,
-          allow_rollup_hdrs: true,
-        })
-        return
-      } catch (error) {
-        // another process was faster, or it cannot be made
-        if (!(await streamInfo(this.#bus, this.stream))) throw apiFailure(error, `bucket ${this.name}`)
-      }
-    }
+    const { history = 1, ttlMs, replicas, description } = this.#options
+    await ensureStream(this.#bus, {
+      name: this.stream,
+      subjects: [this.#subject('>')],
+      maxMessagesPerSubject: history,
+      rollups: true,
+      asItIs: true,
+      ...(ttlMs === undefined ? {} : { maxAgeMs: ttlMs }),
+      ...(description === undefined ? {} : { description }),
+      ...(replicas === undefined ? {} : { replicas }),
+    })
     if (!this.#options.copies) await this.check()
   }
 

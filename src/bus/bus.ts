@@ -30,6 +30,7 @@ export interface BusLimits {
   readonly maxPendingBytes: number
   readonly silenceMs: number
   readonly inboxPrefix?: string | undefined
+  readonly replicas?: number | undefined
 }
 
 export interface SubscribeOptions {
@@ -85,6 +86,8 @@ export class Bus implements AsyncDisposable {
   readonly requests: Requests
   readonly codec: Codec
   readonly limits: BusLimits
+  /** Copies of each stream and bucket in a cluster, 1 to 5. Undefined: three where the servers can. */
+  replicas: number | undefined
   readonly #listeners = new Set<(event: BusEvent) => unknown>()
   readonly #onClose: (() => Promise<void>) | undefined
   #unconfirmedBytes = 0
@@ -109,6 +112,7 @@ export class Bus implements AsyncDisposable {
     this.nats = nats
     this.codec = codec
     this.limits = limits
+    this.replicas = limits.replicas
     this.#onClose = onClose
     this.requests = new Requests(nats, limits.inboxPrefix, limits.maxCallsInFlight, (error, where) =>
       this.report(error, where),

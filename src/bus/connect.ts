@@ -78,6 +78,7 @@ async function open(servers: string[], options: ConnectOptions, onClose?: () => 
     maxPendingBytes: options.maxPendingBytes ?? defaults.maxPendingBytes,
     silenceMs: options.silenceMs ?? defaults.silenceMs,
     inboxPrefix: inboxPrefixOf(options),
+    replicas: options.replicas,
   }
   return new Bus(nats, codecs[options.codec ?? 'json'], limits, onClose)
 }

@@ -134,6 +134,15 @@ export const errorCatalogue = {
     retriable: true,
   },
   STREAM_NOT_FOUND: { what: 'The stream does not exist.', fix: 'Start the service that owns it, or check the name.' },
+  NO_LEADER: {
+    what: 'The servers that hold the stream have no leader: they elect one, or too few of them are up.',
+    fix: 'Nothing for some seconds: it was tried again as long as there was time. If it lasts, look which servers are down; of three, two must be up.',
+    retriable: true,
+  },
+  REPLICAS_UNAVAILABLE: {
+    what: 'More copies of a stream were asked for than the servers can keep.',
+    fix: 'A server of its own keeps one, a cluster as many as it has servers with JetStream that are up. Lower `replicas`, or start the others; see docs/guide/cluster.md.',
+  },
   TOO_MANY_KEYS: {
     what: 'A step of a processor remembers as many keys as it may; an event with one more goes to the error output.',
     fix: 'Look whether the key is what it should be (an id that never repeats?), raise maxKeys, or give the processor more partitions.',

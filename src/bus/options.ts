@@ -44,6 +44,11 @@ export interface ConnectOptions {
   maxCallsInFlight?: number
   /** Bytes published but not yet taken by the server; beyond it publishers wait. Default 8 MiB. */
   maxPendingBytes?: number
+  /**
+   * Copies that a cluster keeps of every stream and bucket made over this connection, 1 to 5. Default: 3 where the servers
+   * can, else 1. What exists is raised to it and never lowered; a contract's or view's own `replicas` wins.
+   */
+  replicas?: number
   /** Features that must be there; checked at connect. */
   requires?: { jetstream?: boolean; version?: string }
   /** `false`: do not start a server here when none is named and none runs; fail with SERVER_UNREACHABLE. */
@@ -84,6 +89,10 @@ export function toClientOptions(servers: string[], options: ConnectOptions): Con
     if (value !== undefined && !(Number.isFinite(value) && value > 0)) {
       throw failure('INVALID_OPTION', `${key}: expected a number above 0, got ${value}`)
     }
+  }
+  const { replicas } = options
+  if (replicas !== undefined && !(Number.isInteger(replicas) && replicas >= 1 && replicas <= 5)) {
+    throw failure('INVALID_OPTION', `replicas: expected a whole number from 1 to 5, got ${replicas}`)
   }
   if (options.codec !== undefined && !Object.hasOwn(codecs, options.codec)) {
     throw failure('INVALID_OPTION', `codec: expected one of ${Object.keys(codecs).join(', ')}, got "${options.codec}"`)

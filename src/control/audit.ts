@@ -2,14 +2,16 @@
 import {
   type Bus,
   boundedText,
-  ensureStream,
+  header,
+  headerLine,
+  keepBelow,
   nameOf,
   now,
   ownedStream,
   readSpan,
   redact,
   sequenceAt,
-  store,
+  storeIn,
   streamInfo,
 } from '../bus/index.ts'
 import type { Ack, CommandArgs, Verb } from './command.ts'
@@ -31,37 +33,32 @@ export interface AuditEntry {
   readonly note?: string
 }
 
-const ready = new WeakMap<Bus, Promise<void>>()
-
-/** Makes sure, once per connection, that the record can be written. */
-async function ensureAudit(bus: Bus): Promise<void> {
-  const known = ready.get(bus)
-  if (known) return known
-  const made = ensureStream(bus, {
-    ...ownedStream('audit'),
-    subjects: ['audit.>'],
-    description: 'who commanded what, and what came of it',
-    maxAgeMs: 365 * 86_400_000,
-    maxBytes: 1024 ** 3,
-    discard: 'old',
-  })
-  ready.set(bus, made)
-  made.catch(() => ready.delete(bus))
-  return made
-}
+const spec = {
+  ...ownedStream('audit'),
+  subjects: ['audit.>'],
+  description: 'who commanded what, and what came of it',
+  maxAgeMs: 365 * 86_400_000,
+  maxMessages: 1_000_000,
+  discard: 'old',
+} as const
+const keptBytes = 1024 ** 3
 
 /** For what the server adds. */
 const headroomBytes = 1_024
 
 /** Writes a record, without secrets. One that would not fit into a message leaves out its arguments, then its results. */
 export async function record(bus: Bus, entry: AuditEntry): Promise<void> {
-  await ensureAudit(bus)
   const clean = redact(entry) as AuditEntry
   const { note = '' } = clean
   const short = { ...clean, args: {}, note: boundedText(`${note} (arguments too large to keep)`, 2_000) }
   const texts = [clean, short, { ...short, results: [] }].map((one) => JSON.stringify(one))
   const text = texts.find((one) => Buffer.byteLength(one) <= bus.maxPayloadBytes - headroomBytes) ?? texts[2]!
-  await store(bus, `audit.control.${entry.verb}`, Buffer.from(text), { deadline: now() + 10_000 })
+  await storeIn(bus, spec, `audit.control.${entry.verb}`, Buffer.from(text), {
+    deadline: now() + 10_000,
+    headerLines: headerLine(header.messageId, crypto.randomUUID()),
+    deduplicated: true,
+  })
+  await keepBelow(bus, auditStream, keptBytes)
 }
 
 /** The latest records, oldest first. */

@@ -28,7 +28,7 @@ const Drifted = z.object({
   instances: z.array(z.string()),
   at: z.string(),
 })
-const durable = { maxAge: '7d', maxBytes: 64 * 1024 ** 2, discard: 'old', dedupWindow: '2m' } as const
+const durable = { maxAge: '7d', maxMessages: 100_000, discard: 'old', dedupWindow: '2m' } as const
 
 /** What the leading controller tells. */
 export const controlEvents = contract('control', {

@@ -11,6 +11,6 @@ export const ensureBeats = (bus: Bus): Promise<void> =>
     storage: 'memory',
     maxMessagesPerSubject: 1,
     maxAgeMs: 5 * 60_000,
-    maxBytes: 64 * 1024 ** 2,
+    maxMessages: 50_000,
     discard: 'old',
   })

@@ -15,7 +15,7 @@ const Change = z.object({
   silentMs: z.number(),
   reason: z.string().optional(),
 })
-const durable = { maxAge: '7d', maxBytes: 64 * 1024 ** 2, discard: 'old', dedupWindow: '2m' } as const
+const durable = { maxAge: '7d', maxMessages: 100_000, discard: 'old', dedupWindow: '2m' } as const
 const event = (description: string) => ({ description, payload: Change, key: 'unit', durable })
 
 /** The fleet's events. Several watchers may tell of the same change: its id makes it one event. */

@@ -1,5 +1,14 @@
 // A service's side of publish/subscribe: `on(contract, event, options, handler)` among its handlers.
-import { type Bus, codecFor, consumerName, header, joinedName, ownedStream, readHeaders } from '../bus/index.ts'
+import {
+  type Bus,
+  codecFor,
+  consumerName,
+  ensureOnce,
+  header,
+  joinedName,
+  ownedStream,
+  readHeaders,
+} from '../bus/index.ts'
 import {
   type Contract,
   type ContractDefinition,
@@ -15,7 +24,7 @@ import { openAll } from '../unit/index.ts'
 import { HandlerContext, type Scope } from './context.ts'
 import type { Handle, Middleware } from './middleware.ts'
 import { withMiddleware } from './middleware.ts'
-import { deadLetterSpec, ensureOnce, eventStreamSpec } from './streams.ts'
+import { deadLetterSpec, eventStreamSpec } from './streams.ts'
 import { Worker } from './worker.ts'
 
 export interface OnOptions {

@@ -4,20 +4,23 @@ import {
   boundedText,
   copiedLines,
   deleteMessage,
+  ensureOnce,
   failure,
   header,
   headerLine,
+  keepBelow,
   MyelinError,
   messageOf,
   now,
   readSpan,
   type StreamMessage,
   store,
+  storeIn,
   streamInfo,
   textHeaderLine,
 } from '../bus/index.ts'
 import { deadLetterDataSubject, deadLetterStream, deadLetterSubject } from '../contract/index.ts'
-import { deadLetterSpec, ensureOnce } from './streams.ts'
+import { deadLetterBytes, deadLetterSpec } from './streams.ts'
 
 /** Where a dead letter comes from, and where `redrive` puts it. */
 export interface DeadLetterSource {
@@ -93,17 +96,19 @@ export async function keepDeadLetter(
     headerLine(header.messageId, id)
   const deadline = now() + 10_000
   const own = ownLines(message)
-  await ensureOnce(bus, deadLetterSpec(service))
+  const spec = deadLetterSpec(service)
   let letter = { data: message.data, headerLines: own + reason }
   if (!fits(bus, letter.data, letter.headerLines)) {
+    await ensureOnce(bus, spec)
     const { sequence } = await storeOnce(bus, deadLetterDataSubject(service), message.data, own, `${id}:data`, deadline)
     letter = { data: nothing, headerLines: reason + headerLine(named.data, String(sequence)) }
   }
-  await store(bus, deadLetterSubject(service, kind, name, consumer), letter.data, {
+  await storeIn(bus, spec, deadLetterSubject(service, kind, name, consumer), letter.data, {
     deadline,
     headerLines: letter.headerLines,
     deduplicated: true,
   })
+  await keepBelow(bus, spec.name, deadLetterBytes)
 }
 
 const nothing = new Uint8Array(0)

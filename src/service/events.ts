@@ -12,7 +12,7 @@ import {
   type StartPosition,
   type Stored,
   type StreamGap,
-  store,
+  storeIn,
   timeForm,
   traceLines,
 } from '../bus/index.ts'
@@ -27,7 +27,7 @@ import {
   subjectToken,
 } from '../contract/index.ts'
 import type { Within } from './call.ts'
-import { ensureOnce, eventStreamSpec } from './streams.ts'
+import { eventStreamSpec } from './streams.ts'
 import { type Subscription, subscribeCore, subscribeDurable } from './subscriptions.ts'
 
 export interface PublishOptions {
@@ -148,10 +148,9 @@ export function eventClient(
         return undefined as never
       }
       await parse(event.payload, payload, 'INVALID_INPUT', where) // what is stored stays: no rubbish in
-      await ensureOnce(bus, spec)
       const { id, subject, data, headerLines } = encode(payload, options)
       const deadline = now() + (options?.timeoutMs ?? 30_000)
-      return (await store(bus, subject, data, {
+      return (await storeIn(bus, spec, subject, data, {
         deadline,
         headerLines: headerLines + headerLine(header.messageId, id),
         deduplicated: true,

@@ -4,6 +4,7 @@ import {
   type Bus,
   checkedId,
   codecs,
+  ensureOnce,
   failure,
   header,
   headerLine,
@@ -11,7 +12,7 @@ import {
   MyelinError,
   now,
   type Stored,
-  store,
+  storeIn,
   traceLines,
 } from '../bus/index.ts'
 import {
@@ -26,7 +27,7 @@ import {
   subjectToken,
 } from '../contract/index.ts'
 import type { Within } from './call.ts'
-import { deadLetterSpec, ensureOnce, jobStreamSpec } from './streams.ts'
+import { deadLetterSpec, jobStreamSpec } from './streams.ts'
 
 export interface EnqueueOptions {
   /** Deduplication id: the same id within two minutes is stored once. Default: a new one. */
@@ -95,10 +96,10 @@ export function jobClient(
         const at = new Date(Math.ceil((Date.now() + delayMs) / 1_000) * 1_000).toISOString().replace(/\.\d+Z$/, 'Z')
         headerLines += headerLine('Nats-Schedule', `@at ${at}`) + headerLine('Nats-Schedule-Target', target)
       }
-      await ensureOnce(bus, jobStreamSpec(contract, name))
       await ensureOnce(bus, deadLetterSpec(contract.name))
       const deadline = Math.min(now() + (options.timeoutMs ?? 30_000), within?.deadline ?? Number.POSITIVE_INFINITY)
-      const stored = await store(bus, subject, data, { deadline, headerLines, deduplicated: true }).catch(
+      const spec = jobStreamSpec(contract, name)
+      const stored = await storeIn(bus, spec, subject, data, { deadline, headerLines, deduplicated: true }).catch(
         async (error): Promise<Pick<Stored, 'sequence' | 'duplicate'>> => {
           if (key === undefined || !(error instanceof MyelinError) || !taken.has(error.code)) throw error
           // the server looks at the key before it looks at the id: it may be this very job, sent again

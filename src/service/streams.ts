@@ -1,5 +1,5 @@
 // The streams that a contract's durable events and jobs live in, made when first used.
-import { type Bus, ensureStream, ownedStream, type StreamSpec } from '../bus/index.ts'
+import { type Bus, ensureOnce, ownedStream, type StreamSpec } from '../bus/index.ts'
 import {
   type Contract,
   type Durable,
@@ -18,8 +18,8 @@ export function eventStreamSpec(contract: Contract, name: string): StreamSpec {
     ...ownedStream('events', contract.name, name),
     subjects: [eventSubjects(contract.name, name, event?.key !== undefined)],
     ...(event?.description ? { description: event.description } : {}),
-    storage: durable.storage ?? 'file',
-    replicas: durable.replicas ?? 1,
+    ...(durable.storage === undefined ? {} : { storage: durable.storage }),
+    ...(durable.replicas === undefined ? {} : { replicas: durable.replicas }),
     discard: durable.discard ?? 'new',
     ...(durable.maxAge === undefined ? {} : { maxAgeMs: durationMs(durable.maxAge, `${where}.maxAge`) }),
     ...(durable.maxBytes === undefined ? {} : { maxBytes: durable.maxBytes }),
@@ -60,6 +60,9 @@ export function jobSubjects(contract: Contract, name: string): string[] {
   return contract.definition.jobs?.[name]?.unique === undefined ? [subject] : [`${subject}.*`]
 }
 
+/** Dead letters of a service together; see `keepBelow`. */
+export const deadLetterBytes = 1024 ** 3
+
 /** Where a service keeps messages that failed too often; 30 days. */
 export function deadLetterSpec(service: string): StreamSpec {
   return {
@@ -67,7 +70,7 @@ export function deadLetterSpec(service: string): StreamSpec {
     subjects: [`dlq.${service}.>`],
     description: `messages that ${service} could not handle, with their reason`,
     maxAgeMs: 30 * 86_400_000,
-    maxBytes: 1024 ** 3,
+    maxMessages: 100_000,
     discard: 'old',
   }
 }
@@ -83,24 +86,6 @@ export function triesSpec(service: string): StreamSpec {
     maxMessages: 500_000,
     discard: 'old',
   }
-}
-
-const ready = new WeakMap<Bus, Map<string, Promise<void>>>()
-
-/** Makes sure, once per connection, that a stream exists. @throws MyelinError JETSTREAM_DISABLED, STREAM_MISMATCH */
-export function ensureOnce(bus: Bus, spec: StreamSpec): Promise<void> {
-  let known = ready.get(bus)
-  if (!known) {
-    known = new Map()
-    ready.set(bus, known)
-  }
-  let promise = known.get(spec.name)
-  if (!promise) {
-    promise = ensureStream(bus, spec)
-    promise.catch(() => known.delete(spec.name))
-    known.set(spec.name, promise)
-  }
-  return promise
 }
 
 /** Makes sure that all streams of a contract exist. @throws MyelinError JETSTREAM_DISABLED, STREAM_MISMATCH */

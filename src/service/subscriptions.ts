@@ -3,6 +3,7 @@ import {
   type Bus,
   codecFor,
   consumerName,
+  ensureOnce,
   failure,
   type HeaderReader,
   header,
@@ -14,7 +15,6 @@ import {
 } from '../bus/index.ts'
 import { parse, type Schema } from '../contract/index.ts'
 import type { EventSubscribeOptions } from './events.ts'
-import { ensureOnce } from './streams.ts'
 
 /** One received event. */
 export interface ReceivedEvent<Payload> {

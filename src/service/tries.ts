@@ -4,9 +4,18 @@
 // worker has under way, one small message for all that it begins in a turn of the event loop; later ones, which are
 // rare, each with its number, stored before the handler starts.
 import { nuid } from '@nats-io/nats-core'
-import { type Bus, lastMessage, nextMessage, now, readJson, type StreamMessage, store } from '../bus/index.ts'
+import {
+  type Bus,
+  ensureOnce,
+  lastMessage,
+  nextMessage,
+  now,
+  readJson,
+  type StreamMessage,
+  store,
+} from '../bus/index.ts'
 import { triesStream, triesSubject } from '../contract/index.ts'
-import { ensureOnce, triesSpec } from './streams.ts'
+import { triesSpec } from './streams.ts'
 
 /** What is known of earlier tries. */
 export interface EarlierTries {

@@ -6,13 +6,15 @@ import {
   header,
   headerLine,
   headerLines,
+  keepBelow,
   MyelinError,
   messageOf,
   nameOf,
   now,
   ownedStream,
   type StreamMessage,
-  store,
+  type StreamSpec,
+  storeIn,
   textHeaderLine,
 } from '../bus/index.ts'
 import type { Effect } from './effects.ts'
@@ -38,21 +40,17 @@ const reasonBytes = 1_000
 // what the client adds
 const headroomBytes = 128
 
-const kept = { maxMessages: 100_000, maxBytes: 256 * 1024 ** 2, discard: 'old' } as const
+const kept = { maxMessages: 100_000, discard: 'old' } as const
+const keptBytes = 256 * 1024 ** 2
 
 /** Stores what was refused, each message once; the oldest are forgotten at the limit. */
 export function refuse(processor: string): Effect<Refused> {
   return {
     name: `errors ${refusedStream(processor)}`,
     open({ bus }) {
-      let ensured: Promise<void> | undefined
+      // made for the first one: a processor whose input is fine has no stream for errors
+      const spec = refusedSpec(processor)
       return async ({ id, error, stream, sequence, subject, data }) => {
-        // made for the first one: a processor whose input is fine has no stream for errors
-        ensured ??= ensureRefused(bus, processor)
-        await ensured.catch((reason) => {
-          ensured = undefined
-          throw reason
-        })
         const reason = boundedText(messageOf(error), Math.min(reasonBytes, bus.maxPayloadBytes / 8))
         const lines =
           headerLines({
@@ -62,11 +60,18 @@ export function refuse(processor: string): Effect<Refused> {
           }) + textHeaderLine(header.error, reason)
         const room = Math.max(0, bus.maxPayloadBytes - Buffer.byteLength(lines) - headroomBytes)
         const fits = data.length <= room
-        const { duplicate } = await store(bus, refusedSubject(processor), fits ? data : data.subarray(0, room), {
-          deadline: now() + 30_000,
-          deduplicated: true,
-          headerLines: fits ? lines : lines + headerLine(cutHeader, String(data.length)),
-        })
+        const { duplicate } = await storeIn(
+          bus,
+          spec,
+          refusedSubject(processor),
+          fits ? data : data.subarray(0, room),
+          {
+            deadline: now() + 30_000,
+            deduplicated: true,
+            headerLines: fits ? lines : lines + headerLine(cutHeader, String(data.length)),
+          },
+        )
+        await keepBelow(bus, spec.name, keptBytes)
         return { duplicate }
       }
     },
@@ -103,12 +108,13 @@ export function readRefusal({ sequence, timestampMs, headers, data }: StreamMess
   }
 }
 
+const refusedSpec = (processor: string): StreamSpec => ({
+  ...ownedStream('error output', processor),
+  subjects: [refusedSubject(processor)],
+  description: `input that processor ${processor} could not use, with the reason`,
+  ...kept,
+})
+
 /** @internal */
 export const ensureRefused = (bus: Bus, processor: string, metadata?: Readonly<Record<string, string>>) =>
-  ensureStream(bus, {
-    ...ownedStream('error output', processor),
-    subjects: [refusedSubject(processor)],
-    description: `input that processor ${processor} could not use, with the reason`,
-    ...kept,
-    ...(metadata === undefined ? {} : { metadata }),
-  })
+  ensureStream(bus, { ...refusedSpec(processor), ...(metadata === undefined ? {} : { metadata }) })

@@ -1,5 +1,6 @@
 // JetStream's management calls through the client library, and its error codes turned into ours.
 import { JetStreamApiError, type JetStreamManager, jetstreamManager } from '@nats-io/jetstream'
+import { PermissionViolationError } from '@nats-io/nats-core'
 import type { Bus } from '../bus.ts'
 import { isRecord, readJsonObject } from '../codec.ts'
 import { failure, MyelinError, messageOf } from '../errors.ts'
@@ -19,6 +20,8 @@ export async function manager(bus: Bus): Promise<JetStreamManager> {
 
 // Codes of nats-server's server/errors.json: no more room in the stream, the account or the host.
 const fullCodes = new Set([10002, 10023, 10028, 10047, 10077, 10122])
+// JetStream temporarily unavailable; the server asked does not lead; no server leads the stream
+const noLeaderCodes = new Set([10008, 10009, 10202])
 const wrongSequenceCodes = new Set([10071, 10164])
 
 /** The `error` member of a JetStream API reply or publish acknowledgement. */
@@ -64,6 +67,7 @@ export function replyFailure(error: JetStreamReplyError, where: string): MyelinE
   if (fullCodes.has(code) || /maximum (messages|bytes)|no space|insufficient/i.test(error.description ?? '')) {
     return failure('STREAM_FULL', text, options)
   }
+  if (noLeaderCodes.has(code)) return failure('NO_LEADER', text, options)
   if (code === 10059) return failure('STREAM_NOT_FOUND', text, options)
   if (code === 10039 || code === 10076 || error.code === 503) return failure('JETSTREAM_DISABLED', text, options)
   return failure('INTERNAL', text, options)
@@ -76,7 +80,7 @@ export function apiFailure(error: unknown, where: string): MyelinError {
     return replyFailure({ code: error.status, err_code: error.code, description: error.message }, where)
   }
   const message = messageOf(error)
-  if (/permissions violation/i.test(message)) {
+  if (error instanceof PermissionViolationError || /permissions violation/i.test(message)) {
     return failure('PERMISSION_DENIED', `${where}: ${message}`, { cause: error })
   }
   if (/jetstream.*not enabled|no responders/i.test(message)) {

@@ -1,4 +1,6 @@
 // JetStream: streams as specs, publishing that resolves when stored, one-writer batches, bounded readers.
+
+export { ensureOnce, keepBelow, storeIn } from './ensured.ts'
 export { compareStream, type StreamGap, type StreamIdentity, type StreamPlace, streamIdentity } from './identity.ts'
 export { StreamMessage } from './message.ts'
 export { type Stored, type StoreOptions, store } from './publish.ts'

@@ -1,16 +1,25 @@
-// Publishing to a stream: resolves when stored. A full stream makes the producer wait, never drop.
+// Publishing to a stream: resolves when stored. A full stream makes the producer wait, never drop; a lost connection, a
+// lost acknowledgement and a change of leader are ridden over where sending again is safe.
 import type { Msg } from '@nats-io/nats-core'
 import type { Bus } from '../bus.ts'
 import { now } from '../clock.ts'
 import { failure, MyelinError } from '../errors.ts'
 import { PendingReply } from '../requests.ts'
-import { readAcknowledgement, replyFailure } from './api.ts'
+import { sleep } from '../timer.ts'
+import { apiFailure, type JetStreamReplyError, manager, replyFailure } from './api.ts'
 
 /** Where a message was stored. `duplicate`: it had been stored before under the same id. */
 export interface Stored {
   readonly stream: string
   readonly sequence: number
   readonly duplicate: boolean
+}
+
+interface PubAck {
+  readonly stream?: string
+  readonly seq?: number
+  readonly duplicate?: boolean
+  readonly error?: JetStreamReplyError
 }
 
 /** A message on its way into a stream. */
@@ -28,21 +37,14 @@ class StoreReply extends PendingReply {
   }
 
   onReply(message: Msg): void {
-    const ack = readAcknowledgement(message.data)
-    if (!ack) return // a stranger's: the server's own comes as well
     this.finish()
+    const ack = message.json<PubAck>()
     if (ack.error) this.#reject(replyFailure(ack.error, this.subject))
-    else this.#resolve({ stream: ack.stream, sequence: ack.sequence, duplicate: ack.duplicate })
+    else this.#resolve({ stream: ack.stream ?? '', sequence: ack.seq ?? 0, duplicate: ack.duplicate === true })
   }
 
   onFailure(error: MyelinError): void {
-    this.#reject(
-      error.code === 'NO_RESPONDERS'
-        ? failure('STREAM_NOT_FOUND', `no stream takes ${this.subject}: it was not created yet, or JetStream is off`, {
-            retriable: true,
-          })
-        : error,
-    )
+    this.#reject(error)
   }
 }
 
@@ -54,41 +56,109 @@ export interface StoreOptions {
   readonly deduplicated?: boolean
 }
 
+/** How long an acknowledgement may take before a message with an id is sent again. */
+const tryMs = 4_000
+/** A server that has just started may not listen for its streams yet. */
+const graceMs = 3_000
+
 /**
- * Stores one message. Waits while the stream is full, and sends again after a lost connection when the message carries
- * an id, until the deadline.
- * @throws MyelinError STREAM_FULL (still full at the deadline), STREAM_NOT_FOUND, WRONG_SEQUENCE, PAYLOAD_TOO_LARGE,
- *   DISCONNECTED, DEADLINE_EXCEEDED
+ * Stores one message. Waits while the stream is full or elects a leader, and sends again after a lost connection or
+ * acknowledgement when the message carries an id, until the deadline. What it fails with says what is known: `data.stored`
+ * is false, or 'unknown' when something was sent and never acknowledged.
+ * @throws MyelinError STREAM_FULL (still full at the deadline), NO_LEADER, STREAM_NOT_FOUND, WRONG_SEQUENCE,
+ *   PAYLOAD_TOO_LARGE, DISCONNECTED, DEADLINE_EXCEEDED
  */
 export function store(bus: Bus, subject: string, data: Uint8Array, options: StoreOptions): Promise<Stored> {
-  const attempt = new StoreReply(subject, options.deadline)
+  const attempt = new StoreReply(subject, tryUntil(options))
   try {
     bus.start(attempt, data, options.headerLines ?? '')
   } catch (error) {
     return Promise.reject(error)
   }
-  return attempt.promise.catch((error: MyelinError) => again(bus, subject, data, options, error, 50))
+  return attempt.promise.catch((error: MyelinError) => again(bus, subject, data, options, error))
 }
+
+const tryUntil = ({ deduplicated, deadline }: StoreOptions) =>
+  deduplicated ? Math.min(deadline, now() + tryMs) : deadline
 
 async function again(
   bus: Bus,
   subject: string,
   data: Uint8Array,
   options: StoreOptions,
-  error: MyelinError,
-  waitMs: number,
+  first: MyelinError,
 ): Promise<Stored> {
-  const sendAgain = error.code === 'STREAM_FULL' || (error.code === 'DISCONNECTED' && options.deduplicated === true)
-  if (!sendAgain || now() + waitMs >= options.deadline) throw error
-  await new Promise((resolve) => setTimeout(resolve, waitMs))
-  const attempt = new StoreReply(subject, options.deadline)
+  const startedAt = now()
+  let error = first
+  let tries = 1
+  let lost = false // a try was neither acknowledged nor refused
+  for (let waitMs = 50; ; waitMs = Math.min(waitMs * 2, 1_000)) {
+    const unanswered = error.code === 'DISCONNECTED' || error.code === 'DEADLINE_EXCEEDED'
+    lost ||= unanswered
+    const refused = error.code === 'STREAM_FULL' || error.code === 'NO_LEADER' || error.code === 'NO_RESPONDERS'
+    if (!refused && !(unanswered && options.deduplicated)) throw error
+    if (error.code === 'NO_RESPONDERS') error = await whyNobody(bus, subject, now() - startedAt)
+    if (error.code === 'STREAM_NOT_FOUND') throw error
+    if (now() + waitMs >= options.deadline) throw lost ? unknown(subject, tries, error) : error
+    await sleep(waitMs)
+    const attempt = new StoreReply(subject, tryUntil(options))
+    try {
+      tries += 1
+      bus.start(attempt, data, options.headerLines ?? '')
+      const stored = await attempt.promise
+      // what this very call sent before is no duplicate of anything
+      return lost && stored.duplicate ? { ...stored, duplicate: false } : stored
+    } catch (next) {
+      if (!(next instanceof MyelinError)) throw next
+      // a deadline that passes while the stream is full is reported as what it is
+      error = next.code === 'DEADLINE_EXCEEDED' && error.code === 'STREAM_FULL' && !options.deduplicated ? error : next
+    }
+  }
+}
+
+function unknown(subject: string, tries: number, cause: MyelinError): MyelinError {
+  return failure(
+    'DEADLINE_EXCEEDED',
+    `${subject}: sent ${tries} ${tries === 1 ? 'time' : 'times'} and never acknowledged; whether it is stored is not known. Sent again with the same id it is stored once (${cause.message})`,
+    { cause, data: { stored: 'unknown', tries } },
+  )
+}
+
+const asked = new WeakMap<Bus, Map<string, Promise<'there' | 'missing' | 'unknown' | 'off'>>>()
+
+/** Nobody took a message: is its stream without a leader, or is there none? */
+async function whyNobody(bus: Bus, subject: string, afterMs: number): Promise<MyelinError> {
+  let open = asked.get(bus)
+  if (!open) {
+    open = new Map()
+    asked.set(bus, open)
+  }
+  // thousands may wait for the same stream: one of them asks
+  let answer = open.get(subject)
+  if (!answer) {
+    answer = lookFor(bus, subject).finally(() => setTimeout(() => open.delete(subject), 500).unref())
+    open.set(subject, answer)
+  }
+  const found = await answer
+  if (found === 'missing' || (found === 'off' && afterMs > graceMs)) {
+    return failure(
+      'STREAM_NOT_FOUND',
+      found === 'off'
+        ? `no stream takes ${subject}: JetStream does not answer either; is it on?`
+        : `no stream takes ${subject}: it was not created yet, or was removed`,
+      { retriable: true, data: { stored: false } },
+    )
+  }
+  return failure('NO_LEADER', `${subject}: its stream has no leader; nothing was stored`, { data: { stored: false } })
+}
+
+async function lookFor(bus: Bus, subject: string): Promise<'there' | 'missing' | 'unknown' | 'off'> {
   try {
-    bus.start(attempt, data, options.headerLines ?? '')
-    return await attempt.promise
-  } catch (next) {
-    if (!(next instanceof MyelinError)) throw next
-    // a deadline that passes while the stream is full is reported as what it is
-    const told = next.code === 'DEADLINE_EXCEEDED' && error.code === 'STREAM_FULL' ? error : next
-    return again(bus, subject, data, options, told, Math.min(waitMs * 2, 2_000))
+    const names = await (await manager(bus)).streams.names(subject).next()
+    return names.length > 0 ? 'there' : 'missing'
+  } catch (error) {
+    // who may not ask cannot know
+    const { code } = apiFailure(error, subject)
+    return code === 'JETSTREAM_DISABLED' ? 'off' : 'unknown'
   }
 }

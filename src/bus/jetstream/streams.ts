@@ -1,17 +1,14 @@
 // Streams as specs: created when missing, brought up to date when they differ.
 
 import { isDeepStrictEqual } from 'node:util'
-import {
-  DiscardPolicy,
-  JetStreamApiError,
-  RetentionPolicy,
-  StorageType,
-  type StreamConfig,
-  type StreamInfo,
-} from '@nats-io/jetstream'
+import { JetStreamApiError, type StreamConfig, type StreamInfo } from '@nats-io/jetstream'
 import type { Bus } from '../bus.ts'
-import { failure, type MyelinError, messageOf } from '../errors.ts'
+import { now } from '../clock.ts'
+import { failure, MyelinError, messageOf } from '../errors.ts'
+import { sleep } from '../timer.ts'
 import { apiFailure, manager } from './api.ts'
+import { copiesOf, copiesWanted, replicasFailure, tooMany } from './replicas.ts'
+import { changesOf, newConfig, ownerKey } from './stream-config.ts'
 
 export interface StreamSpec {
   readonly name: string
@@ -20,8 +17,10 @@ export interface StreamSpec {
   /** `limits` keeps messages until a limit is met; `workqueue` until one worker acknowledged. Default `limits`. */
   readonly retention?: 'limits' | 'workqueue'
   readonly storage?: 'file' | 'memory'
+  /** Copies in a cluster, 1 to 5. Default: the connection's `replicas`, else three where the servers can. */
   readonly replicas?: number
   readonly maxAgeMs?: number
+  /** The server sets this much aside when the stream is made, and refuses streams for which too little is left. */
   readonly maxBytes?: number
   readonly maxMessages?: number
   readonly maxMessagesPerSubject?: number
@@ -33,6 +32,10 @@ export interface StreamSpec {
   readonly discardPerSubject?: boolean
   /** Allows messages that the server publishes later (`Nats-Schedule`, ADR-51; nats-server 2.12). */
   readonly schedules?: boolean
+  /** Messages may replace all earlier ones of their subject (`Nats-Rollup`); buckets forget keys by that. */
+  readonly rollups?: boolean
+  /** What exists is left as it is, but for its replicas. */
+  readonly asItIs?: boolean
   readonly metadata?: Readonly<Record<string, string>>
   /** What it belongs to, kept in its metadata (`myelin-owner`): a stream of another owner is left as it is. */
   readonly owner?: string
@@ -46,49 +49,90 @@ export interface StreamSourceSpec {
   readonly transforms: readonly { readonly from: string; readonly to: string }[]
 }
 
-const nanos = 1_000_000
 const subjectsOverlap = 10065 // nats-server's server/errors.json
 
-const ownerKey = 'myelin-owner'
+const patienceMs = 20_000
 
 /**
- * Makes sure that a stream exists with these settings. Safe to call from many processes at once. A stream that belongs
- * to something else, or takes subjects that this spec does not name, is left as it is.
- * @throws MyelinError JETSTREAM_DISABLED, STREAM_MISMATCH, STREAM_FULL
+ * Makes sure that a stream exists with these settings. Safe to call from many processes at once. What the spec leaves
+ * open stays as an operator set it, and replicas are never lowered. A stream that belongs to something else, or takes
+ * subjects that this spec does not name, is left as it is. Waits up to 20 s for servers that elect a leader.
+ * @throws MyelinError JETSTREAM_DISABLED, STREAM_MISMATCH, STREAM_FULL, REPLICAS_UNAVAILABLE, NO_LEADER
  */
 export async function ensureStream(bus: Bus, spec: StreamSpec): Promise<void> {
-  const existing = await streamInfo(bus, spec.name)
-  if (existing) return bringUpToDate(bus, existing.config, spec)
-  const { streams } = await manager(bus)
-  try {
-    await streams.add({ ...toConfig(spec), name: spec.name })
-  } catch (error) {
-    const faster = await streamInfo(bus, spec.name) // another process may have made it
-    if (faster) return bringUpToDate(bus, faster.config, spec)
-    throw (await overlap(bus, spec, error)) ?? apiFailure(error, `stream ${spec.name}`)
+  const end = now() + patienceMs
+  for (let waitMs = 100; ; waitMs = Math.min(2 * waitMs, 2_000)) {
+    try {
+      const existing = await streamInfo(bus, spec.name)
+      return await (existing ? bringUpToDate(bus, existing, spec) : create(bus, spec))
+    } catch (error) {
+      const passing = error instanceof MyelinError && (error.code === 'NO_LEADER' || error.code === 'DEADLINE_EXCEEDED')
+      if (!passing || bus.nats.isClosed() || now() + waitMs > end) throw error
+    }
+    await sleep(waitMs)
   }
 }
 
-async function bringUpToDate(bus: Bus, existing: StreamConfig, spec: StreamSpec): Promise<void> {
-  const wanted = toConfig(spec)
-  const changed = Object.entries(wanted).filter(([key, value]) => differs(existing[key as keyof StreamConfig], value))
-  if (changed.length === 0) return
-  refuseForeign(existing, spec)
+async function create(bus: Bus, spec: StreamSpec): Promise<void> {
   const { streams } = await manager(bus)
+  const copies = copiesOf(bus, spec.replicas)
+  const add = (count: number) => streams.add(newConfig(spec, count))
   try {
-    // others keep marks of their own in the metadata
-    await streams.update(spec.name, {
-      ...existing,
-      ...wanted,
-      metadata: { ...existing.metadata, ...wanted.metadata },
+    await add(copies.count).catch((error) => {
+      if (!tooMany(bus, copies, error)) throw error
+      return add(1)
     })
-  } catch (cause) {
-    const mapped = (await overlap(bus, spec, cause)) ?? apiFailure(cause, `stream ${spec.name}`)
-    if (mapped.retriable || mapped.code === 'STREAM_MISMATCH') throw mapped // not answered, or told already
-    const keys = changed.map(([key]) => key).join(', ')
-    throw failure('STREAM_MISMATCH', `stream ${spec.name} cannot be changed (${keys}): ${messageOf(cause)}`, { cause })
+  } catch (error) {
+    const faster = await streamInfo(bus, spec.name) // another process may have made it
+    if (faster) return bringUpToDate(bus, faster, spec)
+    throw (
+      (await overlap(bus, spec, error)) ??
+      replicasFailure(spec.name, copies.count, error) ??
+      noRoom(spec, error) ??
+      apiFailure(error, `stream ${spec.name}`)
+    )
   }
 }
+
+async function bringUpToDate(bus: Bus, { config, ...info }: StreamInfo, spec: StreamSpec): Promise<void> {
+  const changes = spec.asItIs ? undefined : changesOf(config, spec)
+  const copies = copiesWanted(bus, spec.replicas, { config, ...info })
+  if (!changes && copies.count === config.num_replicas) return
+  refuseForeign(config, spec)
+  const { streams } = await manager(bus)
+  const update = (count: number) => streams.update(spec.name, { ...config, ...changes, num_replicas: count })
+  try {
+    await update(copies.count).catch((error) => {
+      // more copies are a wish where nobody asked for them, or may not ask; see `belowWish`
+      const mayNot = apiFailure(error, spec.name).code === 'PERMISSION_DENIED'
+      if (copies.count === config.num_replicas || !(mayNot || tooMany(bus, copies, error))) throw error
+      return changes && update(config.num_replicas)
+    })
+  } catch (cause) {
+    const mapped =
+      (await overlap(bus, spec, cause)) ??
+      replicasFailure(spec.name, copies.count, cause) ??
+      noRoom(spec, cause) ??
+      apiFailure(cause, `stream ${spec.name}`)
+    const told = mapped.retriable || mapped.code === 'STREAM_MISMATCH' || mapped.code === 'REPLICAS_UNAVAILABLE'
+    if (told) throw mapped
+    const keys = Object.keys(changes ?? { replicas: 0 }).filter((key) => key !== 'metadata')
+    const what = keys.join(', ') || 'metadata'
+    throw failure('STREAM_MISMATCH', `stream ${spec.name} cannot be changed (${what}): ${messageOf(cause)}`, { cause })
+  }
+}
+
+/** The server sets the whole of a stream's byte limit aside when the stream is made. */
+function noRoom(spec: StreamSpec, error: unknown): MyelinError | undefined {
+  if (!(error instanceof JetStreamApiError) || spec.maxBytes === undefined) return undefined
+  if (!reserving.has(error.code)) return undefined
+  return failure(
+    'STREAM_FULL',
+    `stream ${spec.name}: the server sets its maxBytes (${spec.maxBytes}) aside and has not as much left (${messageOf(error)}); give a smaller maxBytes, or the server a larger max_file_store`,
+    { cause: error },
+  )
+}
+const reserving = new Set([10023, 10028, 10047]) // nats-server's server/errors.json
 
 /** @throws MyelinError STREAM_MISMATCH when the stream is another's: what it takes and keeps must stay as it is */
 function refuseForeign({ name, subjects = [], metadata }: StreamConfig, spec: StreamSpec): void {
@@ -180,56 +224,3 @@ export async function deleteMessage(bus: Bus, stream: string, sequence: number):
     if (!/no message found|not found/i.test(messageOf(error))) throw apiFailure(error, `stream ${stream}`)
   }
 }
-
-function toConfig(spec: StreamSpec): Partial<StreamConfig> {
-  return {
-    name: spec.name,
-    subjects: [...spec.subjects],
-    description: spec.description ?? '',
-    retention: spec.retention === 'workqueue' ? RetentionPolicy.Workqueue : RetentionPolicy.Limits,
-    storage: spec.storage === 'memory' ? StorageType.Memory : StorageType.File,
-    num_replicas: spec.replicas ?? 1,
-    max_age: (spec.maxAgeMs ?? 0) * nanos,
-    max_bytes: spec.maxBytes ?? -1,
-    max_msgs: spec.maxMessages ?? -1,
-    max_msgs_per_subject: spec.maxMessagesPerSubject ?? -1,
-    discard: spec.discard === 'old' ? DiscardPolicy.Old : DiscardPolicy.New,
-    allow_direct: true,
-    allow_atomic: true,
-    ...(spec.discardPerSubject ? { discard_new_per_subject: true } : {}),
-    ...(spec.schedules ? { allow_msg_schedules: true } : {}),
-    ...(spec.dedupWindowMs === undefined ? {} : { duplicate_window: spec.dedupWindowMs * nanos }),
-    ...(spec.sources === undefined
-      ? {}
-      : {
-          sources: spec.sources.map(({ stream, transforms }) => ({
-            name: stream,
-            subject_transforms: transforms.map(({ from, to }) => ({ src: from, dest: to })),
-          })),
-        }),
-    ...(spec.metadata === undefined && spec.owner === undefined
-      ? {}
-      : { metadata: { ...spec.metadata, ...(spec.owner === undefined ? {} : { [ownerKey]: spec.owner }) } }),
-  }
-}
-
-function differs(have: unknown, want: unknown): boolean {
-  if (Array.isArray(want) && typeof want[0] === 'object') return !isDeepStrictEqual(plain(have), plain(want))
-  if (typeof want === 'object' && want !== null && !Array.isArray(want)) {
-    // the server adds its own keys to metadata
-    return Object.entries(want).some(([key, value]) => (have as Record<string, unknown> | undefined)?.[key] !== value)
-  }
-  return (
-    JSON.stringify(have ?? null) !== JSON.stringify(want) &&
-    !(have === undefined && (want === '' || want === 0 || (Array.isArray(want) && want.length === 0)))
-  )
-}
-
-/** What can be compared of a list of sources: the server adds its own fields to those it keeps. */
-const plain = (sources: unknown) =>
-  ((sources ?? []) as { name: string; subject_transforms?: { src: string; dest: string }[] }[])
-    .map(({ name, subject_transforms = [] }) => ({
-      name,
-      to: subject_transforms.map(({ src, dest }) => `${src} ${dest}`),
-    }))
-    .sort((a, b) => a.name.localeCompare(b.name))

@@ -18,11 +18,13 @@ export interface WriterOptions {
   readonly batchesInFlight?: number
   /** The sequence the stream must end at; default: where it ends now. */
   readonly lastSequence?: number
-  /** How long one batch may wait for its acknowledgement before it is checked and sent again. Default 10 s. */
+  /** How long one batch may wait for its acknowledgement before it is checked and sent again. Default 5 s. */
   readonly ackTimeoutMs?: number
   /** Told when the stream is full or the connection lost, and the writer waits. */
   readonly onWait?: (reason: MyelinError) => void
 }
+
+const graceMs = 5_000
 
 interface Entry {
   readonly subject: string
@@ -75,7 +77,7 @@ export class StreamWriter {
     this.#options = {
       batchSize,
       batchesInFlight: options.batchesInFlight ?? 4,
-      ackTimeoutMs: options.ackTimeoutMs ?? 10_000,
+      ackTimeoutMs: options.ackTimeoutMs ?? 5_000,
       ...(options.onWait ? { onWait: options.onWait } : {}),
     }
   }
@@ -203,7 +205,8 @@ export class StreamWriter {
     if (this.#recovering || this.#failed) return
     this.#recovering = true
     this.#sent = 0
-    for (let waitMs = 50; ; waitMs = Math.min(waitMs * 2, 2_000)) {
+    const startedAt = now()
+    for (let waitMs = 50; ; waitMs = Math.min(waitMs * 2, 1_000)) {
       if (this.#bus.nats.isClosed())
         return this.#fail(failure('CLOSED', `the connection closed with messages for ${this.#stream} unsent`))
       if (reason.code !== 'WRONG_SEQUENCE') {
@@ -216,7 +219,9 @@ export class StreamWriter {
         else this.#fail(failure('STREAM_NOT_FOUND', `stream ${this.#stream} is gone`))
         return
       } catch (error) {
-        if (error instanceof MyelinError && error.code === 'JETSTREAM_DISABLED' && this.#bus.connected) {
+        // a server that has just started may not listen for its streams yet
+        const off = error instanceof MyelinError && error.code === 'JETSTREAM_DISABLED' && this.#bus.connected
+        if (off && now() - startedAt > graceMs) {
           this.#fail(error)
           return
         }

@@ -1,0 +1,81 @@
+// Streams made when they are first needed, and again when somebody removed them under a running system.
+import type { Bus } from '../bus.ts'
+import { MyelinError } from '../errors.ts'
+import { manager } from './api.ts'
+import { type Stored, type StoreOptions, store } from './publish.ts'
+import { ensureStream, type StreamSpec, streamInfo } from './streams.ts'
+
+const ready = new WeakMap<Bus, Map<string, Promise<void>>>()
+
+/**
+ * Makes sure, once per connection, that a stream exists.
+ * @throws MyelinError JETSTREAM_DISABLED, STREAM_MISMATCH, REPLICAS_UNAVAILABLE, NO_LEADER
+ */
+export function ensureOnce(bus: Bus, spec: StreamSpec): Promise<void> {
+  let known = ready.get(bus)
+  if (!known) {
+    known = new Map()
+    ready.set(bus, known)
+  }
+  let promise = known.get(spec.name)
+  if (!promise) {
+    const made = ensureStream(bus, spec)
+    made.catch(() => known.get(spec.name) === made && known.delete(spec.name))
+    known.set(spec.name, made)
+    promise = made
+  }
+  return promise
+}
+
+/** The next one who needs the stream looks whether it is there. */
+export function forgetEnsured(bus: Bus, name: string): void {
+  ready.get(bus)?.delete(name)
+}
+
+/**
+ * Stores one message in a stream that is made when it is missing, also when it was removed since it was last seen.
+ * @throws MyelinError as {@link store} and {@link ensureOnce}
+ */
+export async function storeIn(
+  bus: Bus,
+  spec: StreamSpec,
+  subject: string,
+  data: Uint8Array,
+  options: StoreOptions,
+): Promise<Stored> {
+  await ensureOnce(bus, spec)
+  try {
+    return await store(bus, subject, data, options)
+  } catch (error) {
+    if (!(error instanceof MyelinError && error.code === 'STREAM_NOT_FOUND')) throw error
+    forgetEnsured(bus, spec.name)
+    await ensureOnce(bus, spec)
+    return store(bus, subject, data, options)
+  }
+}
+
+const looked = new WeakMap<Bus, Map<string, number>>()
+const lookEveryMs = 60_000
+
+/**
+ * Keeps a stream of the library's own below a size: at most once a minute the oldest messages go. A limit of the server
+ * (`maxBytes`) would set the whole size aside for each stream, used or not.
+ */
+export async function keepBelow(bus: Bus, stream: string, bytes: number): Promise<void> {
+  let times = looked.get(bus)
+  if (!times) {
+    times = new Map()
+    looked.set(bus, times)
+  }
+  const at = performance.now()
+  if (at - (times.get(stream) ?? Number.NEGATIVE_INFINITY) < lookEveryMs) return
+  times.set(stream, at)
+  try {
+    const state = (await streamInfo(bus, stream))?.state
+    if (!state || state.bytes <= bytes) return
+    const keep = Math.max(1, Math.floor((state.messages * bytes * 0.9) / state.bytes))
+    await (await manager(bus)).streams.purge(stream, { keep })
+  } catch (error) {
+    bus.report(error, `keeping ${stream} below ${bytes} bytes`)
+  }
+}
