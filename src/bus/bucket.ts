@@ -120,7 +120,12 @@ export class Bucket<Value = unknown> {
 
   /** What is known of a key; asks the stream's leader, so that it is the latest. @throws MyelinError INVALID_INPUT, … */
   async get(key: string, { timeoutMs = defaultTimeoutMs }: WriteOptions = {}): Promise<BucketEntry<Value>> {
-    const subject = this.#subject(checkedKey(key))
+    const last = await this.#last(this.#subject(checkedKey(key)), timeoutMs)
+    return last ? this.read(last) : { key, value: undefined, revision: 0, timestampMs: 0 }
+  }
+
+  /** The last message of a subject. */
+  async #last(subject: string, timeoutMs: number): Promise<RawEntry | undefined> {
     const query = { last_by_subj: subject }
     let direct = false
     const found = await this.#asked(timeoutMs, async () => {
@@ -137,15 +142,15 @@ export class Bucket<Value = unknown> {
         return api.direct.getMessage(this.stream, query)
       }
     })
-    if (!found) return { key, value: undefined, revision: 0, timestampMs: 0 }
-    return this.read({
+    if (!found) return undefined
+    return {
       subject: found.subject,
       data: found.data,
       sequence: found.seq,
       timestampMs: found.time.getTime(),
       direct,
       header: (name) => found.header?.values(name) ?? [],
-    })
+    }
   }
 
   /** Writes a value, whatever is there. Resolves with its revision. @throws MyelinError STREAM_FULL, DEADLINE_EXCEEDED, … */
@@ -269,9 +274,16 @@ export class Bucket<Value = unknown> {
     try {
       return await send()
     } catch (error) {
-      if (!(error instanceof MyelinError && error.code === 'STREAM_NOT_FOUND')) throw error
-      await this.ensure() // somebody removed it
-      return send()
+      const code = error instanceof MyelinError ? error.code : ''
+      if (code === 'STREAM_NOT_FOUND') {
+        await this.ensure() // somebody removed it
+        return send()
+      }
+      if (code !== 'WRONG_SEQUENCE') throw error
+      // the server looks at the revision before it looks at the id: it may be this very write, sent again
+      const last = await this.#last(subject, timeoutMs)
+      if (!last || ![last.header(header.messageId)].flat().includes(id)) throw error
+      return { stream: this.stream, sequence: last.sequence, duplicate: false }
     }
   }
 
