@@ -10,7 +10,7 @@ import { calendar, counted, hopping, session, sliding, tumbling } from './window
 
 interface Event {
   key: string
-  at: unknown
+  place: number
 }
 const out = view('out', { key: 'key' })
 const shapes = [
@@ -27,13 +27,13 @@ const run = (shape: (typeof shapes)[number], times: readonly unknown[]) =>
   runProgram(
     (input: Stream<Event>): End =>
       input
-        .time((e) => e.at as number)
+        .time((e) => times[e.place] as number)
         .keyBy((e) => e.key)
         .window(shape)
         .aggregate({ n: count() })
         .to(out as never),
     [
-      ...times.map((at): Fed => ({ value: { key: 'a', at }, storedMs: good })),
+      ...times.map((_, place): Fed => ({ value: { key: 'a', place }, storedMs: good })),
       { value: undefined, end: true, storedMs: good },
     ],
   )
