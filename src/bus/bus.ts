@@ -7,7 +7,7 @@ import { failure } from './errors.ts'
 import { toNatsHeaders } from './headers.ts'
 import { asError, warn } from './report.ts'
 import { type PendingReply, Requests, SingleReply } from './requests.ts'
-import { tracked } from './tracked.ts'
+import { inOwnContext, tracked } from './tracked.ts'
 import { Watchdog } from './watchdog.ts'
 
 /** What happens to the connection; see {@link Bus.on}. `stale`: the server is silent and the connection is given up;
@@ -242,13 +242,14 @@ export class Bus implements AsyncDisposable {
     if (this.nats.isClosed()) throw failure('CLOSED', `cannot subscribe to ${subject}: the connection is closed`)
     checkSubject(subject)
     if (options.queue !== undefined) checkSubject(options.queue, 'queue group')
+    const receive = inOwnContext(handler)
     const subscription: NatsSubscription = this.nats.subscribe(subject, {
       ...(options.queue === undefined ? {} : { queue: options.queue }),
       callback: (error, message) => {
         if (error !== null) return
         // an exception that leaves here ends the client library's reading, and with it every subscription and call
         try {
-          const result = handler(message)
+          const result = receive(message)
           if (result instanceof Promise) result.catch((thrown) => this.report(thrown, failing()))
         } catch (thrown) {
           this.report(thrown, failing())

@@ -18,6 +18,8 @@ export interface Observed {
   readonly vitals: Vitals
   readonly metrics?: UnitMetrics
   readonly restarts: number
+  /** It failed and its host is about to start it again. */
+  readonly healing?: boolean
 }
 
 export interface HealthServer extends AsyncDisposable {
@@ -38,6 +40,8 @@ export interface HealthOptions {
   readonly requestMs?: number
   /** How long a connection may say nothing. Default 30 s. */
   readonly idleMs?: number
+  /** Whether something has not been started for the first time. */
+  readonly starting?: () => boolean
 }
 
 /**
@@ -66,7 +70,7 @@ export async function serveHealth(
   opened.add(() => app.close())
   let watching: Promise<Fleet> | undefined
 
-  answerProbes(app, bus, instances)
+  answerProbes(app, bus, instances, options.starting ?? (() => false))
   app.get('/metrics', async (_request, reply) => {
     reply.type(own.contentType)
     return (await own.metrics()) + (await hostMetrics(instances()))
@@ -91,7 +95,12 @@ export async function serveHealth(
   return { port: Number(new URL(address).port), close, [Symbol.asyncDispose]: close }
 }
 
-function answerProbes(app: FastifyInstance, bus: Bus, instances: () => readonly Observed[]): void {
+function answerProbes(
+  app: FastifyInstance,
+  bus: Bus,
+  instances: () => readonly Observed[],
+  starting: () => boolean,
+): void {
   const failed = (kind: 'liveness' | 'readiness') =>
     instances().flatMap(({ unit, instance, checks }) =>
       checks
@@ -99,7 +108,8 @@ function answerProbes(app: FastifyInstance, bus: Bus, instances: () => readonly 
         .map(({ name, reason }) => ({ unit, instance, check: name, reason })),
     )
   app.get('/healthz', (_request, reply) => {
-    const given = instances().filter(({ state }) => state === 'failed')
+    // what heals by itself is no reason to kill the others with it
+    const given = instances().filter(({ state, healing }) => state === 'failed' && !healing)
     const problems = [
       ...failed('liveness'),
       ...given.map(({ unit, instance }) => ({ unit, instance, check: 'state', reason: 'failed' })),
@@ -112,6 +122,7 @@ function answerProbes(app: FastifyInstance, bus: Bus, instances: () => readonly 
     const problems = [
       ...failed('readiness'),
       ...resting.map(({ unit, instance, state }) => ({ unit, instance, check: 'state', reason: state })),
+      ...(starting() ? [{ unit: '', instance: '', check: 'state', reason: 'starting' }] : []),
       ...(bus.connected && !bus.stale
         ? []
         : [{ unit: '', instance: '', check: 'nats', reason: bus.connected ? staleReason(bus) : 'disconnected' }]),

@@ -1,123 +1,175 @@
 // What runs in a unit's own process or worker thread: one connection, one unit, told by its parent what to start. It
-// drains on SIGTERM, when asked, and when its parent is gone; it beats by itself.
+// drains on SIGTERM, when asked, and when its parent is gone, also while it starts; it beats by itself.
+import { setTimeout as sleep } from 'node:timers/promises'
 import { parentPort } from 'node:worker_threads'
-import { connect, MyelinError, messageOf } from '../bus/index.ts'
+import { type Bus, boundedText, connect, MyelinError, messageOf } from '../bus/index.ts'
 import { Pulse, stateOn, type UnitState } from '../heartbeat/index.ts'
 import { createLogger } from '../unit/index.ts'
 import { startHere } from './in-process.ts'
+import type { Life } from './instance.ts'
 import type { FromChild, ToChild } from './isolated.ts'
 import { loadUnit } from './load.ts'
 
-const send = (message: FromChild) => {
-  if (parentPort) return parentPort.postMessage(message)
-  if (process.connected) process.send?.(message, () => undefined) // a parent that is gone has no use for it
+/** Resolves when the parent has it, or is gone and has no use for it. */
+const send = (message: FromChild): Promise<void> => {
+  if (parentPort) parentPort.postMessage(message)
+  else if (process.connected) return new Promise((resolve) => process.send?.(message, () => resolve()))
+  return Promise.resolve()
 }
 const statsEveryMs = 500
 /** A parent that is there kills what drains for too long; this is for when it is not. */
 const orphanMs = 1_000
+/** What was told last is worth waiting for, but not for ever. */
+const tellingMs = 2_000
+const maxReasonBytes = 64 * 1024
 
 /** The channel to whoever started this: a process has one, a thread another. */
 const channel = parentPort ?? process
 
-channel.once('message', async (message: ToChild) => {
-  if (message.type !== 'start') return
-  const { unit: name, instance, site, use, folder, config, beatMs, tags, drainMs } = message
-  // whoever started this is gone before there is anything to drain
-  const orphaned = () => process.exit(1)
-  process.once('disconnect', orphaned)
-  // what nobody catches is the reason that the host gives, not just an exit code
-  process.on('uncaughtException', (error) => {
-    console.error(error)
-    tell(error)
-    process.exit(1)
+const tell = (error: unknown): Promise<void> =>
+  send({
+    type: 'failed',
+    code: error instanceof MyelinError ? error.code : 'UNIT_FAILED',
+    message: boundedText(messageOf(error), maxReasonBytes),
   })
-  const tell = (error: unknown) =>
-    send({
-      type: 'failed',
-      code: error instanceof MyelinError ? error.code : 'UNIT_FAILED',
-      message: messageOf(error),
-    })
-  try {
-    const unit = await loadUnit(use, folder, `units.${name}.use`)
-    // the heartbeat's thread starts beside the unit: it takes as long
-    const beating = beatMs > 0 ? Pulse.start({ connect: message.connect, site, intervalMs: beatMs }) : undefined
-    beating?.catch(() => undefined)
-    const bus = await connect({ ...message.connect, name: `${name}.${instance}` })
-    const log = createLogger({ unit: name, instance }, { bus, site })
-    const life = await startHere(unit, { bus, config, unit: name, instance, site, log }, drainMs + orphanMs)
-    const pulse = await beating
-    let state: UnitState = 'ready'
-    let { revision } = message
-    pulse?.add({
-      unit: name,
-      instance,
-      kind: () => life.kind,
-      version: life.version,
-      tags,
-      startedAt: life.startedAt,
-      state: () => stateOn(bus, state),
-      revision: () => revision,
-      checks: () => life.checks(),
-      vitals: () => life.vitals(),
-    })
-    const report = () =>
-      send({
-        type: 'stats',
-        stats: life.stats(),
-        vitals: life.vitals(),
-        metrics: life.metrics(),
-        checks: life.checks(),
-        maxRssBytes: process.resourceUsage().maxRSS * 1024,
+
+/** Ends when what was said has arrived: a long text does not travel in one piece. */
+async function end(code: number, said: Promise<void> = Promise.resolve()): Promise<never> {
+  await Promise.race([said, sleep(tellingMs)])
+  process.exit(code)
+}
+
+/** One unit's life in this process. */
+class Child {
+  readonly #start: Extract<ToChild, { type: 'start' }>
+  readonly #givenUp = new AbortController()
+  #life: Life | undefined
+  #pulse: Pulse | undefined
+  #bus: Bus | undefined
+  #revision: number
+  #state: UnitState = 'ready'
+  #timer: NodeJS.Timeout | undefined
+  #leaving = false
+
+  constructor(start: Extract<ToChild, { type: 'start' }>) {
+    this.#start = start
+    this.#revision = start.revision
+  }
+
+  async run(): Promise<void> {
+    const { unit: name, instance, site, use, folder, config, beatMs, tags, drainMs } = this.#start
+    try {
+      const unit = await loadUnit(use, folder, `units.${name}.use`)
+      const { connect: reach } = this.#start
+      // the heartbeat's thread starts beside the unit: it takes as long
+      const beating = beatMs > 0 ? Pulse.start({ connect: reach, site, intervalMs: beatMs }) : undefined
+      beating?.catch(() => undefined)
+      const bus = await connect({ ...reach, name: `${name}.${instance}` })
+      this.#bus = bus
+      const log = createLogger({ unit: name, instance }, { bus, site })
+      const host = { bus, config, unit: name, instance, site, log }
+      const life = await startHere(unit, host, drainMs + orphanMs, this.#givenUp.signal)
+      this.#life = life
+      this.#pulse = await beating
+      this.#pulse?.add({
+        unit: name,
+        instance,
+        kind: () => life.kind,
+        version: life.version,
+        tags,
+        startedAt: life.startedAt,
+        state: () => stateOn(bus, this.#state),
+        revision: () => this.#revision,
+        checks: () => life.checks(),
+        vitals: () => life.vitals(),
       })
-    const timer = setInterval(report, statsEveryMs)
-    let leaving = false
-    const leave = async (goodbye: boolean) => {
-      if (leaving) return
-      leaving = true
-      state = 'draining'
-      clearInterval(timer)
-      try {
-        const failed = await life.drain(goodbye)
-        if (failed) tell(failed)
-        report()
-        await pulse?.stop(goodbye)
-        await bus.close()
-        process.exit(0)
-      } catch (error) {
-        tell(error)
-        process.exit(1)
-      }
+      this.#timer = setInterval(() => void this.#report(), statsEveryMs)
+      void life.finished.then(async () => {
+        await this.#report()
+        await send({ type: 'finished' })
+      })
+      void life.failed.then((error) => end(1, tell(error)))
+      void bus.closed().then((error) => {
+        if (!this.#leaving) void end(1, tell(error ?? new Error('the connection closed')))
+      })
+      void this.#report()
+      void send({ type: 'ready', kind: unit.kind, version: life.version, startedAt: life.startedAt })
+      if (this.#givenUp.signal.aborted) await this.#drain(true)
+    } catch (error) {
+      const said = this.#leaving ? Promise.resolve() : tell(error)
+      await this.#life?.drain(false).catch(() => undefined)
+      await Promise.race([this.#bus?.close().catch(() => undefined), sleep(orphanMs)])
+      await end(this.#leaving ? 0 : 1, said)
     }
-    channel.on('message', (next: ToChild) => {
-      if (next.type === 'drain') void leave(next.goodbye)
-      else if (next.type === 'told') {
-        revision = next.revision
-        life.told?.(next.revision, next.logLevel)
-      }
-    })
-    process.on('SIGTERM', () => void leave(true))
-    // Ctrl-C reaches the whole group: the parent says when
-    process.on('SIGINT', () => undefined)
+  }
+
+  told(revision: number, logLevel: string | undefined): void {
+    this.#revision = revision
+    this.#life?.told?.(revision, logLevel)
+  }
+
+  leave(goodbye: boolean): void {
+    if (this.#leaving) return
+    this.#leaving = true
+    this.#state = 'draining'
+    if (this.#life) return void this.#drain(goodbye)
+    this.#givenUp.abort() // what has opened until now is closed by the start itself
+    setTimeout(() => process.exit(1), this.#start.drainMs + orphanMs)
+  }
+
+  async #drain(goodbye: boolean): Promise<void> {
+    clearInterval(this.#timer)
+    let said = Promise.resolve()
+    try {
+      const failed = await this.#life?.drain(goodbye)
+      if (failed) said = tell(failed)
+      await this.#report()
+      await this.#pulse?.stop(goodbye)
+      await this.#bus?.close()
+    } catch (error) {
+      return end(1, tell(error))
+    }
+    await end(0, said)
+  }
+
+  #report(): Promise<void> {
+    const life = this.#life!
+    const report = {
+      type: 'stats',
+      stats: life.stats(),
+      vitals: life.vitals(),
+      checks: life.checks(),
+      maxRssBytes: process.resourceUsage().maxRSS * 1024,
+    } as const
+    try {
+      return send({ ...report, metrics: life.metrics() })
+    } catch {
+      return send({ ...report, metrics: {} }) // a unit's own, and not plain data
+    }
+  }
+}
+
+let child: Child | undefined
+/** Whoever started this is gone before there is anything to drain. */
+const orphaned = () => process.exit(1)
+process.once('disconnect', orphaned)
+
+// what nobody catches is the reason that the host gives, not just an exit code
+process.on('uncaughtException', (error) => {
+  console.error(error)
+  void end(1, tell(error))
+})
+process.on('SIGTERM', () => (child ? child.leave(true) : process.exit(0)))
+// Ctrl-C reaches the whole group: the parent says when
+process.on('SIGINT', () => undefined)
+
+channel.on('message', (message: ToChild) => {
+  if (message.type === 'start' && !child) {
+    child = new Child(message)
     process.off('disconnect', orphaned)
     // its host died: nobody decided that it leaves, so watchers are told of a death and not of a goodbye
-    process.on('disconnect', () => void leave(false))
-    void life.finished.then(() => {
-      report()
-      send({ type: 'finished' })
-    })
-    void life.failed.then((error) => {
-      tell(error)
-      process.exit(1)
-    })
-    bus.closed().then((error) => {
-      if (leaving) return
-      tell(error ?? new Error('the connection closed'))
-      process.exit(1)
-    })
-    report()
-    send({ type: 'ready', kind: unit.kind, version: life.version, startedAt: life.startedAt })
-  } catch (error) {
-    tell(error)
-    process.exit(1)
-  }
+    process.on('disconnect', () => child?.leave(false))
+    void child.run()
+  } else if (message.type === 'drain') child?.leave(message.goodbye)
+  else if (message.type === 'told') child?.told(message.revision, message.logLevel)
 })

@@ -1,24 +1,34 @@
 // An instance in the host's own process, on its connection.
+import { setTimeout as sleep } from 'node:timers/promises'
 import { failure, MyelinError, messageOf, timerMs } from '../bus/index.ts'
 import { Checks, natsCheck } from '../heartbeat/index.ts'
-import { openAll, parseConfig, type Unit, type UnitHost } from '../unit/index.ts'
+import { openAll, parseConfig, type RunningUnit, type Unit, type UnitHost } from '../unit/index.ts'
 import type { Life } from './instance.ts'
 import { ownedBy } from './stray.ts'
 
-export async function startHere(unit: Unit, host: UnitHost, drainMs: number): Promise<Life> {
+/** The numbers among what a unit tells: they travel to other processes, and nothing else of it is of use there. */
+const numbersOf = (told: object): Record<string, number> =>
+  Object.fromEntries(Object.entries(told).filter(([, value]) => typeof value === 'number'))
+
+/**
+ * `givenUp`: nobody wants it any more while it starts; it is drained as soon as it can be.
+ * @throws MyelinError INVALID_CONFIG, UNIT_FAILED, and what the unit's start throws
+ */
+export async function startHere(unit: Unit, host: UnitHost, drainMs: number, givenUp?: AbortSignal): Promise<Life> {
   const config = await parseConfig(unit, host.config, `unit '${host.unit}'`)
   const failed = Promise.withResolvers<MyelinError>()
   const finished = Promise.withResolvers<void>()
   const fail = (error: unknown) =>
     failed.resolve(error instanceof MyelinError ? error : failure('UNIT_FAILED', messageOf(error), { cause: error }))
   // what begins to work, and what of it throws later on, is this unit's alone
-  const { running, checks } = await openAll(async (opened) => {
+  const starting = openAll(async (opened) => {
     const running = await ownedBy(fail, () => unit.start({ ...host, config }))
     opened.add(() => running.drain())
     const checks = new Checks({ nats: natsCheck(host.bus), ...running.checks })
     running.done?.then(finished.resolve, fail)
     return { running, checks }
   })
+  const { running, checks } = await unlessGivenUp(starting, failed.promise, host.unit, drainMs, givenUp)
   // what failed is cleaned up before it starts again
   void failed.promise.then(() => running.drain()).catch(() => undefined)
   let complained = false
@@ -39,8 +49,8 @@ export async function startHere(unit: Unit, host: UnitHost, drainMs: number): Pr
     startedAt: Date.now(),
     pid: process.pid,
     beats: false,
-    stats: () => ask(() => running.stats?.() ?? {}),
-    vitals: () => ask(() => running.vitals?.() ?? {}),
+    stats: () => numbersOf(ask(() => running.stats?.() ?? {})),
+    vitals: () => numbersOf(ask(() => running.vitals?.() ?? {})),
     metrics: () => ask(() => running.metrics?.() ?? {}),
     checks: () => checks.results(),
     told: (_revision, logLevel) => {
@@ -71,5 +81,44 @@ export async function startHere(unit: Unit, host: UnitHost, drainMs: number): Pr
         clearTimeout(timer)
       }
     },
+  }
+}
+
+/** A start that throws where nobody catches it, or that nobody wants any more, is not waited for; what comes of it is drained. */
+async function unlessGivenUp<Started extends { readonly running: RunningUnit }>(
+  starting: Promise<Started>,
+  failed: Promise<MyelinError>,
+  unit: string,
+  drainMs: number,
+  givenUp: AbortSignal | undefined,
+): Promise<Started> {
+  const over = Promise.withResolvers<never>()
+  over.promise.catch(() => undefined)
+  const drained = () =>
+    starting.then(
+      ({ running }) => running.drain(),
+      () => undefined,
+    )
+  let settled = false
+  void failed.then((error) => {
+    if (!settled) drained().catch(() => undefined)
+    over.reject(error)
+  })
+  const stop = async () => {
+    const patience = new AbortController()
+    await Promise.race([
+      drained().catch(() => undefined),
+      sleep(timerMs(drainMs), undefined, { signal: patience.signal }).catch(() => undefined),
+    ])
+    patience.abort()
+    over.reject(failure('UNIT_FAILED', `unit '${unit}' was stopped while it started`))
+  }
+  if (givenUp?.aborted) void stop()
+  givenUp?.addEventListener('abort', stop, { once: true })
+  try {
+    return await Promise.race([starting, over.promise])
+  } finally {
+    settled = true
+    givenUp?.removeEventListener('abort', stop)
   }
 }

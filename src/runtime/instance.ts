@@ -1,5 +1,6 @@
 // One running copy of a unit as its host sees it: started, supervised, paused and resumed, configured, stopped. The same
 // for copies in this process and in processes of their own.
+import { isDeepStrictEqual } from 'node:util'
 import { failure, MyelinError, messageOf } from '../bus/index.ts'
 import type { CheckResult, UnitState } from '../heartbeat/index.ts'
 import type { Logger, UnitMetrics, Vitals } from '../unit/index.ts'
@@ -58,7 +59,8 @@ export interface InstanceOptions {
   readonly unit: string
   readonly instance: string
   readonly config: Readonly<Record<string, unknown>>
-  readonly start: (config: Readonly<Record<string, unknown>>, revision: number) => Promise<Life>
+  /** `givenUp` aborts when nobody wants it any more before it stands. */
+  readonly start: (config: Readonly<Record<string, unknown>>, revision: number, givenUp: AbortSignal) => Promise<Life>
   /** @throws MyelinError INVALID_CONFIG */
   readonly checkConfig: (config: Readonly<Record<string, unknown>>) => Promise<void>
   readonly log: Logger
@@ -96,6 +98,7 @@ export class Instance {
   /** What is being done; the next thing waits for it. */
   #busy: Promise<unknown> = Promise.resolve()
   #wake: (() => void) | undefined
+  #giveUp: (() => void) | undefined
   #wanted: 'running' | 'paused' | 'stopped' = 'running'
 
   constructor(options: InstanceOptions) {
@@ -209,7 +212,7 @@ export class Instance {
   configure(config: Readonly<Record<string, unknown>>): Promise<void> {
     return this.#inTurn(async () => {
       const merged = { ...this.#options.config, ...config }
-      if (JSON.stringify(merged) === JSON.stringify(this.#config)) return
+      if (isDeepStrictEqual(merged, this.#config)) return
       await this.#options.checkConfig(merged)
       this.#config = merged
       if (this.#wanted !== 'running') return // it will start with it
@@ -242,6 +245,7 @@ export class Instance {
   stop(): Promise<void> {
     this.#wanted = 'stopped'
     this.#wake?.()
+    this.#giveUp?.()
     return this.#inTurn(async () => {
       this.#wanted = 'stopped'
       if (this.#state === 'stopped') return
@@ -279,7 +283,11 @@ export class Instance {
   async #begin(): Promise<void> {
     this.#wanted = 'running'
     this.#change('starting')
-    const life = await this.#options.start(this.#config, this.#revision)
+    const givenUp = new AbortController()
+    this.#giveUp = () => givenUp.abort()
+    const life = await this.#options.start(this.#config, this.#revision, givenUp.signal).finally(() => {
+      this.#giveUp = undefined
+    })
     this.#life = life
     this.#kind = life.kind
     this.#version = life.version

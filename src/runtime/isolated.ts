@@ -2,7 +2,7 @@
 import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
-import { type ConnectOptions, failure, isErrorCode, MyelinError, messageOf, timerMs } from '../bus/index.ts'
+import { type ConnectOptions, failure, isErrorCode, isRecord, MyelinError, messageOf, timerMs } from '../bus/index.ts'
 import type { CheckResult } from '../heartbeat/index.ts'
 import type { UnitMetrics, Vitals } from '../unit/index.ts'
 import type { Life } from './instance.ts'
@@ -51,7 +51,8 @@ interface Carrier {
 }
 
 interface CarrierEvents {
-  message(message: FromChild): void
+  /** A unit has the same channel and may send anything. */
+  message(message: unknown): void
   /** A thread can throw anything. */
   error(error: unknown): void
   exit(how: string): void
@@ -71,7 +72,10 @@ function inProcess(events: CarrierEvents): Carrier {
     serialization: 'advanced',
   })
   child.on('message', events.message)
-  child.on('error', events.error)
+  child.on('error', (error) => {
+    events.error(error)
+    if (child.pid === undefined) events.exit('its process could not be started') // no exit is told of it
+  })
   child.on('exit', (code, signal) =>
     events.exit(`its process (pid ${child.pid}) ended with ${signal ?? `exit code ${code}`}`),
   )
@@ -94,9 +98,10 @@ function inWorker(events: CarrierEvents): Carrier {
 
 export async function startIsolated(
   start: Omit<Extract<ToChild, { type: 'start' }>, 'type' | 'drainMs'>,
-  options: { as: 'process' | 'worker'; drainMs: number },
+  options: { as: 'process' | 'worker'; drainMs: number; givenUp?: AbortSignal },
 ): Promise<Life> {
   const ready = Promise.withResolvers<{ kind: string; version: string; startedAt: number }>()
+  ready.promise.catch(() => undefined) // who waits for it is told below
   const failed = Promise.withResolvers<MyelinError>()
   const finished = Promise.withResolvers<void>()
   const exited = Promise.withResolvers<void>()
@@ -111,7 +116,9 @@ export async function startIsolated(
   let draining = false
 
   const carrier = (options.as === 'worker' ? inWorker : inProcess)({
-    message: (message) => {
+    message: (received) => {
+      if (!isFromChild(received)) return
+      const message = received
       if (message.type === 'ready') ready.resolve(message)
       else if (message.type === 'stats') ({ stats, vitals, metrics, checks, maxRssBytes } = message)
       else if (message.type === 'finished') finished.resolve()
@@ -135,8 +142,27 @@ export async function startIsolated(
     ready.reject(failure('UNIT_FAILED', `unit '${start.unit}' was not ready after ${startMs / 1_000} s`))
   }, startMs)
 
-  carrier.send({ type: 'start', ...start, drainMs: options.drainMs })
+  /** Asks it to end, and kills it when it does not; resolves with whether it had to. */
+  const drained = async (goodbye: boolean): Promise<boolean> => {
+    draining = true
+    carrier.send({ type: 'drain', goodbye })
+    let killed = false
+    const timer = setTimeout(() => {
+      killed = true
+      carrier.kill()
+    }, timerMs(options.drainMs))
+    await exited.promise
+    clearTimeout(timer)
+    return killed
+  }
+  const giveUp = async () => {
+    await drained(true)
+    ready.reject(failure('UNIT_FAILED', `unit '${start.unit}' was stopped while it started`))
+  }
+  options.givenUp?.addEventListener('abort', giveUp, { once: true })
   try {
+    send(carrier, { type: 'start', ...start, drainMs: options.drainMs })
+    if (options.givenUp?.aborted) void giveUp()
     const { kind, version, startedAt } = await ready.promise
     return {
       kind,
@@ -154,15 +180,7 @@ export async function startIsolated(
       finished: finished.promise,
       failed: failed.promise,
       async drain(goodbye) {
-        draining = true
-        carrier.send({ type: 'drain', goodbye })
-        let killed = false
-        const timer = setTimeout(() => {
-          killed = true
-          carrier.kill()
-        }, timerMs(options.drainMs))
-        await exited.promise
-        clearTimeout(timer)
+        const killed = await drained(goodbye)
         if (killed) {
           return failure(
             'UNIT_FAILED',
@@ -175,8 +193,60 @@ export async function startIsolated(
   } catch (error) {
     draining = true
     carrier.kill()
+    await exited.promise // the next one must not meet it
     throw error
   } finally {
     clearTimeout(tooLate)
+    options.givenUp?.removeEventListener('abort', giveUp)
   }
+}
+
+const messageTypes: ReadonlySet<unknown> = new Set<FromChild['type']>(['ready', 'stats', 'finished', 'failed'])
+
+function isFromChild(message: unknown): message is FromChild {
+  if (!isRecord(message) || !messageTypes.has(message.type)) return false
+  if (message.type === 'failed') return typeof message.code === 'string' && typeof message.message === 'string'
+  return (
+    message.type !== 'stats' || (isRecord(message.stats) && isRecord(message.vitals) && Array.isArray(message.checks))
+  )
+}
+
+/** @throws MyelinError INVALID_CONFIG for a configuration that holds what cannot leave this process */
+function send(carrier: Carrier, message: Extract<ToChild, { type: 'start' }>): void {
+  try {
+    carrier.send(message)
+  } catch (cause) {
+    const path = uncloneable(message.config, ['config'])
+    throw failure(
+      'INVALID_CONFIG',
+      `unit '${message.unit}': ${path ? `${path.join('.')} is ${describe(path, message.config)}` : messageOf(cause)}, which cannot be sent to a process or thread of its own; give plain data, or leave isolation out`,
+      { cause },
+    )
+  }
+}
+
+/** Where the first value is that structured cloning refuses. */
+function uncloneable(
+  value: unknown,
+  path: readonly string[],
+  seen = new Set<unknown>(),
+): readonly string[] | undefined {
+  if (typeof value === 'function' || typeof value === 'symbol') return path
+  if (typeof value !== 'object' || value === null || seen.has(value)) return undefined
+  seen.add(value)
+  for (const [key, one] of Object.entries(value)) {
+    const found = uncloneable(one, [...path, key], seen)
+    if (found) return found
+  }
+  try {
+    structuredClone(value)
+    return undefined
+  } catch {
+    return path
+  }
+}
+
+function describe([, ...path]: readonly string[], config: unknown): string {
+  const value = path.reduce<unknown>((at, key) => (at as Record<string, unknown>)[key], config)
+  return typeof value === 'object' ? `an object of ${value?.constructor?.name}` : `a ${typeof value}`
 }

@@ -1,4 +1,5 @@
 // up(): from a composition to running units, one lifecycle for all of them.
+import { isDeepStrictEqual } from 'node:util'
 import { type Bus, type ConnectOptions, failure, MyelinError, messageOf } from '../bus/index.ts'
 import { Agent } from '../control/index.ts'
 import { type HealthServer, type Observed, Pulse, serveHealth, stateOn } from '../heartbeat/index.ts'
@@ -27,6 +28,10 @@ export interface UpOptions {
   /** Serve /healthz, /readyz and /metrics on this port; 0: a free one. */
   httpPort?: number
   httpHost?: string
+  /** Called when it is served, which is before units start. */
+  onListening?: (port: number) => void
+  /** Aborted while units start: those that stand are drained, the others are given up, and `up` rejects with its reason. */
+  signal?: AbortSignal
   log?: Logger
   onChange?: (status: InstanceStatus) => void
 }
@@ -73,11 +78,17 @@ export interface Running extends AsyncDisposable {
 export async function up(bus: Bus, loaded: LoadedComposition, options: UpOptions = {}): Promise<Running> {
   checkNames(loaded.composition, options)
   const host = new Host(bus, loaded, options)
+  const cancel = () => host.cancel()
+  options.signal?.addEventListener('abort', cancel, { once: true })
   try {
+    options.signal?.throwIfAborted()
     await host.start()
+    options.signal?.throwIfAborted()
   } catch (error) {
     await host.drain()
-    throw error
+    throw options.signal?.aborted ? options.signal.reason : error
+  } finally {
+    options.signal?.removeEventListener('abort', cancel)
   }
   return host
 }
@@ -101,7 +112,7 @@ export function checkNames(composition: Composition, { only = [], config = {}, s
 
 /** Whether nothing changed; a unit given itself is the same only when it is. */
 function sameSpec(a: UnitSpec, b: UnitSpec): boolean {
-  return a.use === b.use && JSON.stringify({ ...a, use: '' }) === JSON.stringify({ ...b, use: '' })
+  return a.use === b.use && isDeepStrictEqual({ ...a, use: '' }, { ...b, use: '' })
 }
 
 /** States in which a copy of another process has no process that could beat. */
@@ -124,6 +135,8 @@ class Host implements Running {
   #agent: Agent | undefined
   #health: HealthServer | undefined
   #draining: Promise<void> | undefined
+  #started = false
+  #cancelled = false
 
   constructor(bus: Bus, loaded: LoadedComposition, options: UpOptions) {
     const { composition } = loaded
@@ -152,8 +165,13 @@ class Host implements Running {
   async start(): Promise<void> {
     const { httpPort, httpHost } = this.#options
     if (httpPort !== undefined) {
-      const options = { port: httpPort, ...(httpHost === undefined ? {} : { host: httpHost }) }
+      const options = {
+        port: httpPort,
+        starting: () => !this.#started,
+        ...(httpHost === undefined ? {} : { host: httpHost }),
+      }
       this.#health = await serveHealth(this.#bus, () => this.#observed(), options)
+      this.#options.onListening?.(this.#health.port)
     }
     if (this.#beatMs > 0) {
       this.#pulse = await Pulse.start({ connect: this.#connect, site: this.#site, intervalMs: this.#beatMs })
@@ -166,6 +184,13 @@ class Host implements Running {
     const broken = started.find((result) => result.status === 'rejected')
     if (broken) throw broken.reason
     await this.#agent?.start()
+    this.#started = true
+  }
+
+  /** Nobody waits for what has not started yet. */
+  cancel(): void {
+    this.#cancelled = true
+    for (const instance of this.#instances) void instance.stop().catch(() => undefined)
   }
 
   async reload(loaded: LoadedComposition, touched: readonly string[] = []) {
@@ -241,6 +266,7 @@ class Host implements Running {
       vitals: instance.life?.vitals() ?? {},
       metrics: instance.life?.metrics() ?? {},
       restarts: instance.status().restarts,
+      healing: instance.restarting,
     }))
   }
 
@@ -277,7 +303,7 @@ class Host implements Running {
       checkConfig: async (config) => {
         await parseConfig(await loadUnit(spec.use, folder, `units.${name}.use`), config, `unit '${name}'`)
       },
-      start: async (config, revision) => {
+      start: async (config, revision, givenUp) => {
         const site = this.#siteOf(name)
         const drainMs = this.#options.drainMs ?? 15_000
         if (spec.isolation !== 'none') {
@@ -294,11 +320,11 @@ class Host implements Running {
               beatMs: this.#beatMs,
               tags: spec.tags,
             },
-            { as: spec.isolation, drainMs },
+            { as: spec.isolation, drainMs, givenUp },
           )
         }
         const unit = await loadUnit(spec.use, folder, `units.${name}.use`)
-        return startHere(unit, { bus: this.#bus, config, unit: name, instance: id, site, log }, drainMs)
+        return startHere(unit, { bus: this.#bus, config, unit: name, instance: id, site, log }, drainMs, givenUp)
       },
     })
     if (desired) {
@@ -311,6 +337,7 @@ class Host implements Running {
       }
       instance.told(wrong ? 0 : desired.revision, logLevel)
     }
+    if (this.#cancelled) throw failure('UNIT_FAILED', `unit '${name}' was stopped before it started`)
     this.#instances.push(instance)
     void instance.gaveUp.then((error) => {
       this.#failed.resolve(error)

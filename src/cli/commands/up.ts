@@ -84,13 +84,19 @@ export function addUp(program: Command): void {
         if (flags.json) printJson(status)
         else print(`${status.unit}.${status.instance} ${status.state}${status.error ? `: ${status.error}` : ''}`)
       }
-      await using running = await up(bus, loaded, {
+      const running = await up(bus, loaded, {
+        signal,
         connect: { ...connectOptions(flags), servers: bus.url },
         onChange: tell,
         ...(only ? { only } : {}),
         ...(flags.site ? { site: flags.site } : {}),
         ...(flags.http === undefined ? {} : { httpPort: flags.http }),
+      }).catch((error) => {
+        if (signal.aborted) return undefined // asked to end while units started: they are drained
+        throw error
       })
+      if (!running) return
+      await using _ = running
       if (!flags.json) {
         if (running.httpPort) print(`health and metrics: http://127.0.0.1:${running.httpPort}/metrics`)
         print(`${running.name} runs on ${bus.url}; Ctrl-C drains it`)
