@@ -20,6 +20,7 @@ import {
   tracingOn,
 } from '../bus/index.ts'
 import { cancelSubject, type EndpointDefinition, endpointSubject, parse, type Schema } from '../contract/index.ts'
+import { bounded, CallLimits } from './bounded.ts'
 import { fetchClaim, storeClaim } from './claim-check.ts'
 import { errorOf } from './errors.ts'
 import type { CallOptions } from './types.ts'
@@ -67,7 +68,7 @@ class Call extends PendingReply {
   onReply(message: Msg): void {
     this.finish()
     try {
-      this.#resolve(readReply(this.#target, message))
+      this.#resolve(readReply(this.#target, message, this.deadline))
     } catch (error) {
       this.#reject(error)
     }
@@ -80,15 +81,19 @@ class Call extends PendingReply {
 }
 
 /** Decodes and parses a reply, or throws the error it carries; a promise where the schema or a claim needs one. */
-export function readReply(target: Target, message: Msg): unknown {
+export function readReply(target: Target, message: Msg, deadline: number): unknown {
   const headers = readHeaders(message)
   const where = `${target.service}.${target.name}`
   const error = errorOf(headers, message.data, target.endpoint, where)
   if (error) throw error
   const codec = codecFor(headers.get(header.contentType))
   const claim = headers.get(header.claim)
-  if (claim !== undefined)
-    return fetchClaim(target.bus, claim).then((data) => finishReply(target, codec.decode(data), where))
+  if (claim !== undefined) {
+    const limits = new CallLimits(deadline, undefined, undefined)
+    return bounded(fetchClaim(target.bus, claim), limits, `the call to ${where}, whose reply was being fetched,`).then(
+      (data) => finishReply(target, codec.decode(data), where),
+    )
+  }
   return finishReply(target, codec.decode(message.data), where)
 }
 
@@ -169,7 +174,11 @@ function send(
     const data = target.codec.encode(input)
     const lines = requestLines(target, deadline, options, trace)
     if (target.endpoint.claimCheck && data.length + lines.length + 64 > target.bus.maxPayloadBytes) {
-      storeClaim(target.bus, data)
+      bounded(
+        storeClaim(target.bus, data),
+        new CallLimits(deadline, options?.signal, within),
+        `the call to ${subject}, whose payload was being stored,`,
+      )
         .then((claim) => {
           if (options?.signal?.aborted || within?.signal.aborted)
             throw failure('CANCELLED', `the call to ${subject} was cancelled before it was sent`)

@@ -1,12 +1,13 @@
 // client(): from a contract to typed calls, events and jobs.
 import { type Bus, codecs, header, headerLine, now } from '../bus/index.ts'
 import { type Contract, type ContractDefinition, type EndpointDefinition, isStream } from '../contract/index.ts'
+import { CallLimits } from './bounded.ts'
 import { callOnce, type Target, type Within } from './call.ts'
 import { DeclaredError } from './errors.ts'
 import { eventClient } from './events.ts'
 import { gather } from './gather.ts'
 import { jobClient } from './jobs.ts'
-import { guardOf, RetryBudget } from './resilience.ts'
+import { type Guard, Guards } from './resilience.ts'
 import { openStream } from './stream-call.ts'
 import type { CallOptions, Client } from './types.ts'
 
@@ -29,6 +30,8 @@ export interface ClientOptions {
   retryRatio?: number
   /** @internal the work the calls are made in */
   within?: Within
+  /** @internal policies that are shared with other clients of the same program */
+  guards?: Guards
 }
 
 /**
@@ -46,11 +49,11 @@ export function client<Definition extends ContractDefinition>(
   options: ClientOptions = {},
 ): Client<Definition> {
   const lines = identityLines(options)
-  const budget = new RetryBudget(options.retryRatio)
+  const guards = (options.guards ?? new Guards(options.retryRatio)).of(contract.name, contract.definition)
   const members: Record<string, unknown> = {}
   const { endpoints = {}, events = {}, jobs = {} } = contract.definition
   for (const [name, endpoint] of Object.entries(endpoints)) {
-    members[name] = endpointClient(targetOf(bus, contract, name, endpoint, lines, options), budget, options)
+    members[name] = endpointClient(targetOf(bus, contract, name, endpoint, lines, options), guards.get(name), options)
   }
   for (const [name, event] of Object.entries(events)) {
     members[name] = eventClient(bus, contract, name, event, lines, options.within)
@@ -89,12 +92,11 @@ function targetOf(
   }
 }
 
-function endpointClient(target: Target, budget: RetryBudget, options: ClientOptions): unknown {
+function endpointClient(target: Target, guard: Guard | undefined, options: ClientOptions): unknown {
   const { within, use = [] } = options
   if (isStream(target.endpoint.out))
     return (input: unknown, given?: CallOptions) => openStream(target, input, given, within)
 
-  const guard = guardOf(`${target.service}.${target.name}`, target.endpoint, budget)
   let call = (input: unknown, given?: CallOptions): Promise<unknown> => callOnce(target, input, given, within)
   if (guard) {
     const bare = call
@@ -102,11 +104,13 @@ function endpointClient(target: Target, budget: RetryBudget, options: ClientOpti
       // all attempts share one deadline
       const deadline = now() + (given?.timeoutMs ?? target.timeoutMs)
       const once: CallOptions = { ...given, deadline: Math.min(given?.deadline ?? deadline, deadline) }
-      return guard((signal) =>
-        bare(
-          input,
-          signal ? { ...once, signal: given?.signal ? AbortSignal.any([given.signal, signal]) : signal } : once,
-        ),
+      return guard(
+        (signal) =>
+          bare(
+            input,
+            signal ? { ...once, signal: given?.signal ? AbortSignal.any([given.signal, signal]) : signal } : once,
+          ),
+        new CallLimits(once.deadline!, given?.signal, within),
       )
     }
   }

@@ -14,6 +14,7 @@ import type { Contract, ContractDefinition } from '../contract/index.ts'
 import type { Logger } from '../unit/index.ts'
 import { client } from './client.ts'
 import { DeclaredError } from './errors.ts'
+import type { Guards } from './resilience.ts'
 import type { Client } from './types.ts'
 
 /** What all handlers of one running service share. */
@@ -24,6 +25,8 @@ export interface Scope<State = unknown, Config = unknown> {
   readonly log: Logger
   readonly service: string
   readonly instance: string
+  /** Breakers, bulkheads and retry budgets towards the contracts that this service calls. */
+  readonly guards: Guards
 }
 
 /** The context of one call, job or event. */
@@ -95,6 +98,7 @@ export class HandlerContext<State = unknown, Config = unknown> extends Deadline 
       caller: this.#scope.service,
       ...(tenant === undefined ? {} : { tenant }),
       within: this,
+      guards: this.#scope.guards,
     })
   }
 

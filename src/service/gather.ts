@@ -59,7 +59,7 @@ export function gather(
       subject,
       deadline,
       (message) => {
-        replies.push(readOne(target, message))
+        replies.push(readOne(target, message, deadline))
         clearTimeout(stall)
         if (replies.length >= count) end()
         else stall = setTimeout(end, timerMs(stallMs))
@@ -88,9 +88,9 @@ export function gather(
   return arrived.then(() => Promise.all(replies))
 }
 
-async function readOne(target: Target, message: Msg): Promise<GatheredReply<unknown>> {
+async function readOne(target: Target, message: Msg, deadline: number): Promise<GatheredReply<unknown>> {
   try {
-    return { ok: true, value: await readReply(target, message) }
+    return { ok: true, value: await readReply(target, message, deadline) }
   } catch (error) {
     return {
       ok: false,

@@ -73,6 +73,142 @@ describe('the circuit breaker', () => {
   })
 })
 
+describe('a trial call of a half-open breaker', () => {
+  const sick = contract('sick', {
+    version: '1.0.0',
+    endpoints: {
+      get: { in: z.object({ n: z.number() }), out: z.number(), resilience: { breaker: { failures: 1, forMs: 50 } } },
+    },
+  })
+
+  /** A client whose breaker is half open towards a service that does not answer, and how often that was asked. */
+  async function halfOpen() {
+    const seen = { calls: 0 }
+    let answer = async (_signal: AbortSignal): Promise<number> => Promise.reject(new Error('unwell'))
+    const running = await serve(
+      nats.bus,
+      service(sick, {
+        get: (_, { signal }) => {
+          seen.calls += 1
+          return answer(signal)
+        },
+      }),
+    )
+    const api = client(nats.bus, sick)
+    expect(await codeOf(api.get({ n: 1 }))).toBe('INTERNAL')
+    expect(await codeOf(api.get({ n: 1 }))).toBe('CIRCUIT_OPEN')
+    answer = (signal) =>
+      new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+    await new Promise((resolve) => setTimeout(resolve, 60))
+    seen.calls = 0
+    return {
+      api,
+      seen,
+      answerWith: (n: number) => {
+        answer = async () => n
+      },
+      [Symbol.asyncDispose]: () => running.drain(),
+    }
+  }
+  const settled = (promises: Promise<unknown>[]) => Promise.all(promises.map(codeOf))
+
+  it('keeps nobody who waits behind it from its own deadline and signal', async () => {
+    await using half = await halfOpen()
+    const trial = codeOf(half.api.get({ n: 1 }, { timeoutMs: 2_000 }))
+    const abort = new AbortController()
+    const before = performance.now()
+    const waiting = settled([
+      half.api.get({ n: 1 }, { timeoutMs: 100 }),
+      half.api.get({ n: 1 }, { signal: abort.signal, timeoutMs: 4_000 }),
+    ])
+    setTimeout(() => abort.abort(), 100)
+    expect(await waiting).toEqual(['DEADLINE_EXCEEDED', 'CANCELLED'])
+    expect(performance.now() - before).toBeLessThan(1_500)
+    expect(half.seen.calls).toBe(1)
+    expect(await trial).toBe('DEADLINE_EXCEEDED')
+  })
+
+  it.each(['is cancelled', "fails for its caller's own fault"])(
+    'that %s is no proof: the next is the trial',
+    async (how) => {
+      await using half = await halfOpen()
+      const abort = new AbortController()
+      const input = how === 'is cancelled' ? { n: 1 } : ({ n: 'x' } as never)
+      const trial = codeOf(half.api.get(input, { signal: abort.signal }))
+      const waiting = settled(Array.from({ length: 10 }, () => half.api.get({ n: 1 }, { timeoutMs: 300 })))
+      if (how === 'is cancelled') await until(() => half.seen.calls === 1)
+      abort.abort()
+      expect(['CANCELLED', 'INVALID_INPUT']).toContain(await trial)
+      expect(new Set(await waiting)).toEqual(new Set(['DEADLINE_EXCEEDED']))
+      // the first trial, and the first of those that waited
+      expect(half.seen.calls).toBeLessThanOrEqual(how === 'is cancelled' ? 2 : 1)
+    },
+  )
+
+  it('that is answered lets in those who waited', async () => {
+    await using half = await halfOpen()
+    half.answerWith(7)
+    expect(await Promise.all([half.api.get({ n: 1 }), half.api.get({ n: 1 }), half.api.get({ n: 1 })])).toEqual([
+      7, 7, 7,
+    ])
+  })
+})
+
+describe('policies of the calls that handlers make', () => {
+  const inner = contract('inner', {
+    version: '1.0.0',
+    endpoints: {
+      fails: { in: nothing, out: z.number(), resilience: { breaker: { failures: 3, forMs: 60_000 } } },
+      slow: { in: nothing, out: z.number(), resilience: { bulkhead: 2 } },
+      busy: { in: nothing, out: z.number(), idempotent: true, ...busy },
+    },
+  })
+  const outer = contract('outer', {
+    version: '1.0.0',
+    endpoints: { ask: { in: z.object({ what: z.enum(['fails', 'slow', 'busy']) }), out: z.string() } },
+  })
+
+  it('count over all work of a unit: the breaker opens, the bulkhead is full, and retries stay in their budget', async () => {
+    const calls = { fails: 0, slow: 0, busy: 0 }
+    const release = Promise.withResolvers<number>()
+    await using _inner = await serve(
+      nats.bus,
+      service(inner, {
+        fails: () => {
+          calls.fails += 1
+          throw new Error('unwell')
+        },
+        slow: () => {
+          calls.slow += 1
+          return release.promise
+        },
+        busy: (_, { fail }) => {
+          calls.busy += 1
+          return fail('OVERLOADED', {})
+        },
+      }),
+    )
+    await using _outer = await serve(
+      await nats.connect(),
+      service(outer, { ask: ({ what }, { call }) => codeOf(call(inner)[what]({})) }),
+    )
+    const api = client(nats.bus, outer)
+    const asked = async (what: 'fails' | 'slow' | 'busy', times: number) =>
+      Promise.all(Array.from({ length: times }, () => api.ask({ what })))
+    for (let n = 0; n < 3; n++) expect(await api.ask({ what: 'fails' })).toBe('INTERNAL')
+    expect(await asked('fails', 5)).toEqual(Array(5).fill('CIRCUIT_OPEN'))
+    expect(calls.fails).toBe(3)
+
+    const slow = asked('slow', 5)
+    await until(() => calls.slow === 2)
+    release.resolve(1)
+    expect((await slow).toSorted()).toEqual(['OVERLOADED', 'OVERLOADED', 'OVERLOADED', 'none', 'none'])
+
+    expect(new Set(await asked('busy', 60))).toEqual(new Set(['OVERLOADED']))
+    expect(calls.busy - 60).toBeLessThanOrEqual(10 + 60 * 0.2)
+  })
+})
+
 describe('the bulkhead', () => {
   it("refuses a client's calls beyond its limit with OVERLOADED and lets them in again", async () => {
     const narrow = contract('narrow', {

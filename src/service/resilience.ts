@@ -1,34 +1,14 @@
-// Retries within a budget, breaker, bulkhead and hedging for the calls of one client to one endpoint; policies by
-// cockatiel. An endpoint that declares none of them pays nothing on the way out, only when a call failed.
-import {
-  BrokenCircuitError,
-  BulkheadRejectedError,
-  bulkhead,
-  ConsecutiveBreaker,
-  circuitBreaker,
-  decorrelatedJitterGenerator,
-  ExponentialBackoff,
-  handleWhen,
-  type IPolicy,
-  retry,
-  wrap,
-} from 'cockatiel'
-import { failure, MyelinError, timerMs } from '../bus/index.ts'
-import type { EndpointDefinition } from '../contract/index.ts'
+// Retries within a budget, breaker, bulkhead and hedging for the calls of one program to one endpoint. An endpoint that
+// declares none of them pays nothing on the way out, only when a call failed. Every wait ends with the call's deadline
+// or signal.
+import { failure, MyelinError, now } from '../bus/index.ts'
+import type { ContractDefinition, EndpointDefinition } from '../contract/index.ts'
+import { type Limits, pause } from './bounded.ts'
+import { Breaker } from './breaker.ts'
 
 // A call that nobody answers fails at once: waiting would hide that the service is down. A passed deadline stays passed.
 const neverRetried = new Set(['NO_RESPONDERS', 'DEADLINE_EXCEEDED', 'CIRCUIT_OPEN', 'CANCELLED'])
-// What says that the service is unwell, as opposed to the caller being wrong.
-const countsAsFailure = new Set([
-  'DEADLINE_EXCEEDED',
-  'INTERNAL',
-  'OVERLOADED',
-  'NO_RESPONDERS',
-  'DISCONNECTED',
-  'INVALID_REPLY',
-])
 
-const hasCode = (codes: Set<string>) => (error: unknown) => error instanceof MyelinError && codes.has(error.code)
 const retriable = (error: unknown) => error instanceof MyelinError && error.retriable && !neverRetried.has(error.code)
 
 /** A token bucket: each call earns a part of a retry, so that retries never multiply the load of a service that fails. */
@@ -53,43 +33,86 @@ export class RetryBudget {
 type Attempt = (signal?: AbortSignal) => Promise<unknown>
 
 /** Runs a call under the endpoint's policies. */
-export type Guard = (attempt: Attempt) => Promise<unknown>
+export type Guard = (attempt: Attempt, limits: Limits) => Promise<unknown>
+
+/**
+ * The policies of a program towards the contracts that it calls. A service has one for all its work: counted anew for
+ * each call, no breaker would ever open and no bulkhead be full.
+ */
+export class Guards {
+  readonly #retryRatio: number | undefined
+  readonly #known = new WeakMap<ContractDefinition, ReadonlyMap<string, Guard | undefined>>()
+
+  constructor(retryRatio?: number) {
+    this.#retryRatio = retryRatio
+  }
+
+  /** The guards of a contract's endpoints, by name. */
+  of(service: string, definition: ContractDefinition): ReadonlyMap<string, Guard | undefined> {
+    let guards = this.#known.get(definition)
+    if (!guards) {
+      const budget = new RetryBudget(this.#retryRatio)
+      guards = new Map(
+        Object.entries(definition.endpoints ?? {}).map(([name, endpoint]) => [
+          name,
+          guardOf(`${service}.${name}`, endpoint, budget),
+        ]),
+      )
+      this.#known.set(definition, guards)
+    }
+    return guards
+  }
+}
 
 /** The policies of one endpoint, or undefined where there is nothing to do. */
-export function guardOf(where: string, endpoint: EndpointDefinition, budget: RetryBudget): Guard | undefined {
-  const { breaker, bulkhead: limit, hedgeAfterMs, retries = 2 } = endpoint.resilience ?? {}
-  const policies: IPolicy[] = []
-  if (limit !== undefined) policies.push(bulkhead(limit))
-  if (breaker) {
-    policies.push(
-      circuitBreaker(handleWhen(hasCode(countsAsFailure)), {
-        halfOpenAfter: breaker.forMs,
-        breaker: new ConsecutiveBreaker(breaker.failures),
-      }),
-    )
-  }
+function guardOf(where: string, endpoint: EndpointDefinition, budget: RetryBudget): Guard | undefined {
+  const { breaker: breaking, bulkhead, hedgeAfterMs, retries = 2 } = endpoint.resilience ?? {}
+  const breaker = breaking && new Breaker(where, breaking)
   const retrying = endpoint.idempotent === true && retries > 0
-  if (policies.length === 0 && !retrying && hedgeAfterMs === undefined) return undefined
+  if (!breaker && bulkhead === undefined && !retrying && hedgeAfterMs === undefined) return undefined
 
-  const policy = policies.length === 0 ? undefined : wrap(...policies)
-  const once = (attempt: Attempt): Promise<unknown> => {
-    const one = hedgeAfterMs === undefined ? () => attempt() : () => hedge(attempt, hedgeAfterMs, budget)
-    return policy ? policy.execute(one).catch((error) => Promise.reject(policyFailure(error, where))) : one()
+  let once: Guard =
+    hedgeAfterMs === undefined ? (attempt) => attempt() : (attempt) => hedge(attempt, hedgeAfterMs, budget)
+  if (breaker) {
+    const inner = once
+    once = (attempt, limits) => breaker.run(() => inner(attempt, limits), limits)
   }
-  if (!retrying) return once
-  const retryPolicy = retry(
-    handleWhen((error) => retriable(error) && budget.spend()),
-    {
-      maxAttempts: retries - 1,
-      backoff: new ExponentialBackoff({ initialDelay: 40, maxDelay: 1_000, generator: decorrelatedJitterGenerator }),
-    },
-  )
-  return (attempt) => {
+  if (bulkhead !== undefined) once = limited(once, bulkhead, where)
+  return retrying ? retried(once, retries, budget, where) : once
+}
+
+function limited(inner: Guard, limit: number, where: string): Guard {
+  let running = 0
+  return async (attempt, limits) => {
+    if (running >= limit) throw failure('OVERLOADED', `${where}: too many calls at once by this client`)
+    running += 1
+    try {
+      return await inner(attempt, limits)
+    } finally {
+      running -= 1
+    }
+  }
+}
+
+function retried(inner: Guard, retries: number, budget: RetryBudget, where: string): Guard {
+  return (attempt, limits) => {
     budget.earn()
-    return once(attempt).catch(async (error) => {
-      if (!retriable(error) || !budget.spend()) throw error
-      await new Promise((resolve) => setTimeout(resolve, 10 + Math.random() * 40))
-      return retries === 1 ? once(attempt) : retryPolicy.execute(() => once(attempt))
+    return inner(attempt, limits).catch(async (first) => {
+      let error: unknown = first
+      let waitMs = 10 + Math.random() * 40
+      for (let retry = 0; retry < retries && retriable(error); retry++) {
+        // a pause that reaches past the deadline leads nowhere: the failure there is says more
+        if (now() + waitMs >= limits.deadline || !budget.spend()) break
+        await pause(waitMs, limits, `the call to ${where}`)
+        try {
+          return await inner(attempt, limits)
+        } catch (next) {
+          error = next
+        }
+        // decorrelated jitter: https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/
+        waitMs = Math.min(1_000, 40 + Math.random() * (waitMs * 3 - 40))
+      }
+      throw error
     })
   }
 }
@@ -100,7 +123,7 @@ async function hedge(attempt: Attempt, afterMs: number, budget: RetryBudget): Pr
   const first = attempt(aborts[0].signal)
   let timer: NodeJS.Timeout | undefined
   const slow = new Promise<'slow'>((resolve) => {
-    timer = setTimeout(() => resolve('slow'), timerMs(afterMs))
+    timer = setTimeout(() => resolve('slow'), afterMs)
   })
   const outcome = await Promise.race([first.then(() => 'done' as const), slow]).finally(() => clearTimeout(timer))
   if (outcome === 'done' || !budget.spend()) return first
@@ -114,12 +137,4 @@ async function hedge(attempt: Attempt, afterMs: number, budget: RetryBudget): Pr
     () => undefined,
   )
   return Promise.any([first, second]).catch(() => first)
-}
-
-function policyFailure(error: unknown, where: string): unknown {
-  if (error instanceof BrokenCircuitError)
-    return failure('CIRCUIT_OPEN', `${where}: calls are held back, the last ones failed`, { cause: error })
-  if (error instanceof BulkheadRejectedError)
-    return failure('OVERLOADED', `${where}: too many calls at once by this client`, { cause: error })
-  return error
 }

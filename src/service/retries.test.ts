@@ -82,6 +82,21 @@ describe('retries', () => {
     )
   })
 
+  it('do not outlast the deadline or the signal in their pauses', async () => {
+    const patient = contract('patient', {
+      version: '1.0.0',
+      endpoints: { get: { in: nothing, out: z.number(), idempotent: true, resilience: { retries: 100 }, ...busy } },
+    })
+    await using _ = await serve(nats.bus, service(patient, { get: (_, { fail }) => fail('OVERLOADED', {}) }))
+    const fresh = () => client(nats.bus, patient, { retryRatio: 1_000 })
+    const before = performance.now()
+    expect(['OVERLOADED', 'DEADLINE_EXCEEDED']).toContain(await codeOf(fresh().get({}, { timeoutMs: 500 })))
+    const abort = new AbortController()
+    setTimeout(() => abort.abort(), 500)
+    expect(await codeOf(fresh().get({}, { timeoutMs: 60_000, signal: abort.signal }))).toBe('CANCELLED')
+    expect(performance.now() - before).toBeLessThan(3_000)
+  })
+
   it('are bounded by a budget: a service that fails is not called much more often for it', async () => {
     await using flakyService = await failing(Number.POSITIVE_INFINITY)
     const api = client(nats.bus, flaky)

@@ -29,6 +29,7 @@ import { offersMetadata } from './discover.ts'
 import { EndpointServer, type InFlight } from './endpoint-server.ts'
 import { latencyBoundsMs } from './latency.ts'
 import { type Handle, type Middleware, withMiddleware } from './middleware.ts'
+import { Guards } from './resilience.ts'
 import { watchDelayed } from './schedules.ts'
 import { delayedSubjects, ensureContractStreams, jobSubjects } from './streams.ts'
 import type { Client, Handlers } from './types.ts'
@@ -144,12 +145,13 @@ async function start<State, Config>(
       'INVALID_OPTION',
       `unit '${host.unit}': instance ${JSON.stringify(instance)} needs letters, digits, - and _ only`,
     )
+  const guards = new Guards()
   const setup: SetupContext<Config> = {
     config,
     bus,
     log,
     instance,
-    call: (other) => client(bus, other, { caller: contract.name }),
+    call: (other) => client(bus, other, { caller: contract.name, guards }),
   }
   if (
     Object.keys(contract.definition.jobs ?? {}).length > 0 ||
@@ -163,7 +165,7 @@ async function start<State, Config>(
     else await (state as Partial<AsyncDisposable> | undefined)?.[Symbol.asyncDispose]?.()
   }
   opened.add(dispose)
-  const scope: Scope = { bus, state, config, log, service: contract.name, instance }
+  const scope: Scope = { bus, state, config, log, service: contract.name, instance, guards }
   const middleware = parts.use ?? []
 
   const inFlight: InFlight = new Map()
