@@ -26,11 +26,11 @@ afterEach(async () => {
   await rm(storeDir, { recursive: true, force: true })
 })
 
-async function start(limit?: number): Promise<Running> {
+async function start(limit: number): Promise<Running> {
   const loaded = await loadComposition(import.meta.dirname)
   return up(bus, loaded, {
     only: ['airports', 'rebooking', 'delays', 'feed'],
-    config: { feed: { speed: 'max', ...(limit ? { limit } : {}) } },
+    config: { feed: { speed: 'max', limit } },
     log: createLogger(),
   })
 }
@@ -50,14 +50,15 @@ async function kill(running: Running, unit: string): Promise<void> {
 }
 
 describe('the airline', () => {
-  it('gives for all 3,000,000 flights the windows that DuckDB gives', { timeout: 240_000 }, async () => {
-    await using running = await start()
+  // all 3,000,000 of them: npm run test:chaos
+  it('gives for the flights of January the windows that DuckDB gives', { timeout: 120_000 }, async () => {
+    await using running = await start(300_000)
     await Promise.all([running.finished('feed'), running.finished('delays')])
-    expect(await expectSameAsDuckDB(bus, 3_000_000)).toBe(424_259)
+    expect(await expectSameAsDuckDB(bus, 300_000)).toBe(42_997)
     // every badly delayed flight has been rebooked, each once
     await until(async () => (await streamInfo(bus, 'JOB_rebooking_rebook'))!.state.messages === 0, 60_000)
-    expect((await streamInfo(bus, 'JOB_rebooking_rebook'))!.state.last_seq).toBe(14_162)
-    await until(() => statOf(running, 'rebooking', 'jobsDone') === 14_162)
+    expect((await streamInfo(bus, 'JOB_rebooking_rebook'))!.state.last_seq).toBe(1_409)
+    await until(() => statOf(running, 'rebooking', 'jobsDone') === 1_409)
   })
 
   it('gives the same when delays and feed are killed -9 in the middle', { timeout: 120_000 }, async () => {
