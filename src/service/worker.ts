@@ -99,6 +99,8 @@ export class Worker {
         this.#next()
       },
       onError: (error) => scope.log.error({ err: error, stream }, 'reading a stream failed'),
+      onGap: (gap) =>
+        scope.log.warn(gap, `stream ${stream} was ${gap.reason}: work goes on with what it has now, from ${gap.next}`),
     })
     // one timer extends all leases: what waits here and what is worked on
     this.#leases = setInterval(() => this.#renew(), timerMs(leaseMs / 3))

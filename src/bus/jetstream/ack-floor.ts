@@ -17,11 +17,6 @@ export class AckFloor {
     return this.#sequence
   }
 
-  /** Whether anything was delivered and done. */
-  get begun(): boolean {
-    return this.#delivery > 0
-  }
-
   /** Whether acknowledgements wait for something that another reader has, or that was delivered again. */
   get uncertain(): boolean {
     return this.#ahead.size > 0

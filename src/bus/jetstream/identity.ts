@@ -14,6 +14,8 @@ export interface StreamIdentity {
   readonly lastSequence: number
   /** It holds only what is not done yet. */
   readonly workQueue: boolean
+  /** Several servers keep it: one that has just become its leader may not yet know of the last messages. */
+  readonly replicated: boolean
 }
 
 /** A place in a stream as somebody left it. */
@@ -24,6 +26,8 @@ export interface StreamPlace {
   readonly sequence: number
   /** When the server stored that message, unix ms. */
   readonly timestampMs?: number | undefined
+  /** A later one that the server has handed out, to whomever. */
+  readonly delivered?: number
 }
 
 /** A stream is not what it was: what lies between two positions cannot be read, or never was. */
@@ -43,10 +47,10 @@ export async function streamIdentity(bus: Bus, stream: string): Promise<StreamId
   if (!info) throw failure('STREAM_NOT_FOUND', `stream ${stream} does not exist`)
   const { first_seq, last_seq } = info.state
   const workQueue = info.config.retention === RetentionPolicy.Workqueue
-  return { created: String(info.created), firstSequence: first_seq, lastSequence: last_seq, workQueue }
+  const replicated = (info.cluster?.replicas?.length ?? 0) > 0
+  return { created: String(info.created), firstSequence: first_seq, lastSequence: last_seq, workQueue, replicated }
 }
 
-/** A leader that was just elected may not yet know of the last messages. */
 const secondLookMs = 500
 
 /**
@@ -58,26 +62,36 @@ export async function compareStream(
   stream: string,
   place: StreamPlace,
 ): Promise<{ readonly identity: StreamIdentity; readonly gap?: StreamGap }> {
-  let identity = await streamIdentity(bus, stream)
-  const expected = place.sequence + 1
-  const recreated = () => {
-    const next = Math.max(1, identity.firstSequence)
-    return { identity, gap: { stream, reason: 'recreated' as const, expected, next } }
-  }
+  const identity = await streamIdentity(bus, stream)
+  const most = Math.max(place.sequence, place.delivered ?? 0)
+  const expected = most + 1
   const { created = identity.created } = place
-  if (identity.created !== created) return recreated()
-  if (identity.lastSequence < place.sequence) {
+  const recreated = (now: StreamIdentity) => {
+    const next = Math.max(1, now.firstSequence)
+    return { identity: now, gap: { stream, reason: 'recreated' as const, expected, next } }
+  }
+  if (identity.created !== created) return recreated(identity)
+  if (identity.lastSequence < most) {
+    const gap = { stream, reason: 'shorter' as const, expected, next: identity.lastSequence + 1 }
+    if (!identity.replicated) return { identity, gap }
     await new Promise((resolve) => setTimeout(resolve, secondLookMs))
-    identity = await streamIdentity(bus, stream)
-    if (identity.created !== created) return recreated()
-    if (identity.lastSequence < place.sequence) {
-      return { identity, gap: { stream, reason: 'shorter', expected, next: identity.lastSequence + 1 } }
-    }
+    const later = await streamIdentity(bus, stream)
+    if (later.created !== created) return recreated(later)
+    // it may also have grown meanwhile
+    const caughtUp = later.lastSequence >= most && !(await replaced(bus, stream, place, later))
+    return caughtUp ? { identity: later } : { identity: later, gap }
   }
-  // a backup that was put back and has grown since has another message in that place
-  if (place.timestampMs !== undefined && place.sequence >= identity.firstSequence && place.sequence > 0) {
-    const there = await nextMessage(bus, stream, place.sequence, { direct: false })
-    if (there?.sequence === place.sequence && there.timestampMs !== place.timestampMs) return recreated()
-  }
-  return { identity }
+  return (await replaced(bus, stream, place, identity)) ? recreated(identity) : { identity }
+}
+
+/** Whether another message is in that place: a backup that was put back and has grown since. */
+async function replaced(
+  bus: Bus,
+  stream: string,
+  { sequence, timestampMs }: StreamPlace,
+  { firstSequence, lastSequence }: StreamIdentity,
+): Promise<boolean> {
+  if (timestampMs === undefined || !(sequence >= firstSequence) || sequence < 1 || sequence > lastSequence) return false
+  const there = await nextMessage(bus, stream, sequence, { direct: false })
+  return there?.sequence === sequence && there.timestampMs !== timestampMs
 }

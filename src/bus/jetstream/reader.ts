@@ -1,16 +1,14 @@
 // Reading a stream by pull: at most `maxPending` messages are here unreleased, so a slow reader never fills its memory
 // (the client library's consume() asks for more as messages arrive, not as they are handled).
-import type { ConsumerInfo } from '@nats-io/jetstream'
-import { createInbox, type Msg, nuid } from '@nats-io/nats-core'
+import { createInbox, type Msg } from '@nats-io/nats-core'
 import type { Bus, BusSubscription } from '../bus.ts'
 import { now } from '../clock.ts'
 import type { MyelinError } from '../errors.ts'
 import { readHeaders } from '../headers.ts'
-import { AckFloor } from './ack-floor.ts'
 import { apiFailure, manager } from './api.ts'
-import { consumerInfo, durableConfig, joinDurable, orderedConfig } from './consumer.ts'
-import { compareStream, type StreamGap, type StreamIdentity, type StreamPlace, streamIdentity } from './identity.ts'
+import type { StreamGap } from './identity.ts'
 import { StreamMessage } from './message.ts'
+import { ReaderPlace } from './place.ts'
 
 /** Where to begin: the first message kept, only new ones, after a sequence, or at a time (unix ms). */
 export type StartPosition =
@@ -73,22 +71,13 @@ export class StreamReader {
   readonly #bus: Bus
   readonly #options: ReaderOptions
   #maxPending: number
-  #consumer = ''
+  readonly #place: ReaderPlace
   #inbox = ''
   #subscription: BusSubscription | undefined
   #asked = 0 // messages asked for and not yet received
   #held = 0 // received and not yet released
-  #lastSequence: number | undefined
-  #lastMs: number | undefined
-  /** Where the next consumer begins. */
-  #next: number | undefined
-  /** What the stream was when it was last looked at. */
-  #place: StreamPlace | undefined
-  #floor = new AckFloor()
-  #remake = false
   #beats = 0
   #consumerSequence = 0
-  #ahead = 0 // what the consumer had to deliver when it was made
   #lastHeard = 0
   #stopped = false
   #paused = false
@@ -101,11 +90,16 @@ export class StreamReader {
     this.#bus = bus
     this.#options = options
     this.#maxPending = options.maxPending ?? 1_000
+    this.#place = new ReaderPlace(bus, options, (gap) => {
+      bus.emit({ type: 'stream-gap', ...gap })
+      if (options.onGap) bus.guarded(() => options.onGap?.(gap), `onGap of stream ${options.stream}`)
+      return !this.#stopped
+    })
   }
 
   /** The sequence of the last message handed out. */
   get lastSequence(): number | undefined {
-    return this.#lastSequence
+    return this.#place.lastSequence
   }
   /** Messages received and not yet released. */
   get held(): number {
@@ -142,17 +136,22 @@ export class StreamReader {
     // what is on its way to a durable reader goes back at once, instead of waiting out its lease; see #receive
     if (this.#options.durable && this.#bus.connected) await this.#subscription?.drain().catch(() => undefined)
     else this.#subscription?.unsubscribe()
-    if (!this.#options.durable && this.#consumer !== '' && this.#bus.connected) {
-      const { consumers } = await manager(this.#bus)
-      await consumers.delete(this.#options.stream, this.#consumer).catch(() => undefined) // it expires by itself
-    }
+    if (!this.#opening) await this.#forget()
+  }
+
+  /** Removes a consumer that is of use to nobody else. */
+  async #forget(): Promise<void> {
+    const { consumer } = this.#place
+    if (this.#options.durable || consumer === '' || !this.#bus.connected) return
+    const { consumers } = await manager(this.#bus)
+    await consumers.delete(this.#options.stream, consumer).catch(() => undefined) // it expires by itself
   }
 
   /** @internal */
   async open(): Promise<void> {
-    await this.#ensureConsumer()
+    await this.#ensure()
     this.#listen()
-    this.#options.onOpened?.(this.#ahead)
+    this.#options.onOpened?.(this.#place.ahead)
     this.#pull()
     this.#stopWatching = this.#bus.on((event) => {
       if (event.type === 'reconnected') void this.#reopen()
@@ -161,103 +160,14 @@ export class StreamReader {
       // the server sends a heartbeat on every idle pull; three missed ones mean that the pull or the consumer is gone
       if (this.#asked > 0 && this.#bus.connected && now() - this.#lastHeard > 3 * heartbeatMs) void this.#reopen()
       this.#beats += 1
-      const { durable } = this.#options
-      if (durable && this.#floor.uncertain && this.#bus.connected && this.#beats % floorBeats === 0)
-        void this.#learnFloor(durable)
+      if (this.#bus.connected && this.#beats % floorBeats === 0) void this.#place.learn()
     }, heartbeatMs)
     this.#watchdog.unref()
   }
 
-  async #ensureConsumer(): Promise<void> {
-    const { durable } = this.#options
-    if (durable) await this.#ensureDurable(durable)
-    else await this.#makeOrdered()
-  }
-
-  async #makeOrdered(): Promise<void> {
-    const { stream, subjects, from = 'start' } = this.#options
-    const identity = await this.#lookAt()
-    if (!identity) return
-    const snapshot = from === 'last-per-subject' && this.#lastSequence === undefined
-    const start = this.#next === undefined || snapshot ? from : { sequence: this.#next }
-    this.#consumer = `ordered_${nuid.next()}`
+  async #ensure(): Promise<void> {
+    await this.#place.ensure()
     this.#consumerSequence = 0
-    const { consumers } = await manager(this.#bus)
-    const made = await consumers.add(stream, orderedConfig(this.#consumer, subjects, start))
-    // from now on it is a place: whoever began with what is new has not seen what comes while it is away
-    this.#ahead = made.num_pending
-    this.#next ??= made.delivered.stream_seq + 1
-    this.#settle(identity, this.#next - 1)
-  }
-
-  async #ensureDurable(durable: DurableOptions): Promise<void> {
-    const { stream, subjects } = this.#options
-    const { consumers } = await manager(this.#bus)
-    this.#consumer = durable.name
-    const existing = await consumerInfo(this.#bus, stream, durable.name)
-    const opened = this.#place !== undefined
-    const identity = await this.#lookAt(existing)
-    if (!identity) return
-    if (existing && !this.#remake) {
-      await joinDurable(this.#bus, stream, existing, durable, subjects)
-      this.#floor.learn(existing.ack_floor.consumer_seq, existing.ack_floor.stream_seq)
-    } else {
-      if (existing) await consumers.delete(stream, durable.name).catch(() => undefined) // another member may have
-      // a work queue holds nothing that is done
-      const again: StartPosition = identity.workQueue ? 'start' : { sequence: this.#next ?? this.#floor.sequence + 1 }
-      const start = opened || existing ? again : (this.#options.from ?? 'start')
-      const config = durableConfig(durable, subjects, start)
-      const made = await consumers.add(stream, config).catch(async (error) => {
-        const other = await consumerInfo(this.#bus, stream, durable.name)
-        if (!other) throw error
-        await joinDurable(this.#bus, stream, other, durable, subjects) // another member was faster
-        return other
-      })
-      // messages of the consumer before settle with its floor
-      this.#floor = new AckFloor()
-      this.#floor.learn(made.ack_floor.consumer_seq, made.ack_floor.stream_seq)
-    }
-    this.#remake = false
-    this.#next = undefined
-    this.#settle(identity, this.#floor.sequence)
-  }
-
-  /** The stream as it is, compared with what it was; undefined when the reader was stopped over it. */
-  async #lookAt(consumer?: ConsumerInfo): Promise<StreamIdentity | undefined> {
-    const { stream, durable } = this.#options
-    // asked for after the consumer: what was delivered has to be in the stream
-    const known = consumer && consumer.delivered.consumer_seq > 0 ? consumer.delivered.stream_seq : 0
-    const { identity, gap } = this.#place
-      ? await compareStream(this.#bus, stream, this.#lastPlace(this.#place, known))
-      : known > 0
-        ? await compareStream(this.#bus, stream, { sequence: known })
-        : { identity: await streamIdentity(this.#bus, stream) }
-    if (!gap) return identity
-    this.#next = gap.next
-    this.#lastSequence = undefined
-    this.#lastMs = undefined
-    if (durable) {
-      const floor = consumer?.ack_floor.stream_seq ?? this.#floor.sequence
-      if (gap.reason === 'shorter') this.#next = Math.min(floor, identity.lastSequence) + 1
-      // one that another member made in the new stream is right; one that is past the stream's end waits for ever
-      this.#remake = consumer !== undefined && consumer.delivered.stream_seq > identity.lastSequence
-    }
-    this.#bus.emit({ type: 'stream-gap', ...gap })
-    if (this.#options.onGap) this.#bus.guarded(() => this.#options.onGap?.(gap), `onGap of stream ${stream}`)
-    return this.#stopped ? undefined : identity
-  }
-
-  #lastPlace({ created, sequence }: StreamPlace, delivered: number): StreamPlace {
-    if (this.#options.durable) {
-      const done = this.#floor.begun ? this.#floor.sequence : 0
-      return { created, sequence: Math.max(sequence, delivered, done) }
-    }
-    return { created, sequence: this.#lastSequence ?? sequence, timestampMs: this.#lastMs }
-  }
-
-  /** What a reopening compares the stream with; a reader may well wait for what lies past the stream's end. */
-  #settle({ created, lastSequence }: StreamIdentity, sequence: number): void {
-    this.#place = { created, sequence: Math.min(sequence, lastSequence) }
   }
 
   #listen(): void {
@@ -278,7 +188,7 @@ export class StreamReader {
     this.#asked += batch
     const request = { batch, expires: pullExpiresMs * nanos, idle_heartbeat: heartbeatMs * nanos }
     this.#bus.publish(
-      `$JS.API.CONSUMER.MSG.NEXT.${this.#options.stream}.${this.#consumer}`,
+      `$JS.API.CONSUMER.MSG.NEXT.${this.#options.stream}.${this.#place.consumer}`,
       Buffer.from(JSON.stringify(request)),
       '',
       this.#inbox,
@@ -291,7 +201,7 @@ export class StreamReader {
       return
     }
     const { durable } = this.#options
-    const delivered = new StreamMessage(message, durable ? this.#floor : undefined)
+    const delivered = new StreamMessage(message, durable ? this.#place.floor : undefined)
     if (delivered.consumerSequence === 0) return // not from a consumer: somebody wrote into the inbox
     this.#lastHeard = now()
     if (this.#stopped) {
@@ -305,10 +215,8 @@ export class StreamReader {
         return
       }
       this.#consumerSequence += 1
-      this.#lastSequence = delivered.sequence
-      this.#lastMs = delivered.timestampMs
-      this.#next = delivered.sequence + 1
     }
+    this.#place.read(delivered.sequence, delivered.timestampMs)
     this.#held += 1
     try {
       const handled = this.#options.onMessage(delivered)
@@ -346,12 +254,6 @@ export class StreamReader {
     if (this.#asked + this.#held <= this.#maxPending / 2) this.#pull()
   }
 
-  async #learnFloor(durable: DurableOptions): Promise<void> {
-    const floor = this.#floor
-    const info = await consumerInfo(this.#bus, this.#options.stream, durable.name).catch(() => undefined)
-    if (info && floor === this.#floor) floor.learn(info.ack_floor.consumer_seq, info.ack_floor.stream_seq)
-  }
-
   async #reopen(): Promise<void> {
     if (this.#opening || this.#stopped) return
     this.#opening = true
@@ -359,7 +261,7 @@ export class StreamReader {
     this.#inbox = ''
     for (let waitMs = 50; !this.#stopped; waitMs = Math.min(waitMs * 2, 2_000)) {
       try {
-        await this.#ensureConsumer()
+        await this.#ensure()
         break
       } catch (error) {
         const mapped = apiFailure(error, `reading stream ${this.#options.stream}`)
@@ -369,9 +271,9 @@ export class StreamReader {
       }
     }
     this.#opening = false
-    if (this.#stopped) return
+    if (this.#stopped) return void this.#forget()
     this.#listen()
-    this.#options.onOpened?.(this.#ahead)
+    this.#options.onOpened?.(this.#place.ahead)
     this.#pull()
   }
 }

@@ -79,6 +79,8 @@ Examples:
               reader.release()
             },
             onError: (error) => done.reject(error),
+            onGap: ({ stream, reason, next }) =>
+              process.stderr.write(`stream ${stream} was ${reason} meanwhile; it goes on at ${next}\n`),
           })
           await done.promise
           waiting.stop()
