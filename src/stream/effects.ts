@@ -19,7 +19,7 @@ export interface Effect<T> {
    * same place of the input: a message id by which the other end can tell what it has already. `signal` is aborted when
    * nobody waits any more: after a minute, when the try counts as failed, and when the processor stops.
    *
-   * What rejects is tried again, except with INVALID_INPUT, MALFORMED_PAYLOAD or PAYLOAD_TOO_LARGE: these say that the
+   * What rejects is tried again, except with INVALID_INPUT, INVALID_OPTION, MALFORMED_PAYLOAD or PAYLOAD_TOO_LARGE: these say that the
    * value can never be taken; its message goes to the error output.
    */
   open(host: {
@@ -32,7 +32,7 @@ export interface Effect<T> {
 export type EffectPlan = Effect<never>
 
 // These say that the value can never be taken; anything else says that the other end cannot take it now.
-const poison = new Set(['INVALID_INPUT', 'MALFORMED_PAYLOAD', 'PAYLOAD_TOO_LARGE'])
+const poison = new Set(['INVALID_INPUT', 'INVALID_OPTION', 'MALFORMED_PAYLOAD', 'PAYLOAD_TOO_LARGE'])
 const maxInFlight = 256
 /** One try that is not back by then has failed. */
 const tryMs = 60_000

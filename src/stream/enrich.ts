@@ -1,13 +1,17 @@
 // Asking others about each value before the program sees it: calls of a service, a database. Many questions are under
 // way at once, their answers go on in the order of the input.
+import { setMaxListeners } from 'node:events'
 import { LRUCache } from 'lru-cache'
-import { type Bus, failure, MyelinError, messageOf } from '../bus/index.ts'
+import { type Bus, failure, MyelinError, messageOf, sleep } from '../bus/index.ts'
 import type { Logger } from '../unit/index.ts'
 import type { Source } from './sources.ts'
+import { within } from './waits.ts'
 
 export interface EnrichOptions<T> {
   /** Questions under way at once. Default 64. */
   readonly concurrency?: number
+  /** How long one question may take before it is asked again. Default 30,000 ms. */
+  readonly timeoutMs?: number
   /** Values with the same key share their answer for a while. `max` answers are kept, 10,000 by default. */
   readonly cache?: { readonly key: (value: T) => string; readonly forMs: number; readonly max?: number }
 }
@@ -22,11 +26,13 @@ export interface Enrichment {
 export interface EnrichHost {
   readonly bus: Bus
   readonly log: Logger
+  /** Aborted when nobody waits for the answer any more: it took too long, or the processor stops. */
+  readonly signal: AbortSignal
 }
 
 /**
- * A source whose values are what `combine` makes of each and of what `ask` was answered about it. A question that fails because the other end cannot answer now is
- * asked again until it can; one that it refuses (INVALID_INPUT, NOT_FOUND) sends the value to the error output.
+ * A source whose values are what `combine` makes of each and of what `ask` was answered about it.
+ * A question that fails because the other end cannot answer now, or not within `timeoutMs`, is asked again until it can; one that it refuses (INVALID_INPUT, NOT_FOUND) sends the value to the error output.
  * What is asked is not part of the input: after a crash the answer may be another.
  *
  * @example enrich(event(flights, 'departed'), (flight, { bus }) => client(bus, airports).find({ iata: flight.origin }),
@@ -49,20 +55,25 @@ export function enrich<T, Answer, Out>(
 
 const again = new Set(['DISCONNECTED', 'NO_RESPONDERS', 'DEADLINE_EXCEEDED', 'OVERLOADED', 'CIRCUIT_OPEN'])
 
+/** What questions that were under way are answered when the processor stops: their values are read again. */
+export const givenUp = Symbol('the processor stops')
+
 /** The questions under way for one partition. */
 export class Enricher {
   readonly #enrichment: Enrichment
-  readonly #host: EnrichHost
+  readonly #host: Omit<EnrichHost, 'signal'>
   readonly #cache: LRUCache<string, Promise<unknown>> | undefined
   readonly #queue: (() => void)[] = []
+  readonly #stop = new AbortController()
   #underWay = 0
-  #stopped = false
 
-  constructor(enrichment: Enrichment, host: EnrichHost) {
+  constructor(enrichment: Enrichment, host: Omit<EnrichHost, 'signal'>) {
     this.#enrichment = enrichment
     this.#host = host
     const { cache } = enrichment.options
     this.#cache = cache && new LRUCache({ max: cache.max ?? 10_000, ttl: cache.forMs })
+    // one listener for each question under way
+    setMaxListeners(0, this.#stop.signal)
   }
 
   /** Resolves with the value and what was answered about it as one. */
@@ -82,25 +93,31 @@ export class Enricher {
     return answer
   }
 
+  /** Questions under way are given up. */
   stop(): void {
-    this.#stopped = true
+    this.#stop.abort()
+    for (const go of this.#queue.splice(0)) go()
   }
 
   async #asked(value: unknown): Promise<unknown> {
-    if (this.#underWay >= this.#enrichment.options.concurrency!) {
-      await new Promise<void>((resolve) => this.#queue.push(resolve))
-    }
+    const { concurrency = 64, timeoutMs = 30_000 } = this.#enrichment.options
+    const { signal: stop } = this.#stop
+    if (this.#underWay >= concurrency) await new Promise<void>((resolve) => this.#queue.push(resolve))
     this.#underWay += 1
     try {
-      for (let waitMs = 50; ; waitMs = Math.min(waitMs * 2, 2_000)) {
+      for (let waitMs = 50; !stop.aborted; waitMs = Math.min(waitMs * 2, 2_000)) {
         try {
-          return await this.#enrichment.ask(value as never, this.#host)
+          return await within('the question', timeoutMs, stop, (signal) =>
+            this.#enrichment.ask(value as never, { ...this.#host, signal }),
+          )
         } catch (error) {
-          if (this.#stopped || !(error instanceof MyelinError) || !again.has(error.code)) throw error
+          if (stop.aborted) break
+          if (!(error instanceof MyelinError) || !again.has(error.code)) throw error
           if (waitMs === 50) this.#host.log.warn({ code: error.code }, `asking waits: ${messageOf(error)}`)
         }
-        await new Promise((resolve) => setTimeout(resolve, waitMs))
+        await sleep(waitMs, stop)
       }
+      throw givenUp
     } finally {
       this.#underWay -= 1
       this.#queue.shift()?.()

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { until, withNats } from '../../test/support/nats.ts'
 import { rowsOf } from '../../test/support/rows.ts'
-import { type Bus, ensureStream, readSpan, store, streamInfo } from '../bus/index.ts'
+import { type Bus, ensureStream, now, readSpan, store, streamInfo } from '../bus/index.ts'
 import { contract } from '../contract/index.ts'
 import { serve } from '../service/index.ts'
 import {
@@ -23,6 +23,7 @@ import {
   reduce,
   refusedStream,
   type Stream,
+  table,
   tumbling,
   view,
   viewStream,
@@ -302,6 +303,25 @@ describe('messages that are odd', () => {
       expect(readRefusal(message).bytes).toBe(size)
     }
   })
+})
+
+it('a value of a table that expired is gone: what the server leaves in its place is no value', async () => {
+  await new Kvm(nats.bus.nats).create('EXPIRING', { markerTTL: 60_000 })
+  const put = (key: string, headerLines: string) =>
+    store(nats.bus, `$KV.EXPIRING.${key}`, Buffer.from('{"city":"Atlanta"}'), { deadline: now() + 5_000, headerLines })
+  await put('ATL', 'Nats-TTL:1s\r\n')
+  const City = z.object({ city: z.string() })
+  const unit = processor(
+    'expiring',
+    { from: table('EXPIRING', { schema: City }), to: view('expiring', { key: 'iata' }) },
+    (cities) => cities.rows(({ city }) => ({ city })),
+  )
+  await using running = await serve(nats.bus, unit)
+  await until(() => running.stats!().keys === 1)
+  await until(() => running.stats!().keys === 0)
+  await put('SFO', '')
+  await until(() => running.stats!().out === 2)
+  expect(running.stats!().bad).toBe(0)
 })
 
 describe('effects that refuse a value', () => {

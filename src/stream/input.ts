@@ -2,7 +2,17 @@
 // processor's own, `IN_<processor>`, that the server fills from the sources: it gives several sources one order, which a
 // replay finds again, and spreads keys over partitions by the server's own subject mapping.
 // Source: NATS subject mapping, deterministic partitioning (`{{partition(n,token)}}`); ADR-37.
-import { type Bus, ensureStream, failure, nameOf, now, ownedStream, purgeBefore, streamInfo } from '../bus/index.ts'
+import {
+  type Bus,
+  ensureStream,
+  failure,
+  lastMessage,
+  nameOf,
+  now,
+  ownedStream,
+  purgeBefore,
+  streamInfo,
+} from '../bus/index.ts'
 import { markSubject } from './marks.ts'
 import type { Source } from './sources.ts'
 
@@ -125,7 +135,17 @@ function merged(processor: string, sources: readonly Source<unknown>[], partitio
       await ensureStream(bus, { ...spec, sources: copied(sources) })
     },
     async trim(bus, before) {
-      await purgeBefore(bus, stream, before)
+      const kept = await Promise.all(
+        sources.map(async (_source, number) => {
+          const subject = `in.${processor}.*.${number}.>`
+          return { subject, last: (await lastMessage(bus, stream, subject))?.sequence ?? before }
+        }),
+      )
+      if (kept.every(({ last }) => last >= before)) return purgeBefore(bus, stream, before)
+      // The server finds in what it copied how far it has come with a source. Of one whose last message is gone, it would
+      // leave out what came while it was away; so that one stays.
+      for (const { subject, last } of kept) await purgeBefore(bus, stream, Math.min(before, last), subject)
+      if (partitions > 1) await purgeBefore(bus, stream, before, markSubject(processor, '*'))
     },
   }
 }

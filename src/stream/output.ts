@@ -3,6 +3,7 @@
 import { type Bus, failure, type StreamWriter } from '../bus/index.ts'
 import type { Row } from './circuit.ts'
 import { jsonBytes } from './json.ts'
+import { withKey } from './program/index.ts'
 import type { View, ViewPart } from './view.ts'
 
 /** Who wrote a row, and its number among the rows that were made: `<processor>/<partition>/<life> <number>`. */
@@ -88,14 +89,7 @@ export class Output {
   /** @throws MyelinError INVALID_INPUT, PAYLOAD_TOO_LARGE */
   #encode({ key, value }: Row): Buffer {
     const { name, key: field } = this.#view
-    const own = value[field]
-    if (own !== undefined && own !== key && (typeof own !== 'number' || String(own) !== key)) {
-      throw failure(
-        'INVALID_INPUT',
-        `row "${key}" of view ${name} has a field "${field}" of its own that says something else; give it another name`,
-      )
-    }
-    const data = jsonBytes(`row "${key}" of view ${name}`, { [field]: key, ...value })
+    const data = jsonBytes(`row "${key}" of view ${name}`, withKey(field, key, value))
     const most = this.#bus.maxPayloadBytes - headroomBytes
     if (data.length > most) {
       throw failure(

@@ -55,9 +55,10 @@ export function refuse(processor: string): Effect<Refused> {
         const lines =
           headerLines({
             [header.messageId]: id,
-            [header.errorCode]: error instanceof MyelinError ? error.code : 'INTERNAL',
             [sourceHeader]: `${stream} ${sequence} ${subject}`,
-          }) + textHeaderLine(header.error, reason)
+          }) +
+          textHeaderLine(header.errorCode, error instanceof MyelinError ? error.code : 'INTERNAL') +
+          textHeaderLine(header.error, reason)
         const room = Math.max(0, bus.maxPayloadBytes - Buffer.byteLength(lines) - headroomBytes)
         const fits = data.length <= room
         const { duplicate } = await storeIn(

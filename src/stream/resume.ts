@@ -63,7 +63,7 @@ export async function resume(options: ResumeOptions): Promise<Place> {
   const life = found?.identity.life ?? crypto.randomUUID().slice(0, 8)
   const identity: Identity = { shape, life, ...streams }
   if (!found) {
-    refuseLostCheckpoint(options, ends, inputInfo.state.first_seq)
+    refuseLostCheckpoint(options, ends, inputInfo.state)
     const fresh = ends.map((end) => ({ made: 0, rows: 0, sequence: 0, known: 0, end }))
     return { identity, input: 0, inputMs: 0, bad: 0, ended: false, outputs: fresh }
   }
@@ -116,8 +116,17 @@ export function wayOut({
   return `to begin again from what its input holds, stop it and remove the streams ${streams.join(', ')}; or make its rows under another name with \`npx myelin stream replay\``
 }
 
+interface Cut {
+  readonly first_seq: number
+  readonly num_deleted?: number
+}
+
 /** Without a checkpoint only the very beginning is certain. */
-function refuseLostCheckpoint(options: ResumeOptions, ends: readonly number[], inputFirst: number): void {
+function refuseLostCheckpoint(
+  options: ResumeOptions,
+  ends: readonly number[],
+  { first_seq, num_deleted = 0 }: Cut,
+): void {
   const { where, outputs, input } = options
   const filled = ends.findIndex((end) => end > 0)
   if (filled >= 0) {
@@ -127,10 +136,10 @@ function refuseLostCheckpoint(options: ResumeOptions, ends: readonly number[], i
     )
   }
   // what is read is cut only when every partition has a checkpoint
-  if (input.own && inputFirst > 1) {
+  if (input.own && (first_seq > 1 || num_deleted > 0)) {
     throw failure(
       'STREAM_MISMATCH',
-      `${where}: ${input.stream} was cut up to ${inputFirst - 1}, but there is no checkpoint that says what was in it; ${wayOut(options)}`,
+      `${where}: ${input.stream} was cut already, but there is no checkpoint that says what was in it; ${wayOut(options)}`,
     )
   }
 }

@@ -121,7 +121,9 @@ export function table<S extends Schema = Schema<unknown>>(
     everywhere: options.everywhere ?? false,
     ensure: async () => undefined,
     decode: (message, keyOf) => {
-      const removed = message.headers.get('KV-Operation') !== undefined // DEL or PURGE
+      // DEL or PURGE by somebody; or the server's own marker that a value was removed by its limits (MaxAge, Purge, Remove)
+      const removed =
+        message.headers.get('KV-Operation') !== undefined || message.headers.get('Nats-Marker-Reason') !== undefined
       const change = { key: keyOf(message.subject), timeMs: message.timestampMs }
       return { ...change, value: removed ? undefined : decode(message) }
     },

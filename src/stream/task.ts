@@ -22,7 +22,7 @@ import { Checkpoints } from './checkpoint.ts'
 import { Circuit } from './circuit.ts'
 import { type EffectPlan, Effects, type Origin } from './effects.ts'
 import { isEndOfInput } from './end-of-input.ts'
-import { Enricher } from './enrich.ts'
+import { Enricher, givenUp } from './enrich.ts'
 import { type Input, partitionOf } from './input.ts'
 import { Output } from './output.ts'
 import type { End } from './program/index.ts'
@@ -31,6 +31,7 @@ import { inputLost, ownerOf, resume, wayOut } from './resume.ts'
 import type { Scout, Tick } from './scout.ts'
 import type { Source } from './sources.ts'
 import type { View, ViewPart } from './view.ts'
+import { within } from './waits.ts'
 
 export interface TaskOptions {
   readonly bus: Bus
@@ -113,6 +114,7 @@ export class Task {
   #place = 0
   #effectsOfMessage = 0
   #refusalsOfMessage = 0
+  readonly #starting = new AbortController()
   #read = 0
   /** Messages the server had not delivered yet, as it said with the last one. */
   #lag = 0
@@ -195,7 +197,10 @@ export class Task {
       where: this.#where,
       shape: this.#circuit.shape,
       found: opened.found,
-      refuse: (refused) => this.#effects.start(this.#refusals, refused, ''),
+      refuse: (refused) =>
+        within('telling the error output', 30_000, this.#starting.signal, () =>
+          this.#effects.start(this.#refusals, refused, ''),
+        ),
     })
     this.#checkpoints.identity = place.identity
     this.#input = place.input
@@ -514,7 +519,7 @@ export class Task {
         while (taken < this.#backlog.length) {
           const next = this.#backlog[taken]!
           const answer = this.#decoded.get(next)
-          if (answer && !answer.done) break
+          if (answer && (!answer.done || answer.error === givenUp)) break
           if (this.#alignment && (taken >= this.#scouted || !this.#alignment.knows(next.sequence))) break
           if (this.#alignment && !this.#follow(this.#alignment, next.sequence - 1)) break
           taken += 1
@@ -538,6 +543,8 @@ export class Task {
         }
         const answer = this.#decoded.get(next)
         if (answer && !answer.done) await answer.promise
+        // it stops: what was not answered is read again by the next
+        if (answer?.error === givenUp) break
       }
     } catch (error) {
       this.#fail(error)
@@ -592,6 +599,7 @@ export class Task {
   drain(): Promise<void> {
     this.#stopping ??= (async () => {
       const { log, bus } = this.#options
+      this.#starting.abort()
       clearInterval(this.#checkpointTimer)
       await this.#reader?.stop()
       clearTimeout(this.#flushTimer)

@@ -1,5 +1,14 @@
 // Views: what a processor writes. A stream of rows, the last row of a key and window being the one that counts.
-import { type Bus, ensureStream, formerNameOf, nameKept, nameOf, ownedStream, type StreamSpec } from '../bus/index.ts'
+import {
+  type Bus,
+  ensureStream,
+  formerNameOf,
+  nameKept,
+  nameOf,
+  ownedStream,
+  type StreamSpec,
+  streamInfo,
+} from '../bus/index.ts'
 import { type Duration, durationMs, type OutputOf, type Schema, subjectToken } from '../contract/index.ts'
 
 /** A view's stream, or that of one of its partitions. */
@@ -39,7 +48,10 @@ export function view<const Key extends string, RowSchema extends Schema = Schema
   }
 }
 
-export const ensureView = (bus: Bus, view: View): Promise<void> => ensureStream(bus, view.spec)
+/** For those who read a view: makes it when it is missing, and leaves it as its processor made it when it is not. */
+export async function ensureView(bus: Bus, view: View): Promise<void> {
+  if (!(await streamInfo(bus, view.spec.name))) await ensureStream(bus, view.spec)
+}
 
 /** The same view under another name. */
 export function renamed(view: View, name: string): View {
@@ -70,7 +82,7 @@ const partAgeMs = 86_400_000
  */
 export async function ensureParts(bus: Bus, view: View, partitions: number): Promise<readonly ViewPart[]> {
   if (partitions === 1) {
-    await ensureView(bus, view)
+    await ensureStream(bus, view.spec)
     return [{ stream: view.spec.name, subject: (key) => viewSubject(view.name, key) }]
   }
   const parts: ViewPart[] = []
@@ -92,6 +104,7 @@ export async function ensureParts(bus: Bus, view: View, partitions: number): Pro
     stream,
     transforms: [{ from: subject('*'), to: viewSubject(view.name, '{{wildcard(1)}}') }],
   }))
-  await ensureStream(bus, { ...view.spec, sources })
+  // nobody but the server writes into it
+  await ensureStream(bus, { ...view.spec, subjects: [], sources })
   return parts
 }

@@ -205,12 +205,15 @@ export async function removeStream(bus: Bus, name: string): Promise<void> {
   }
 }
 
-/** Removes a stream's messages before a sequence. */
-export async function purgeBefore(bus: Bus, name: string, sequence: number): Promise<void> {
+/** Removes a stream's messages before a sequence; of some subjects only if they are given. */
+export async function purgeBefore(bus: Bus, name: string, sequence: number, subject?: string): Promise<void> {
   // to the server a purge up to sequence 1 is one without a sequence: it would remove everything
   if (!(sequence > 1)) return
   try {
-    await (await manager(bus)).streams.purge(name, { seq: sequence })
+    await (await manager(bus)).streams.purge(name, {
+      seq: sequence,
+      ...(subject === undefined ? {} : { filter: subject }),
+    })
   } catch (error) {
     throw apiFailure(error, `stream ${name}`)
   }

@@ -1,7 +1,7 @@
 // The words of a program.
 export { KeyedStream } from './keyed.ts'
 export { End, Line, Plan } from './line.ts'
-export { type KeyedRow, Rows } from './rows.ts'
+export { type KeyedRow, Rows, withKey } from './rows.ts'
 export { Stream, type TimeOptions, type Timing } from './stream.ts'
 export { type Change, Table } from './table.ts'
 export { WindowedStream } from './windowed.ts'

@@ -1,4 +1,5 @@
 // Rows under a key: what a program gives out, or goes on with.
+import { failure } from '../../bus/index.ts'
 import { subjectToken } from '../../contract/index.ts'
 import type { Effect } from '../effects.ts'
 import type { View } from '../view.ts'
@@ -10,15 +11,31 @@ export interface KeyedRow<Row> {
   readonly row: Row
 }
 
+/** A row with its key. @throws MyelinError INVALID_INPUT when it says another one of its own */
+export function withKey(field: string, key: string, row: object): Record<string, unknown> {
+  const own = (row as Record<string, unknown>)[field]
+  if (own !== undefined && own !== key && (typeof own !== 'number' || String(own) !== key)) {
+    throw failure(
+      'INVALID_INPUT',
+      `the row of "${key}" has a field "${field}" of its own that says something else, and "${field}" is what its key is called; give one of them another name`,
+    )
+  }
+  return { [field]: key, ...row }
+}
+
 export class Rows<Row> {
   /** @internal */
   readonly line: Line<KeyedRow<Row>>
   /** @internal carries the row's type */
   declare readonly row: Row
 
+  /** Names of its fields, as far as they are known. */
+  readonly #fields: readonly string[]
+
   /** @internal */
-  constructor(line: Line<KeyedRow<Row>>) {
+  constructor(line: Line<KeyedRow<Row>>, fields: readonly string[] = []) {
     this.line = line
+    this.#fields = fields
   }
 
   /**
@@ -26,9 +43,12 @@ export class Rows<Row> {
    * @example hourly.stream('airport').filter((h) => h.mean > 60)
    */
   stream<Key extends string>(key: Key): Stream<Row & { [Name in Key]: string }, 'timed'> {
+    this.#refuseField(key, 'the values')
     return new Stream(
       this.line.step((_circuit, out, follow) =>
-        follow((keyed, timeMs) => out({ [key]: keyed.key, ...keyed.row } as Row & { [Name in Key]: string }, timeMs)),
+        follow((keyed, timeMs) =>
+          out(withKey(key, keyed.key, keyed.row as object) as Row & { [Name in Key]: string }, timeMs),
+        ),
       ),
     )
   }
@@ -50,6 +70,7 @@ export class Rows<Row> {
           if (test(keyed.row, keyed.key)) out(keyed, timeMs)
         }),
       ),
+      this.#fields,
     )
   }
 
@@ -59,6 +80,7 @@ export class Rows<Row> {
     const { plan } = line
     const order = plan.nextOrder()
     if ('spec' in target) {
+      this.#refuseField(target.key, `view '${target.name}'`)
       const output = plan.views.push(target as View) - 1
       return new End((circuit) => {
         circuit.describe(order, `view ${target.name}`)
@@ -72,5 +94,14 @@ export class Rows<Row> {
       circuit.describe(order, `to(${target.name})`)
       line.connect(circuit, (keyed) => circuit.host.startEffect(number, keyed))
     })
+  }
+
+  /** @throws MyelinError INVALID_OPTION */
+  #refuseField(key: string, where: string): void {
+    if (!this.#fields.includes(key)) return
+    throw failure(
+      'INVALID_OPTION',
+      `${where}: "${key}" is what the key is called, and a field of the row has the same name; give one of them another`,
+    )
   }
 }

@@ -18,6 +18,9 @@ export interface WindowedPlan<T> {
   readonly end?: End
 }
 
+/** Names that aggregates cannot have: the row says something else under them. */
+type Apart<Head> = string extends keyof Head ? unknown : { readonly [Name in keyof Head]?: never }
+
 export class WindowedStream<T, Head extends object> {
   readonly #line: Line<T>
   readonly #keyOf: KeyOf<T>
@@ -31,13 +34,23 @@ export class WindowedStream<T, Head extends object> {
   }
 
   /** One row per key and window: the window's start (ISO 8601) and each aggregate under its name. */
-  aggregate<Aggregates extends Record<string, AnyAggregate<T>>>(
+  aggregate<Aggregates extends Record<string, AnyAggregate<T>> & Apart<Head>>(
     aggregates: Aggregates,
   ): Rows<Head & Aggregated<Aggregates>> {
     type Row = Head & Aggregated<Aggregates>
     const { order, shape, latenessMs, emission, as, aside, end } = this.#plan
     const names = Object.keys(aggregates)
-    const list = Object.values(aggregates)
+    const list = Object.values(aggregates) as AnyAggregate<T>[]
+    const head = as === undefined ? [] : [as, ...(emission === 'close' ? [] : ['final'])]
+    const taken = names.find((name) => head.includes(name))
+    if (taken !== undefined) {
+      throw failure(
+        'INVALID_OPTION',
+        taken === as
+          ? `aggregate "${taken}": the row tells the window's start under that name; give the aggregate another, or the start with window's \`as\``
+          : `aggregate "${taken}": the row says under that name whether it is final; give the aggregate another`,
+      )
+    }
     if (shape.kind === 'session') {
       const stubborn = names.find((name) => aggregates[name]!.merge === undefined)
       if (stubborn !== undefined) {
@@ -83,6 +96,7 @@ export class WindowedStream<T, Head extends object> {
         circuit.add(order, windows, this.#line.behindMs)
         follow((value, timeMs) => windows.push(String(keyOf(value)), value, timeMs))
       }),
+      [...head, ...names],
     )
   }
 }
