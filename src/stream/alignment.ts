@@ -40,6 +40,7 @@ const ticksPerMark = 2_000
 const bytesPerTick = 64 // at most
 const retryMs = 250
 const askAnywayMs = 1_000
+const sayAfterMs = 10_000
 
 export class Alignment {
   readonly #options: AlignmentOptions
@@ -66,6 +67,7 @@ export class Alignment {
   #publishedAt = 0
   #askedAt = 0
   #timer: NodeJS.Timeout | undefined
+  #watch: NodeJS.Timeout | undefined
   #reader: StreamReader | undefined
   #stopped = false
 
@@ -80,8 +82,13 @@ export class Alignment {
     this.#told = position
     this.#covered = position
     this.#published = position
-    // whoever has not heard of this partition up to here learns from its first mark what its clocks say
-    this.#news = [...clocks]
+    if (position > 0) {
+      // whoever did not hear of this partition up to here, or has lost what was said, learns from its first mark what its
+      // clocks say
+      this.#news = [...clocks]
+      this.#published = position - 1
+      this.#wanted = position
+    }
   }
 
   static async open(options: AlignmentOptions): Promise<Alignment> {
@@ -99,6 +106,8 @@ export class Alignment {
       },
       onError: (error) => log.warn({ code: error.code }, `reading marks in ${stream}: ${error.message}`),
     })
+    alignment.#watchOthers()
+    alignment.#pump()
     return alignment
   }
 
@@ -154,8 +163,26 @@ export class Alignment {
   async stop(): Promise<void> {
     this.#stopped = true
     clearTimeout(this.#timer)
+    clearInterval(this.#watch)
     for (const { resolve } of this.#waiting.splice(0)) resolve()
     await this.#reader?.stop()
+  }
+
+  /** A partition that nobody runs holds up the others: that is told. */
+  #watchOthers(): void {
+    const { log, stream, partition } = this.#options
+    let before = this.#leastKnown
+    this.#watch = setInterval(() => {
+      const waits = this.#told > this.#leastKnown + 1 && this.#leastKnown === before
+      before = this.#leastKnown
+      if (!waits) return
+      const behind = this.#known.flatMap((known, i) => (known === before ? [i] : []))
+      log.warn(
+        { behind },
+        `${stream}: partition ${partition} waits for what others have up to ${this.#told}; not heard of beyond ${before}: ${behind.join(', ')}. Is somebody running them?`,
+      )
+    }, sayAfterMs)
+    this.#watch.unref()
   }
 
   #hear({ partition, to, wants, ticks }: Mark): void {

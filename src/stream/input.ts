@@ -22,6 +22,8 @@ export interface Input {
   readonly own: boolean
   /** What of the stream a partition reads. */
   subjects(partition: number): readonly string[]
+  /** Whether a message is another partition's, heard here only because an end of input would have the same subject. */
+  isOthers(subject: string, partition: number): boolean
   /** Which source a message is from. */
   sourceOf(subject: string): number
   /** The subject's part after the source's fixed one. */
@@ -61,6 +63,7 @@ function direct(source: Source<unknown>): Input {
     stream: source.stream,
     own: false,
     subjects: () => [source.subject],
+    isOthers: () => false,
     sourceOf: () => 0,
     keyOf: (subject) => subject.slice(fixed),
     ensure: (bus) => source.ensure(bus),
@@ -106,6 +109,11 @@ function merged(processor: string, sources: readonly Source<unknown>[], partitio
       const shared = sources.some((source) => source.everywhere) ? [`in.${processor}.${everywhere}.>`] : []
       const ends = partitionOf(endToken, partitions)
       return [own, ...shared, ...(ends === partition ? [] : [`in.${processor}.${ends}.*.${endToken}`])]
+    },
+    isOthers(subject, partition) {
+      if (partitions === 1 || !subject.endsWith(`.${endToken}`)) return false
+      const of = Number.parseInt(subject.slice(nthDot(subject, 2) + 1), 10)
+      return Number.isInteger(of) && of !== partition
     },
     sourceOf: (subject) => Number.parseInt(subject.slice(nthDot(subject, 3) + 1), 10),
     keyOf: (subject) => subject.slice(nthDot(subject, 4) + 1),

@@ -171,6 +171,25 @@ describe('partitions', () => {
     for (const unit of units) await unit.drain()
   })
 
+  it('hear an end of input and no key that is called as its subject is', async () => {
+    const { readings, name } = sensor()
+    const unit = await serve(
+      nats.bus,
+      processor(name, { from: event(readings, 'read'), to: view(name, { key: 'room' }), partitions: 4 }, (input) =>
+        input.keyBy((r) => r.room).rows(({ value }) => ({ value })),
+      ),
+    )
+    const api = client(nats.bus, readings)
+    for (const room of ['_end', 'a', '_end']) await api.read.publish({ at: 1, room, value: 1 })
+    const end = endOfInput(readings, 'read')
+    nats.bus.publish(end.subject, end.data, end.headerLines)
+    await unit.done
+    await until(async () => ((await streamInfo(nats.bus, viewStream(name)))?.state.messages ?? 0) >= 3)
+    expect((await read(viewStream(name))).map(({ value }) => value.room).sort()).toEqual(['_end', '_end', 'a'])
+    expect(statOf(unit, 'bad')).toBe(0)
+    await unit.drain()
+  })
+
   it('refuse a program that is keyed by something else, event by event, and another number of partitions', async () => {
     const { readings, name } = sensor()
     const made = (partitions: number) =>

@@ -252,7 +252,12 @@ export class Task {
       stream: input.stream,
       subjects: input.subjects(partition),
       position,
-      clocks: [...this.#circuit.times].map(([clock, ms]) => ({ sequence: position, clock, ms, storedMs: 0 })),
+      clocks: [...this.#circuit.times].map(([clock, ms]) => ({
+        sequence: position,
+        clock,
+        ms,
+        storedMs: this.#inputMs,
+      })),
       behind: () => this.#lag > 0 || this.#scouted < this.#backlog.length,
       onProgress: () => {
         if (!this.#busy && !this.#stopping) void this.#work()
@@ -288,6 +293,10 @@ export class Task {
 
   #receive(message: StreamMessage): void {
     if (this.#failed) return
+    if (this.#options.input.isOthers(message.subject, this.#options.partition) && !isEndOfInput(message)) {
+      this.#reader?.release()
+      return
+    }
     if (this.#asks) this.#ask(message)
     if (this.#alignment) {
       this.#backlog.push(message)
