@@ -150,9 +150,9 @@ describe('what travels with a call', () => {
     await using _inner = await serve(nats.bus, innerService)
     await using _outer = await serve(nats.bus, outerService)
     const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
-    const api = client(nats.bus, outer, { caller: 'check-in\r\nMyelin-Tenant: evil', tenant: 'acme' })
+    const api = client(nats.bus, outer, { caller: 'check-in', tenant: 'acme' })
     const { here, there } = await api.who({}, { headers: { traceparent } })
-    expect(here).toEqual({ caller: 'check-in  Myelin-Tenant: evil', tenant: 'acme', traceparent })
+    expect(here).toEqual({ caller: 'check-in', tenant: 'acme', traceparent })
     expect(there).toEqual({ caller: 'outer', tenant: 'acme', traceparent })
   })
 })
