@@ -120,8 +120,17 @@ export class HeaderReader {
     return this.#text.charCodeAt(8) === 32 ? Number.parseInt(this.#text.slice(9, 12), 10) || 0 : 0
   }
 
+  /** The value of a name that must not be there twice; undefined when it is. */
+  only(name: string): string | undefined {
+    this.#lower ??= asciiLower(this.#text)
+    const line = `\n${name.toLowerCase()}:`
+    const at = this.#lower.indexOf(line)
+    return at < 0 || this.#lower.indexOf(line, at + 1) >= 0 ? undefined : this.#find(this.#lower, name.toLowerCase())
+  }
+
   /** All values of a name, in the order they were sent. */
   values(name: string): string[] {
+    if (this.get(name) === undefined) return []
     const wanted = asciiLower(name)
     return this.#pairs().flatMap(([found, value]) => (asciiLower(found) === wanted ? [value] : []))
   }

@@ -33,6 +33,19 @@ export { PendingReply } from './requests.ts'
 export { boundedText } from './text.ts'
 export { parseTime, timeForm } from './time.ts'
 export { type LongTimer, longestTimerMs, setLongTimeout, sleep, timerMs } from './timer.ts'
-export { startSpan, type TraceContext, type Traced, traceLines, traceOf, tracingOn } from './trace.ts'
+export {
+  boundedTraceLines,
+  inTrace,
+  messagingSpan,
+  outgoingTrace,
+  rpcSpan,
+  sentIn,
+  type TraceContext,
+  type Traced,
+  toldOf,
+  traceLines,
+  traceOf,
+  tracingOn,
+} from './trace.ts'
 export { asOwner, ownerOfErrors, trackSubscriptions } from './tracked.ts'
 export { deadlineLines, readDeadline } from './wire-deadline.ts'

@@ -10,12 +10,13 @@ import {
   header,
   headerLine,
   headerLines,
-  MyelinError,
+  type MyelinError,
   now,
   PendingReply,
   readHeaders,
-  startSpan,
+  rpcSpan,
   type TraceContext,
+  toldOf,
   traceLines,
   tracingOn,
 } from '../bus/index.ts'
@@ -139,17 +140,14 @@ export function callOnce(
   const deadline = deadlineOf(target, options, within)
   const subject = endpointSubject(target.service, target.name)
   if (!tracingOn()) return send(target, subject, input, deadline, options, within?.trace, within)
-  const span = startSpan('send', subject, {
-    parent: within?.trace,
-    attributes: { 'rpc.system': 'nats', 'rpc.service': target.service, 'rpc.method': target.name },
-  })
+  const span = rpcSpan('client', target.service, target.name, subject, within?.trace)
   return send(target, subject, input, deadline, options, span.trace, within).then(
     (value) => {
       span.end()
       return value
     },
     (error) => {
-      span.end({ code: error instanceof MyelinError ? error.code : 'INTERNAL', message: String(error) })
+      span.end(toldOf(error))
       throw error
     },
   )

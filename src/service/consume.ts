@@ -6,8 +6,12 @@ import {
   ensureOnce,
   header,
   joinedName,
+  messagingSpan,
   ownedStream,
   readHeaders,
+  toldOf,
+  traceOf,
+  tracingOn,
 } from '../bus/index.ts'
 import {
   type Contract,
@@ -92,6 +96,7 @@ export async function listen(
   const where = `event ${contract.name}.${name}`
   const group = consumerName(options.as ?? scope.service, `${where}: as`)
   const spec = eventStreamSpec(contract, name)
+  const subject = eventSubject(contract.name, name)
   const redrive = ownedStream('redrive', scope.service)
   const redriveSubject = `redrive.${scope.service}.${contract.name}.${name}.${group}`
   await ensureOnce(scope.bus, spec)
@@ -106,6 +111,7 @@ export async function listen(
     scope,
     schema: event.payload,
     where,
+    destination: subject,
     handle,
     concurrency: options.concurrency ?? 1,
     attempts: options.attempts ?? 5,
@@ -124,7 +130,6 @@ export async function listen(
       redriveSubject: () => redriveSubject,
     },
   } as const
-  const subject = eventSubject(contract.name, name)
   const workers = [
     new Worker({
       ...common,
@@ -163,6 +168,7 @@ export async function listen(
 function listenCore(bus: Bus, scope: Scope, listener: EventListener, handle: Handle): Listening {
   const { contract, event: name, options } = listener
   const event = contract.definition.events?.[name]
+  const destination = eventSubject(contract.name, name)
   const limit = 1_000
   const stats = { done: 0, failed: 0, dropped: 0 }
   let running = 0
@@ -180,11 +186,24 @@ function listenCore(bus: Bus, scope: Scope, listener: EventListener, handle: Han
       void (async () => {
         const headers = readHeaders(message)
         const context = new HandlerContext(scope, headers, message.subject, Number.POSITIVE_INFINITY)
-        try {
+        const span = tracingOn()
+          ? messagingSpan(
+              'process',
+              { destination, subject: message.subject, id: headers.get('ce-id') },
+              traceOf(headers),
+            )
+          : undefined
+        if (span) context.span = span.trace
+        const work = async () => {
           const payload = codecFor(headers.get(header.contentType)).decode(message.data)
           await handle(await parse(event!.payload, payload, 'INVALID_INPUT', `event ${contract.name}.${name}`), context)
+        }
+        try {
+          await (span ? span.run(work) : work())
+          span?.end()
           stats.done += 1
         } catch (error) {
+          span?.end(toldOf(error))
           stats.failed += 1
           scope.log.error({ err: error }, `event ${contract.name}.${name} could not be handled`)
         }

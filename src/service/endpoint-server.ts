@@ -14,7 +14,7 @@ import {
   now,
   readDeadline,
   readHeaders,
-  startSpan,
+  rpcSpan,
   type Traced,
   traceOf,
   tracingOn,
@@ -147,10 +147,7 @@ export class EndpointServer {
       else this.#count(started, undefined) // cancelled: received, and nobody's failure
     }
     const span = tracingOn()
-      ? startSpan('process', this.subject, {
-          parent: traceOf(headers),
-          attributes: { 'rpc.system': 'nats', 'rpc.service': this.#scope.service, 'rpc.method': this.name },
-        })
+      ? rpcSpan('server', this.#scope.service, this.name, this.subject, traceOf(headers))
       : undefined
     if (span) context.span = span.trace
     if (input instanceof Promise) {

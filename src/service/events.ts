@@ -7,14 +7,19 @@ import {
   failure,
   header,
   headerLine,
+  messagingSpan,
   now,
+  outgoingTrace,
   parseTime,
   type StartPosition,
   type Stored,
   type StreamGap,
+  sentIn,
   storeIn,
+  type TraceContext,
   timeForm,
   traceLines,
+  tracingOn,
 } from '../bus/index.ts'
 import {
   type Contract,
@@ -37,6 +42,8 @@ export interface PublishOptions {
   time?: Date | string
   /** How long storing a durable event may take, waits for a full stream included. Default 30 s. */
   timeoutMs?: number
+  /** The trace it belongs to. Default: that of the active span, else of the work it is published in. */
+  trace?: TraceContext | undefined
 }
 
 export interface EventSubscribeOptions {
@@ -124,6 +131,7 @@ export function eventClient(
     lines
   const spec = event.durable ? eventStreamSpec(contract, name) : undefined
 
+  /** All but its trace. */
   const encode = (payload: unknown, options: PublishOptions | undefined): EncodedEvent & { id: string } => {
     const id = options?.id === undefined ? nuid.next() : checkedId(options.id, where)
     const time = options?.time === undefined ? nowText() : timeText(options.time, where)
@@ -134,29 +142,43 @@ export function eventClient(
           ? subject
           : `${subject}.${subjectToken((payload as Record<string, unknown> | undefined)?.[key], `${where}: key "${key}"`)}`,
       data: bus.codec.encode(payload),
-      headerLines: `${fixed}ce-id:${id}\r\nce-time:${time}\r\n${traceLines(within?.trace)}`,
+      headerLines: `${fixed}ce-id:${id}\r\nce-time:${time}\r\n`,
     }
   }
+  const spanOf = (event: EncodedEvent & { id: string }, trace: TraceContext | undefined) =>
+    tracingOn()
+      ? messagingSpan('send', { destination: subject, subject: event.subject, id: event.id }, trace)
+      : undefined
 
   return {
     async publish(payload, options) {
+      const from = options?.trace ?? within?.trace
       if (!spec) {
-        const { subject, data, headerLines } = encode(payload, options)
-        bus.post(subject, data, headerLines)
+        const event = encode(payload, options)
+        const post = (trace: TraceContext | undefined) =>
+          bus.post(event.subject, event.data, event.headerLines + traceLines(trace))
+        const span = spanOf(event, from)
+        if (span) await sentIn(span, from, async (trace) => post(trace))
+        else post(from)
         const congested = bus.flow()
         if (congested) await congested
         return undefined as never
       }
       await parse(event.payload, payload, 'INVALID_INPUT', where) // what is stored stays: no rubbish in
-      const { id, subject, data, headerLines } = encode(payload, options)
+      const encoded = encode(payload, options)
       const deadline = now() + (options?.timeoutMs ?? 30_000)
-      return (await storeIn(bus, spec, subject, data, {
-        deadline,
-        headerLines: headerLines + headerLine(header.messageId, id),
-        deduplicated: true,
-      })) as never
+      return (await sentIn(spanOf(encoded, from), from, (trace) =>
+        storeIn(bus, spec, encoded.subject, encoded.data, {
+          deadline,
+          headerLines: encoded.headerLines + headerLine(header.messageId, encoded.id) + traceLines(trace),
+          deduplicated: true,
+        }),
+      )) as never
     },
-    encode: (payload, options) => encode(payload, options),
+    encode: (payload, options) => {
+      const { subject, data, headerLines } = encode(payload, options)
+      return { subject, data, headerLines: headerLines + traceLines(outgoingTrace(options?.trace ?? within?.trace)) }
+    },
     subscribe(options = {}) {
       const subjects =
         options.key === undefined

@@ -1,6 +1,15 @@
 // Scatter/gather: one question to every instance, and their answers until enough, too late, or nothing more comes.
 import type { Msg } from '@nats-io/nats-core'
-import { failure, MyelinError, PendingReply, timerMs } from '../bus/index.ts'
+import {
+  failure,
+  MyelinError,
+  PendingReply,
+  rpcSpan,
+  sentIn,
+  type TraceContext,
+  timerMs,
+  tracingOn,
+} from '../bus/index.ts'
 import { everyInstanceSubject } from '../contract/index.ts'
 import { cancelThere, cancelWith, deadlineOf, readReply, requestLines, type Target, type Within } from './call.ts'
 
@@ -52,6 +61,22 @@ export function gather(
     options.timeoutMs === undefined ? undefined : { timeoutMs: options.timeoutMs },
     within,
   )
+  const span = tracingOn() ? rpcSpan('client', target.service, target.name, subject, within?.trace) : undefined
+  return sentIn(span, within?.trace, (trace) =>
+    ask(target, subject, input, deadline, { ...options, stallMs, count }, within, trace),
+  )
+}
+
+/** Asks all and resolves with their answers. */
+function ask(
+  target: Target,
+  subject: string,
+  input: unknown,
+  deadline: number,
+  { stallMs, count, signal }: { stallMs: number; count: number; signal?: AbortSignal },
+  within: Within | undefined,
+  trace: TraceContext | undefined,
+): Promise<GatheredReply<unknown>[]> {
   const replies: Promise<GatheredReply<unknown>>[] = []
   let stall: NodeJS.Timeout | undefined
   const arrived = new Promise<void>((resolve, reject) => {
@@ -77,13 +102,8 @@ export function gather(
       cancelThere(target, gathering.reply) // instances that have not answered need not go on
       resolve()
     }
-    target.bus.start(gathering, target.codec.encode(input), requestLines(target, deadline, undefined, within?.trace))
-    cancelWith(
-      gathering,
-      new Promise((done) => queueMicrotask(() => arrived.then(done, done))),
-      options.signal,
-      within?.signal,
-    )
+    target.bus.start(gathering, target.codec.encode(input), requestLines(target, deadline, undefined, trace))
+    cancelWith(gathering, new Promise((done) => queueMicrotask(() => arrived.then(done, done))), signal, within?.signal)
   })
   return arrived.then(() => Promise.all(replies))
 }

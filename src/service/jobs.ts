@@ -10,10 +10,14 @@ import {
   headerLine,
   lastMessage,
   MyelinError,
+  messagingSpan,
   now,
   type Stored,
+  sentIn,
   storeIn,
+  type TraceContext,
   traceLines,
+  tracingOn,
 } from '../bus/index.ts'
 import {
   type Contract,
@@ -36,6 +40,8 @@ export interface EnqueueOptions {
   delayMs?: number
   /** How long storing may take, waits for a full stream included. Default 30 s. */
   timeoutMs?: number
+  /** The trace it belongs to. Default: that of the active span, else of the work it is enqueued in. */
+  trace?: TraceContext | undefined
 }
 
 export interface Enqueued {
@@ -83,7 +89,7 @@ export function jobClient(
       const target = key === undefined ? base : `${base}.${key}`
       const data = bus.codec.encode(payload)
       const id = options.id === undefined ? nuid.next() : checkedId(options.id, `job ${where}`)
-      let headerLines = lines + typeLine + headerLine(header.messageId, id) + traceLines(within?.trace)
+      let headerLines = lines + typeLine + headerLine(header.messageId, id)
       // one condition for both places, so that a key is waiting once, with a delay or without
       if (key !== undefined) headerLines += onlyIfNone(everyUniqueSubject(contract.name, key))
       let subject = target
@@ -99,15 +105,18 @@ export function jobClient(
       await ensureOnce(bus, deadLetterSpec(contract.name))
       const deadline = Math.min(now() + (options.timeoutMs ?? 30_000), within?.deadline ?? Number.POSITIVE_INFINITY)
       const spec = jobStreamSpec(contract, name)
-      const stored = await storeIn(bus, spec, subject, data, { deadline, headerLines, deduplicated: true }).catch(
-        async (error): Promise<Pick<Stored, 'sequence' | 'duplicate'>> => {
-          if (key === undefined || !(error instanceof MyelinError) || !taken.has(error.code)) throw error
-          // the server looks at the key before it looks at the id: it may be this very job, sent again
-          const there = await lastMessage(bus, jobStream(contract.name, name), everyUniqueSubject(contract.name, key))
-          if (there?.headers.get(header.messageId) === id) return { sequence: there.sequence, duplicate: true }
-          throw failure('ALREADY_QUEUED', `job ${where}: one with ${job.unique} "${key}" is waiting or running`)
-        },
-      )
+      const from = options.trace ?? within?.trace
+      const span = tracingOn() ? messagingSpan('send', { destination: base, subject: target, id }, from) : undefined
+      const stored = await sentIn(span, from, (trace) => {
+        const traced = headerLines + traceLines(trace)
+        return storeIn(bus, spec, subject, data, { deadline, headerLines: traced, deduplicated: true })
+      }).catch(async (error): Promise<Pick<Stored, 'sequence' | 'duplicate'>> => {
+        if (key === undefined || !(error instanceof MyelinError) || !taken.has(error.code)) throw error
+        // the server looks at the key before it looks at the id: it may be this very job, sent again
+        const there = await lastMessage(bus, jobStream(contract.name, name), everyUniqueSubject(contract.name, key))
+        if (there?.headers.get(header.messageId) === id) return { sequence: there.sequence, duplicate: true }
+        throw failure('ALREADY_QUEUED', `job ${where}: one with ${job.unique} "${key}" is waiting or running`)
+      })
       return { sequence: stored.sequence, duplicate: stored.duplicate }
     },
   }

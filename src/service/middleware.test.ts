@@ -1,4 +1,4 @@
-import { context, trace } from '@opentelemetry/api'
+import { context, SpanKind, trace } from '@opentelemetry/api'
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks'
 import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -170,6 +170,9 @@ describe('tracing with OpenTelemetry', () => {
     context.disable()
   })
 
+  const find = (name: string, kind: SpanKind = SpanKind.INTERNAL) =>
+    exporter.getFinishedSpans().find((span) => span.name === name && span.kind === kind)!
+
   it('makes the span of each call the parent of the span of its handling, across a nested call', async () => {
     await using _inner = await serve(nats.bus, innerService)
     await using _outer = await serve(nats.bus, outerService)
@@ -179,15 +182,21 @@ describe('tracing with OpenTelemetry', () => {
       span.end()
     })
     await until(() => exporter.getFinishedSpans().length === 5)
-    const chain = ['test', 'send svc.outer.who', 'process svc.outer.who', 'send svc.inner.who', 'process svc.inner.who']
-    const spans = chain.map((name) => exporter.getFinishedSpans().find((span) => span.name === name)!)
+    const chain = [
+      ['test', SpanKind.INTERNAL],
+      ['outer/who', SpanKind.CLIENT],
+      ['outer/who', SpanKind.SERVER],
+      ['inner/who', SpanKind.CLIENT],
+      ['inner/who', SpanKind.SERVER],
+    ] as const
+    const spans = chain.map(([name, kind]) => find(name, kind))
     expect(spans.map((span) => span.parentSpanContext?.spanId)).toEqual([
       undefined,
       ...spans.slice(0, -1).map((span) => span.spanContext().spanId),
     ])
     expect(new Set(spans.map((span) => span.spanContext().traceId)).size).toBe(1)
     expect(spans[1]!.attributes).toMatchObject({
-      'messaging.system': 'nats',
+      'rpc.system': 'nats',
       'rpc.service': 'outer',
       'rpc.method': 'who',
     })
@@ -210,9 +219,8 @@ describe('tracing with OpenTelemetry', () => {
     await api.who({})
     await codeOf(api.fail({}))
     await until(() => exporter.getFinishedSpans().length === 5)
-    const find = (name: string) => exporter.getFinishedSpans().find((span) => span.name === name)!
-    expect(find('query').parentSpanContext?.spanId).toBe(find('process svc.inner.who').spanContext().spanId)
-    for (const name of ['send svc.inner.fail', 'process svc.inner.fail'])
-      expect(find(name).attributes['error.type']).toBe('NO')
+    expect(find('query').parentSpanContext?.spanId).toBe(find('inner/who', SpanKind.SERVER).spanContext().spanId)
+    for (const kind of [SpanKind.CLIENT, SpanKind.SERVER])
+      expect(find('inner/fail', kind).attributes['error.type']).toBe('NO')
   })
 })

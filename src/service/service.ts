@@ -190,6 +190,7 @@ async function start<State, Config>(
         durable: 'workers',
         schema: job.payload,
         where,
+        destination: jobSubject(contract.name, name),
         handle: withMiddleware('job', name, middleware, parts[name] as Handle),
         concurrency: job.concurrency ?? 16,
         attempts: job.attempts ?? 5,

@@ -3,7 +3,18 @@
 // subject as a message `Myelin-Stream: <n>` counting from 1, whose own reply subject takes `+<credit>` and `cancel`;
 // `Myelin-Stream: end <count>` ends it, with error headers if it failed; `Myelin-Stream: beat` says it is alive.
 import type { Msg } from '@nats-io/nats-core'
-import { codecFor, failure, header, MyelinError, now, PendingReply, readHeaders } from '../bus/index.ts'
+import {
+  codecFor,
+  failure,
+  header,
+  MyelinError,
+  now,
+  PendingReply,
+  readHeaders,
+  rpcSpan,
+  toldOf,
+  tracingOn,
+} from '../bus/index.ts'
 import { endpointSubject, parse } from '../contract/index.ts'
 import { cancelThere, cancelWith, requestLines, type Target, type Within } from './call.ts'
 import { errorOf } from './errors.ts'
@@ -30,9 +41,9 @@ class OpenStream extends PendingReply implements AsyncIterableIterator<unknown>,
   #taken = 0
   #control = ''
   #ended: { error?: unknown } | undefined
-  readonly #onEnd: () => void
+  readonly #onEnd: (error: unknown) => void
 
-  constructor(target: Target, subject: string, hardDeadline: number, onEnd: () => void) {
+  constructor(target: Target, subject: string, hardDeadline: number, onEnd: (error: unknown) => void) {
     super(subject, Math.min(hardDeadline, now() + streamSilenceMs))
     this.#target = target
     this.#hardDeadline = hardDeadline
@@ -142,7 +153,7 @@ class OpenStream extends PendingReply implements AsyncIterableIterator<unknown>,
     if (this.#ended) return
     this.finish()
     this.#ended = error === undefined ? {} : { error }
-    this.#onEnd()
+    this.#onEnd(error)
     // whoever asked first is told why; for the others it is over
     for (const waiting of this.#waiting.splice(0)) {
       if (this.#ended.error === undefined) waiting.resolve({ done: true, value: undefined })
@@ -193,14 +204,18 @@ export function openStream(
   const end = new Promise<void>((resolve) => {
     ended = resolve
   })
-  const stream = new OpenStream(target, endpointSubject(target.service, target.name), hardDeadline, () => {
+  const subject = endpointSubject(target.service, target.name)
+  const span = tracingOn() ? rpcSpan('client', target.service, target.name, subject, within?.trace) : undefined
+  const stream = new OpenStream(target, subject, hardDeadline, (error) => {
     clearInterval(alive)
+    span?.end(error === undefined ? undefined : toldOf(error))
     ended()
   })
   const alive = setInterval(() => stream.keepAlive(), streamBeatMs)
   alive.unref()
   try {
-    const lines = requestLines(target, Number.isFinite(hardDeadline) ? hardDeadline : undefined, options, within?.trace)
+    const deadline = Number.isFinite(hardDeadline) ? hardDeadline : undefined
+    const lines = requestLines(target, deadline, options, span ? span.trace : within?.trace)
     target.bus.start(stream, target.codec.encode(input), `${lines}${header.stream}:${window}\r\n`)
     if (options?.signal || within) cancelWith(stream, end, options?.signal, within?.signal)
   } catch (error) {

@@ -9,11 +9,12 @@ import {
   header,
   MyelinError,
   messageOf,
+  messagingSpan,
   now,
   readStream,
   type StreamMessage,
   type StreamReader,
-  startSpan,
+  type Traced,
   timerMs,
   traceOf,
   tracingOn,
@@ -33,6 +34,8 @@ export interface WorkerOptions {
   readonly from?: 'start' | 'new'
   readonly schema: Schema
   readonly where: string
+  /** Where these messages go, without their keys. */
+  readonly destination: string
   readonly handle: Handle
   readonly concurrency: number
   readonly attempts: number
@@ -127,6 +130,16 @@ export class Worker {
     this.#stopWatching?.()
   }
 
+  /** Every try is a part of the trace that the message was sent in. */
+  #span({ subject, headers }: StreamMessage): Traced {
+    const { destination, durable } = this.#options
+    return messagingSpan(
+      'process',
+      { destination, subject, id: headers.get(header.messageId), group: durable },
+      traceOf(headers),
+    )
+  }
+
   /** Tells running handlers to stop: their work goes back to the queue. */
   abort(): void {
     for (const context of this.#contexts) context.end('cancelled')
@@ -211,7 +224,7 @@ export class Worker {
     const deadline = Number.isFinite(timeoutMs) ? now() + timeoutMs : Number.POSITIVE_INFINITY
     const context = new HandlerContext(scope, message.headers, message.subject, deadline, attempt)
     this.#contexts.add(context)
-    const span = tracingOn() ? startSpan('process', message.subject, { parent: traceOf(message.headers) }) : undefined
+    const span = tracingOn() ? this.#span(message) : undefined
     if (span) context.span = span.trace
     let understood = false
     const done = (error?: unknown, failed = error !== undefined) => {

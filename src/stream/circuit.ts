@@ -31,6 +31,8 @@ export interface Row {
   readonly output: number
   readonly key: string
   readonly value: Readonly<Record<string, unknown>>
+  /** Let out by time, and not by the present message alone. */
+  readonly byTime: boolean
 }
 
 /** What a program's steps need of whoever runs it. */
@@ -209,6 +211,11 @@ export class Circuit {
       if (clock.running.delete(source) && clock.running.size === 0) clock.ms = Number.POSITIVE_INFINITY
     }
     this.#settle()
+  }
+
+  /** Whether what comes out now is let out by time, and not by the present message alone. */
+  get advancing(): boolean {
+    return this.#told !== Number.POSITIVE_INFINITY
   }
 
   /** A clock has reached a time. Hot path: for most events of one clock this is three comparisons. */

@@ -2,7 +2,7 @@
 // until it succeeds, and a checkpoint moves past an input only when all its effects succeeded. After a crash the effects
 // since the last checkpoint run again; give them an id by which the other end tells what it has already.
 import { setMaxListeners } from 'node:events'
-import { type Bus, MyelinError, messageOf, sleep } from '../bus/index.ts'
+import { type Bus, inTrace, MyelinError, messageOf, sleep, type TraceContext } from '../bus/index.ts'
 import type { Logger } from '../unit/index.ts'
 import { within } from './waits.ts'
 
@@ -17,7 +17,8 @@ export interface Effect<T> {
   /**
    * Called once at start; gives back what to do for each value. `id` is the same whenever the same value comes from the
    * same place of the input: a message id by which the other end can tell what it has already. `signal` is aborted when
-   * nobody waits any more: after a minute, when the try counts as failed, and when the processor stops.
+   * nobody waits any more: after a minute, when the try counts as failed, and when the processor stops. `trace` is that
+   * of the message which alone led to this value, if there is one.
    *
    * What rejects is tried again, except with INVALID_INPUT, INVALID_OPTION, MALFORMED_PAYLOAD or PAYLOAD_TOO_LARGE: these say that the
    * value can never be taken; its message goes to the error output.
@@ -25,7 +26,12 @@ export interface Effect<T> {
   open(host: {
     bus: Bus
     log: Logger
-  }): (value: T, id: string, signal: AbortSignal) => Promise<EffectOutcome | undefined>
+  }): (
+    value: T,
+    id: string,
+    signal: AbortSignal,
+    trace?: TraceContext | undefined,
+  ) => Promise<EffectOutcome | undefined>
 }
 
 /** An effect of a program; its values' type was checked where it was attached. */
@@ -69,8 +75,8 @@ export class Effects {
   }
 
   /** `origin`: the message that it came from, for the error output. Resolves when it succeeded. */
-  start(effect: number, value: unknown, id: string, origin?: Origin): Promise<void> {
-    const promise = this.#try(effect, value as never, id, origin).finally(() => this.#underWay.delete(promise))
+  start(effect: number, value: unknown, id: string, origin?: Origin, trace?: TraceContext): Promise<void> {
+    const promise = this.#try(effect, value as never, id, origin, trace).finally(() => this.#underWay.delete(promise))
     this.#underWay.add(promise)
     return promise
   }
@@ -90,12 +96,18 @@ export class Effects {
     this.#stop.abort()
   }
 
-  async #try(effect: number, value: never, id: string, origin: Origin | undefined): Promise<void> {
+  async #try(
+    effect: number,
+    value: never,
+    id: string,
+    origin: Origin | undefined,
+    trace: TraceContext | undefined,
+  ): Promise<void> {
     const { signal } = this.#stop
     for (let waitMs = 100; ; waitMs = Math.min(waitMs * 2, 5_000)) {
       try {
         const outcome = await within(this.#names[effect]!, tryMs, signal, (signal) =>
-          this.#run[effect]!(value, id, signal),
+          inTrace(trace, () => this.#run[effect]!(value, id, signal, trace)),
         )
         this.done += 1
         if (outcome?.duplicate) this.duplicates += 1

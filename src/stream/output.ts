@@ -71,7 +71,7 @@ export class Output {
    * same, so that a replay counts alike whatever the limits are by then.
    * @throws MyelinError what made the writer fail
    */
-  add(row: Row, refuse: (error: unknown) => void): void {
+  add(row: Row, refuse: (error: unknown) => void, traceLines = ''): void {
     this.#made += 1
     if (this.#made === this.#known) this.#sequence = this.#end
     let data: Buffer
@@ -83,7 +83,7 @@ export class Output {
     }
     this.#rows += 1
     if (this.#made <= this.#known) this.replayed += 1
-    else this.#sequence = this.#writer.add(this.#subject(row.key), data, `${this.#lines}${this.#made}\r\n`)
+    else this.#sequence = this.#writer.add(this.#subject(row.key), data, `${this.#lines}${this.#made}\r\n${traceLines}`)
   }
 
   /** @throws MyelinError INVALID_INPUT, PAYLOAD_TOO_LARGE */

@@ -34,10 +34,10 @@ export function job<
     name: `job ${contract.name}.${name}`,
     open({ bus }) {
       const queue = client(bus, contract)[name] as unknown as JobClient<JobDefinition>
-      return async (value, id) => {
+      return async (value, id, _signal, trace) => {
         const own = read('id', () => options.id?.(value))
         try {
-          const { duplicate } = await queue.enqueue(value, { id: own ?? id })
+          const { duplicate } = await queue.enqueue(value, { id: own ?? id, trace })
           return { duplicate }
         } catch (error) {
           // one with its unique key is there: that is what was wanted
@@ -62,7 +62,7 @@ export function publish<
     name: `event ${contract.name}.${name}`,
     open({ bus }) {
       const api = client(bus, contract)[name] as unknown as EventClient<Events<Definition>[Name]>
-      return async (value, id) => {
+      return async (value, id, _signal, trace) => {
         const time = read('time', () => options.time?.(value))
         if (time !== undefined && parseTime(time) === undefined) {
           throw failure(
@@ -70,7 +70,7 @@ export function publish<
             `event ${contract.name}.${name}: time: ${shown(String(time))} is no time; it needs ${timeForm}`,
           )
         }
-        const stored = await api.publish(value, { id, ...(time === undefined ? {} : { time }) })
+        const stored = await api.publish(value, { id, trace, ...(time === undefined ? {} : { time }) })
         return { duplicate: (stored as { duplicate?: boolean } | undefined)?.duplicate === true }
       }
     },

@@ -6,6 +6,7 @@
 // writer, and rows carry no identity but their place.
 import {
   type Bus,
+  boundedTraceLines,
   failure,
   MyelinError,
   messageOf,
@@ -14,7 +15,10 @@ import {
   type StreamMessage,
   type StreamReader,
   streamWriter,
+  type TraceContext,
   timerMs,
+  traceOf,
+  tracingOn,
 } from '../bus/index.ts'
 import type { Logger, Vitals } from '../unit/index.ts'
 import { Alignment } from './alignment.ts'
@@ -450,7 +454,12 @@ export class Task {
     const { processor, partition } = this.#options
     this.#effectsOfMessage += 1
     const id = `${processor}.${partition}.${this.#place}.${this.#effectsOfMessage}`
-    void this.#effects.start(effect, value, id, this.#origin)
+    void this.#effects.start(effect, value, id, this.#origin, this.#circuit.advancing ? undefined : this.#trace)
+  }
+
+  /** The trace of the message that is being processed. */
+  get #trace(): TraceContext | undefined {
+    return this.#message && traceOf(this.#message.headers)
   }
 
   /** The message that is being processed; of one of another partition only its place is known. */
@@ -496,7 +505,9 @@ export class Task {
     const { rows } = this.#circuit
     this.#circuit.rows = []
     try {
-      for (const row of rows) this.#outputs[row.output]!.add(row, this.#refuseRow)
+      // rows carry traces where somebody looks at them: reading them costs a tenth of what a message does
+      const trace = tracingOn() ? boundedTraceLines(this.#trace) : ''
+      for (const row of rows) this.#outputs[row.output]!.add(row, this.#refuseRow, row.byTime ? '' : trace)
     } catch (error) {
       this.#fail(error)
       return false

@@ -85,7 +85,12 @@ export class Rows<Row> {
       return new End((circuit) => {
         circuit.describe(order, `view ${target.name}`)
         line.connect(circuit, ({ key, row }) => {
-          circuit.rows.push({ output, key: subjectToken(key, 'keyBy'), value: row as Record<string, unknown> })
+          circuit.rows.push({
+            output,
+            key: subjectToken(key, 'keyBy'),
+            value: row as Record<string, unknown>,
+            byTime: circuit.advancing,
+          })
         })
       })
     }
