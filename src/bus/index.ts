@@ -26,7 +26,7 @@ export {
   textHeaderLine,
 } from './headers.ts'
 export * from './jetstream/index.ts'
-export { bucketStream, consumerName, formerNameOf, joinedName, nameOf, ownedStream } from './names.ts'
+export { bucketStream, consumerName, formerNameOf, joinedName, nameOf, ownedStream, queueName } from './names.ts'
 export type { ConnectOptions } from './options.ts'
 export { redact, redactText } from './redact.ts'
 export { PendingReply } from './requests.ts'

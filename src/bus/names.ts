@@ -100,5 +100,14 @@ export function consumerName(name: string, where: string): string {
   )
 }
 
+/** A name that a user chose for a queue group of a subject. @throws MyelinError INVALID_OPTION */
+export function queueName(name: string, where: string): string {
+  if (typeof name === 'string' && /^[^\s\p{Cc}]+$/u.test(name)) return name
+  throw failure(
+    'INVALID_OPTION',
+    `${where}: ${JSON.stringify(name) ?? 'nothing'} cannot name a group; it needs text without blanks`,
+  )
+}
+
 const byCode = (char: string) =>
   [...Buffer.from(char)].map((byte) => `=${byte.toString(16).toUpperCase().padStart(2, '0')}`).join('')

@@ -4,10 +4,12 @@ import {
   codecFor,
   consumerName,
   ensureOnce,
+  failure,
   header,
   joinedName,
   messagingSpan,
   ownedStream,
+  queueName,
   readHeaders,
   toldOf,
   traceOf,
@@ -134,11 +136,7 @@ export async function listen(
     new Worker({
       ...common,
       stream: spec.name,
-      subjects: [
-        options.key === undefined
-          ? eventSubjects(contract.name, name, event.key !== undefined)
-          : `${subject}.${subjectToken(options.key, where)}`,
-      ],
+      subjects: [picked(listener)],
       durable: group,
       from: options.from ?? 'new',
     }),
@@ -165,16 +163,26 @@ export async function listen(
   }
 }
 
+/** The subjects of a listener's events: all, or those of one key. */
+function picked({ contract, event: name, options }: EventListener): string {
+  const keyed = contract.definition.events?.[name]?.key !== undefined
+  if (options.key === undefined) return eventSubjects(contract.name, name, keyed)
+  const where = `event ${contract.name}.${name}`
+  if (!keyed) throw failure('INVALID_OPTION', `${where} has no key to pick by`)
+  return eventSubject(contract.name, name, subjectToken(options.key, `${where}: key`))
+}
+
 function listenCore(bus: Bus, scope: Scope, listener: EventListener, handle: Handle): Listening {
   const { contract, event: name, options } = listener
   const event = contract.definition.events?.[name]
   const destination = eventSubject(contract.name, name)
+  const where = `event ${contract.name}.${name}`
   const limit = 1_000
   const stats = { done: 0, failed: 0, dropped: 0 }
   let running = 0
   let idle: (() => void) | undefined
   const subscription = bus.subscribe(
-    eventSubjects(contract.name, name, event?.key !== undefined),
+    picked(listener),
     (message) => {
       if (running >= limit) {
         stats.dropped += 1
@@ -196,7 +204,7 @@ function listenCore(bus: Bus, scope: Scope, listener: EventListener, handle: Han
         if (span) context.span = span.trace
         const work = async () => {
           const payload = codecFor(headers.get(header.contentType)).decode(message.data)
-          await handle(await parse(event!.payload, payload, 'INVALID_INPUT', `event ${contract.name}.${name}`), context)
+          await handle(await parse(event!.payload, payload, 'INVALID_INPUT', where), context)
         }
         try {
           await (span ? span.run(work) : work())
@@ -205,14 +213,14 @@ function listenCore(bus: Bus, scope: Scope, listener: EventListener, handle: Han
         } catch (error) {
           span?.end(toldOf(error))
           stats.failed += 1
-          scope.log.error({ err: error }, `event ${contract.name}.${name} could not be handled`)
+          scope.log.error({ err: error }, `${where} could not be handled`)
         }
         context.end('done')
         running -= 1
         if (running === 0) idle?.()
       })()
     },
-    options.as === false ? {} : { queue: options.as ?? scope.service },
+    options.as === false ? {} : { queue: queueName(options.as ?? scope.service, `${where}: as`) },
   )
   return {
     drain: async () => {

@@ -342,3 +342,49 @@ it('refuses a member of a group that asks for one key where the others ask for a
   await other.ready()
   for (const one of [all, some, other]) await one.close()
 })
+
+it('goes on for a service whose consumer was removed, at what it had acknowledged', async () => {
+  const news = makeNews()
+  const api = client(nats.bus, news)
+  const seen: number[] = []
+  const reader = contract(`reads-${news.name}`, { version: '1.0.0' })
+  await api.kept.publish({ n: 0 }) // before the service: it begins with what is new
+  await using _ = await serve(
+    nats.bus,
+    service(reader, { on: [on(news, 'kept', { attempts: 1 }, ({ n }) => void seen.push(n))] }),
+  )
+  for (const n of [1, 2, 3]) await api.kept.publish({ n })
+  await until(() => seen.length === 3)
+  const jsm = await jetstreamManager(nats.bus.nats)
+  await jsm.consumers.delete(eventStream(news.name, 'kept'), reader.name)
+  for (const n of [4, 5, 6]) await api.kept.publish({ n })
+  await until(() => seen.includes(6))
+  expect([...new Set(seen)]).toEqual([1, 2, 3, 4, 5, 6])
+  expect(seen.filter((n) => n === 1).length).toBe(1)
+})
+
+it('gives a listener of one key the events of that key, durable or not', async () => {
+  const news = makeNews()
+  const api = client(nats.bus, news)
+  const seen: string[] = []
+  const picky = contract(`picks-${news.name}`, { version: '1.0.0' })
+  const note = (where: string) => (event: { city: string }) => void seen.push(`${where} ${event.city}`)
+  await using _ = await serve(
+    nats.bus,
+    service(picky, {
+      on: [
+        on(news, 'coreCity', { key: 'ATL' }, note('core')),
+        on(news, 'city', { key: 'ATL' }, note('durable')),
+        on(news, 'city', { key: 'ATL', as: false }, note('each')),
+      ],
+    }),
+  )
+  for (const city of ['SFO', 'ATL']) {
+    await api.coreCity.publish({ n: 1, city })
+    await api.city.publish({ n: 1, city })
+  }
+  await until(() => seen.length >= 3)
+  expect(seen.sort()).toEqual(['core ATL', 'durable ATL', 'each ATL'])
+  const keyless = service(contract('keyless', { version: '1.0.0' }), { on: [on(news, 'core', { key: 'x' }, () => {})] })
+  expect(await codeOf(serve(nats.bus, keyless))).toBe('INVALID_OPTION')
+})

@@ -8,6 +8,7 @@ import {
   type HeaderReader,
   header,
   MyelinError,
+  queueName,
   readHeaders,
   readStream,
   type StreamReader,
@@ -213,9 +214,7 @@ export function subscribeCore(source: Source, options: EventSubscribeOptions): S
   return new EventQueue(
     source,
     async (queue) => {
-      if (options.as !== undefined && !/^[^\s\p{Cc}]+$/u.test(options.as)) {
-        throw failure('INVALID_OPTION', `${source.where}: as: ${JSON.stringify(options.as)} has blanks or is empty`)
-      }
+      const group = options.as === undefined ? {} : { queue: queueName(options.as, `${source.where}: as`) }
       const subscription = source.bus.subscribe(
         source.subjects,
         (message) => {
@@ -228,7 +227,7 @@ export function subscribeCore(source: Source, options: EventSubscribeOptions): S
           }
           queue.push(readHeaders(message), message.subject, message.data, 0, nothingToSettle)
         },
-        options.as === undefined ? {} : { queue: options.as },
+        group,
       )
       await source.bus.flush()
       return { taken: () => undefined, close: async () => subscription.unsubscribe() }
