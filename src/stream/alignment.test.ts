@@ -9,7 +9,18 @@ import { contract } from '../contract/index.ts'
 import { client, serve } from '../service/index.ts'
 import type { RunningUnit } from '../unit/index.ts'
 import { Circuit } from './circuit.ts'
-import { count, endOfInput, event, inspectProcessor, partitionOf, processor, sum, tumbling, view } from './index.ts'
+import {
+  count,
+  endOfInput,
+  enrich,
+  event,
+  inspectProcessor,
+  partitionOf,
+  processor,
+  sum,
+  tumbling,
+  view,
+} from './index.ts'
 import { decodeMark, encodeMark } from './marks.ts'
 import { type End, Line, Plan, Stream } from './program/index.ts'
 import { Scout } from './scout.ts'
@@ -216,6 +227,51 @@ describe('a processor of several partitions', () => {
     expect([statOf(unit, 'in'), unit.vitals!().lag]).toEqual([2, 0])
     const [inspection] = await inspectProcessor(nats.bus, name)
     expect(new Set(inspection!.partitions.map(({ watermarkMs }) => watermarkMs))).toEqual(new Set([950]))
+  })
+
+  it('does so with times that a service tells, however long each answer takes', async () => {
+    const { readings, name } = sensor()
+    const api = client(nats.bus, readings)
+    const asked = (as: string, partitions: number) =>
+      processor(
+        as,
+        {
+          from: enrich(
+            event(readings, 'read'),
+            async (r) => {
+              await new Promise((resolve) => setTimeout(resolve, r.value % 7))
+              return r.at + 1
+            },
+            (r, at) => ({ ...r, at }),
+            { concurrency: 20 },
+          ),
+          to: view(as, { key: 'room' }),
+          partitions,
+          checkpointMs: 30,
+        },
+        (input) =>
+          input
+            .time((r) => r.at)
+            .keyBy((r) => r.room)
+            .window(tumbling(100))
+            .aggregate({ n: count(), total: sum((r) => r.value) }),
+      )
+    const units = await Promise.all(
+      [1, 3].map((partitions) => serve(nats.bus, asked(`${name}-${partitions}`, partitions))),
+    )
+    const stored: Promise<unknown>[] = []
+    for (let i = 0; i < 200; i++)
+      stored.push(api.read.publish({ at: i * 10 - (i % 5) * 60, room: `r${i % 9}`, value: i }))
+    await Promise.all(stored)
+    const end = endOfInput(readings, 'read')
+    nats.bus.publish(end.subject, end.data, end.headerLines)
+    await Promise.all(units.map((unit) => unit.done))
+    const expected = await rowsOf(`${name}-1`)
+    await until(async () => (await rowsOf(`${name}-3`)).length >= expected.length)
+    expect(await rowsOf(`${name}-3`)).toEqual(expected)
+    expect(statOf(units[1]!, 'late')).toBe(statOf(units[0]!, 'late'))
+    expect(statOf(units[0]!, 'late')).toBeGreaterThan(0)
+    for (const unit of units) await unit.drain()
   })
 
   it('writes the rows of one partition and counts the same as late, whoever dies', async () => {

@@ -111,6 +111,8 @@ export class Task {
   #alignment: Alignment | undefined
   /** How many messages of the backlog the other partitions are told of. */
   #scouted = 0
+  /** The one whose answer the next of them wait for. */
+  #unanswered: StreamMessage | undefined
   #input = 0
   #inputMs = 0
   #message: StreamMessage | undefined
@@ -331,7 +333,8 @@ export class Task {
       const source = input.sourceOf(message.subject)
       const answer = this.#decoded.get(message) ?? this.#early(source, message)
       if (!answer.done) {
-        void answer.promise.then(() => this.#tellOthers(alignment))
+        if (this.#unanswered !== message) void answer.promise.then(() => this.#tellOthers(alignment))
+        this.#unanswered = message
         return
       }
       const ticks = answer.error === undefined ? scout!.ticksOf(sequence, source, answer.value, timestampMs) : []
