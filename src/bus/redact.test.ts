@@ -46,6 +46,29 @@ describe('what must not be shown', () => {
     )
   })
 
+  it('is looked for in any text in the time that reading it takes', () => {
+    const unit = [
+      'x',
+      'a_',
+      'a.',
+      'a-',
+      'eyJ-',
+      '"a',
+      '"token',
+      'a://',
+      '://a.',
+      'token=',
+      '-----BEGIN PRIVATE KEY-----',
+    ]
+    const began = performance.now()
+    for (const part of unit) {
+      for (const around of ['', '"', '": ', '=', '://', '"token": "']) {
+        redactText(`":="://${around}${part.repeat(10_000 / part.length)}${around}`)
+      }
+    }
+    expect(performance.now() - began).toBeLessThan(3_000)
+  })
+
   it('is not what only says where a secret is, nor what is none', () => {
     const fine = {
       password: { secret: 'env:DB_PASSWORD' },
