@@ -87,7 +87,13 @@ export async function sendStream(stream: StreamedReply, output: unknown): Promis
       credit -= 1
       bus.publish(reply, data, `${header.stream}:${sent}\r\n${contentType}`, control)
       const congested = bus.flow()
-      if (congested) await congested
+      // one that nobody waits for does not wait for a server that is away
+      if (congested) {
+        await new Promise<void>((resolve) => {
+          leave = resolve
+          congested.then(resolve, resolve)
+        })
+      }
     }
     if (!context.ended) bus.publish(reply, new Uint8Array(0), `${header.stream}:end ${sent}\r\n`)
     else if (context.signal.reason?.code === 'DEADLINE_EXCEEDED') throw refusal(context.signal.reason)
