@@ -2,6 +2,7 @@
 export { type Bucket, type BucketEntry, type BucketOptions, bucket } from './bucket.ts'
 export { Bus, type BusEvent, type BusSubscription, type RequestOptions, type SubscribeOptions } from './bus.ts'
 export { now } from './clock.ts'
+export { encodeAttribute, payloadText, readEvent, readPayload } from './cloud-event.ts'
 export { type Codec, type CodecName, codecFor, codecs, isRecord, readJson, readJsonObject } from './codec.ts'
 export { atLeast, connect } from './connect.ts'
 export { Deadline, deadlines } from './deadlines.ts'

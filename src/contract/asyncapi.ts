@@ -59,6 +59,7 @@ class Document {
       'ce-type': '<contract>.<event>',
       'ce-source': '/<contract>',
       'ce-time': 'when it happened, RFC 3339',
+      'ce-datacontenttype': 'what the payload is',
       'Nats-Msg-Id': 'durable events and jobs: deduplication id',
     }),
     'myelin.error': {

@@ -1,16 +1,15 @@
 // A service's side of publish/subscribe: `on(contract, event, options, handler)` among its handlers.
 import {
   type Bus,
-  codecFor,
   consumerName,
   ensureOnce,
   failure,
-  header,
   joinedName,
   messagingSpan,
   ownedStream,
   queueName,
   readHeaders,
+  readPayload,
   toldOf,
   traceOf,
   tracingOn,
@@ -203,7 +202,7 @@ function listenCore(bus: Bus, scope: Scope, listener: EventListener, handle: Han
           : undefined
         if (span) context.span = span.trace
         const work = async () => {
-          const payload = codecFor(headers.get(header.contentType)).decode(message.data)
+          const payload = readPayload(headers, message.data)
           await handle(await parse(event!.payload, payload, 'INVALID_INPUT', where), context)
         }
         try {

@@ -189,6 +189,55 @@ describe('an event', () => {
     expect(first!.id).toMatch(/\S{10,}/)
     expect(Math.abs(Date.parse(first!.time!) - Date.now())).toBeLessThan(60_000)
     expect(second).toMatchObject({ id: 'two', time: '2026-01-02T03:04:05.678Z', data: { n: 2 } })
+    expect(seen[0]!.headers).toMatchObject({ 'ce-datacontenttype': 'application/json' })
+  })
+
+  it('keeps its id whatever it is, percent-encoded on the wire', async () => {
+    const news = makeNews()
+    const api = client(nats.bus, news)
+    const ids = ['café 100%', 'a%20b%25', '"quoted"', '注文-7 😀']
+    for (const [n, id] of ids.entries()) await api.kept.publish({ n }, { id })
+    const events = api.kept.subscribe({ from: 'start' })
+    for (const id of ids) expect((await events.next()).value.id).toBe(id)
+    await events.close()
+    expect(await api.kept.publish({ n: 0 }, { id: ids[0]! })).toMatchObject({ duplicate: true })
+    expect(await codeOf(api.kept.publish({ n: 0 }, { id: '' }))).toBe('INVALID_OPTION')
+    expect(await codeOf(api.core.publish({ n: 0 }, { time: 'gate 12' }))).toBe('INVALID_OPTION')
+  })
+
+  it('is read in structured mode by subscribers, listening services and their dead letters', async () => {
+    const news = makeNews()
+    const seen: number[] = []
+    await using _ = await serve(
+      nats.bus,
+      service(contract(`${news.name}reader`, { version: '1.0.0' }), {
+        on: [
+          on(news, 'kept', { from: 'start' }, ({ n }) => void seen.push(n)),
+          on(news, 'core', {}, ({ n }) => void seen.push(n)),
+        ],
+      }),
+    )
+    const api = client(nats.bus, news)
+    const core = api.core.subscribe()
+    const kept = api.kept.subscribe()
+    await Promise.all([core.ready(), kept.ready()])
+    const send = (event: string, id: string, data: unknown) =>
+      nats.bus.publish(
+        `evt.${news.name}.${event}`,
+        Buffer.from(JSON.stringify({ specversion: '1.0', id, source: '/x', type: 'x', data })),
+        'Content-Type:application/cloudevents+json\r\n',
+      )
+    send('core', 'one', { n: 1 })
+    send('kept', '', { n: 2 }) // no event: its id is empty
+    send('kept', 'three', { n: 3 })
+    expect((await core.next()).value).toMatchObject({ payload: { n: 1 }, id: 'one' })
+    expect((await kept.next()).value).toMatchObject({ payload: { n: 3 }, id: 'three' })
+    expect(kept.invalid).toBe(1)
+    await until(() => seen.length === 2)
+    expect(seen.toSorted()).toEqual([1, 3])
+    await until(async () => (await deadLetters(nats.bus, `${news.name}reader`)).length === 1)
+    expect((await deadLetters(nats.bus, `${news.name}reader`))[0]).toMatchObject({ code: 'MALFORMED_PAYLOAD' })
+    await Promise.all([core.close(), kept.close()])
   })
 })
 

@@ -4,6 +4,7 @@ import { nuid } from '@nats-io/nats-core'
 import {
   type Bus,
   checkedId,
+  encodeAttribute,
   failure,
   header,
   headerLine,
@@ -127,6 +128,7 @@ export function eventClient(
   const subject = eventSubject(contract.name, name)
   const fixed =
     `ce-specversion:1.0\r\nce-type:${contract.name}.${name}\r\nce-source:/${contract.name}\r\n` +
+    `ce-datacontenttype:${bus.codec.contentType}\r\n` +
     headerLine(header.contentType, bus.codec.contentType) +
     lines
   const spec = event.durable ? eventStreamSpec(contract, name) : undefined
@@ -142,7 +144,7 @@ export function eventClient(
           ? subject
           : `${subject}.${subjectToken((payload as Record<string, unknown> | undefined)?.[key], `${where}: key "${key}"`)}`,
       data: bus.codec.encode(payload),
-      headerLines: `${fixed}ce-id:${id}\r\nce-time:${time}\r\n`,
+      headerLines: `${fixed}ce-id:${options?.id === undefined ? id : encodeAttribute(id)}\r\nce-time:${time}\r\n`,
     }
   }
   const spanOf = (event: EncodedEvent & { id: string }, trace: TraceContext | undefined) =>

@@ -1,14 +1,13 @@
 // Listening to events as an async iterable, with a bounded buffer in between.
 import {
   type Bus,
-  codecFor,
   consumerName,
   ensureOnce,
   failure,
   type HeaderReader,
-  header,
   MyelinError,
   queueName,
+  readEvent,
   readHeaders,
   readStream,
   type StreamReader,
@@ -21,9 +20,9 @@ import type { EventSubscribeOptions } from './events.ts'
 export interface ReceivedEvent<Payload> {
   readonly payload: Payload
   readonly subject: string
-  /** `ce-id` */
+  /** The event's identity (`ce-id`), decoded. */
   readonly id: string | undefined
-  /** `ce-time`, as sent */
+  /** When it happened (`ce-time`), as sent. */
   readonly time: string | undefined
   readonly headers: HeaderReader
   /** Position in the stream; 0 for events that are not durable. */
@@ -188,22 +187,18 @@ class EventQueue implements Subscription<unknown> {
     sequence: number,
     settle: Settle,
   ): ReceivedEvent<unknown> | Promise<ReceivedEvent<unknown>> {
+    const event = readEvent(headers, data)
     const make = (payload: unknown): ReceivedEvent<unknown> => ({
       payload,
       subject,
       headers,
       sequence,
-      id: headers.get('ce-id'),
-      time: headers.get('ce-time'),
+      id: event.id,
+      time: event.time,
       ack: settle.ack,
       nak: settle.nak,
     })
-    const payload = parse(
-      this.#source.schema,
-      codecFor(headers.get(header.contentType)).decode(data),
-      'INVALID_INPUT',
-      this.#source.where,
-    )
+    const payload = parse(this.#source.schema, event.payload, 'INVALID_INPUT', this.#source.where)
     return payload instanceof Promise ? payload.then(make) : make(payload)
   }
 }

@@ -4,13 +4,13 @@
 // tries.ts): what was only fetched ahead is not counted, what killed its worker is.
 import {
   boundedText,
-  codecFor,
   failure,
   header,
   MyelinError,
   messageOf,
   messagingSpan,
   now,
+  readPayload,
   readStream,
   type StreamMessage,
   type StreamReader,
@@ -245,12 +245,7 @@ export class Worker {
       return this.#options.handle(input, context)
     }
     try {
-      const input = parse(
-        schema,
-        codecFor(message.headers.get(header.contentType)).decode(message.data),
-        'INVALID_INPUT',
-        where,
-      )
+      const input = parse(schema, readPayload(message.headers, message.data), 'INVALID_INPUT', where)
       const run = () => (input instanceof Promise ? input.then(handle) : handle(input))
       const output = span ? span.run(run) : run()
       if (isThenable(output)) {

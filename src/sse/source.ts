@@ -5,6 +5,7 @@ import {
   failure,
   type HeaderReader,
   parseTime,
+  payloadText,
   type StreamMessage,
   streamInfo,
 } from '../bus/index.ts'
@@ -83,6 +84,18 @@ function millis<Row>(time: (payload: Row) => number | string, payload: Row): num
 const asItIs = ({ subject, data }: Received): Told | undefined =>
   data.length === 0 ? undefined : { key: subject.slice(subject.lastIndexOf('.') + 1), data }
 
+/** As {@link asItIs}, of whatever form an event has: CloudEvents in structured mode, MessagePack. */
+function anEvent(message: Received): Told | undefined {
+  const told = asItIs(message)
+  if (!told) return undefined
+  try {
+    const data = payloadText(message.headers, message.data)
+    return data === message.data ? told : { ...told, data }
+  } catch {
+    return undefined // no event, though it says so
+  }
+}
+
 /** A processor's view: the latest row of each key, then every new one. Slow clients skip rows that a newer one replaced. */
 export function fromView<Row>(view: View<Row>, options: SourceOptions<Row> = {}): SseSource<Row> {
   return {
@@ -117,7 +130,7 @@ export function fromEvent<C extends Contract, Name extends string & keyof C['def
     snapshot: false,
     ...(event.durable ? { stream: eventStream(contract.name, name), policy: 'disconnect' } : { policy: 'drop-oldest' }),
     ...common(options),
-    tell: asItIs,
+    tell: anEvent,
     ensure: (bus) => ensureContractStreams(bus, contract),
   }
 }
@@ -150,13 +163,13 @@ export function fromStream<Row = Record<string, unknown>>(
 
 /** Subjects of any stream may have the same last token. */
 function bySubject(message: Received): Told | undefined {
-  const told = asItIs(message)
+  const told = anEvent(message)
   return told && { ...told, row: message.subject }
 }
 
 function keyed(message: Received, field: string): Told | undefined {
-  const told = asItIs(message)
-  const payload = told && (parsed(message.data) as Record<string, unknown> | null | undefined)
+  const told = anEvent(message)
+  const payload = told && (parsed(told.data) as Record<string, unknown> | null | undefined)
   return payload?.[field] === undefined ? told : { ...told!, key: String(payload[field]) }
 }
 
@@ -194,8 +207,9 @@ export function fromTable<Value = unknown>(
   }
 }
 
-function parsed(data: Uint8Array): unknown {
+function parsed(data: Uint8Array | string): unknown {
   try {
+    if (typeof data === 'string') return JSON.parse(data)
     return JSON.parse(Buffer.from(data.buffer, data.byteOffset, data.length).toString())
   } catch {
     return undefined

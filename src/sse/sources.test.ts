@@ -1,10 +1,12 @@
 import { Kvm } from '@nats-io/kv'
 import { describe, expect, it } from 'vitest'
+import { z } from 'zod'
 import { listen } from '../../test/support/event-stream.ts'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
 import { ensureStream, now, removeStream, store, streamInfo, streamWriter } from '../bus/index.ts'
-import { serve } from '../service/index.ts'
-import { fromStream, fromTable, type SseSource, sseGateway } from './index.ts'
+import { contract } from '../contract/index.ts'
+import { client, serve } from '../service/index.ts'
+import { fromEvent, fromStream, fromTable, type SseSource, sseGateway } from './index.ts'
 
 const nats = withNats()
 
@@ -33,6 +35,36 @@ async function fly(stream: string, from: number, count: number) {
   await writer.flush()
 }
 const numbers = (events: readonly { data: string }[]) => events.map(({ data }) => (JSON.parse(data) as Flight).n)
+
+describe('an event of a contract', () => {
+  it('is told as its payload, in whatever form it came: plain, CloudEvents in structured mode, MessagePack', async () => {
+    const payload = z.object({ n: z.number() })
+    const forms = contract('forms', {
+      version: '1.0.0',
+      events: { kept: { payload, durable: true }, core: { payload } },
+    })
+    await using at = await start({ kept: fromEvent(forms, 'kept'), core: fromEvent(forms, 'core') })
+    const packer = client(await nats.connect({ codec: 'msgpack' }), forms)
+    for (const name of ['kept', 'core'] as const) {
+      const browser = listen(`${at.url}/streams/${name}`)
+      await until(() => browser.state.status === 200)
+      const send = (event: object) =>
+        nats.bus.publish(
+          `evt.forms.${name}`,
+          Buffer.from(JSON.stringify({ specversion: '1.0', source: '/x', type: 'x', ...event })),
+          'Content-Type:application/cloudevents+json\r\n',
+        )
+      await client(nats.bus, forms)[name].publish({ n: 1 })
+      send({ id: '2', data: { n: 2 } })
+      send({ id: '', data: { n: 3 } }) // no event: its id is empty
+      await nats.bus.flush()
+      await packer[name].publish({ n: 4 })
+      await until(() => browser.events.length === 3)
+      expect(browser.events.map(({ data }) => JSON.parse(data))).toEqual([{ n: 1 }, { n: 2 }, { n: 4 }])
+      browser.close()
+    }
+  })
+})
 
 describe('any stream', () => {
   it('is offered as it is, by subject and by a key from the payload', async () => {

@@ -7,6 +7,7 @@ import {
   failure,
   type MyelinError,
   nextMessage,
+  readHeaders,
   readStream,
   type StreamGap,
   type StreamReader,
@@ -115,8 +116,9 @@ export class Topic {
     const { source } = this
     await source.ensure(this.#bus)
     if (!source.stream) {
-      this.#subscription = this.#bus.subscribe(source.subject, ({ subject, data }) => {
-        const told = source.tell({ subject, data })
+      this.#subscription = this.#bus.subscribe(source.subject, (message) => {
+        const { subject, data } = message
+        const told = source.tell({ subject, data, headers: readHeaders(message) })
         if (told) this.#push(encodeFrame(this.name, 0, told))
       })
       try {

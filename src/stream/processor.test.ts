@@ -112,6 +112,23 @@ describe('processor', () => {
     expect(statOf(unit, 'open')).toBe(2)
   })
 
+  it('reads events in structured mode as the events they are', async () => {
+    const { readings, rooms } = sensor()
+    await using unit = await serve(nats.bus, rooms())
+    const put = (id: string, data: unknown) =>
+      store(
+        nats.bus,
+        `evt.${readings.name}.read.x`,
+        Buffer.from(JSON.stringify({ specversion: '1.0', id, source: '/x', type: 'x', data })),
+        { deadline: Date.now() + 5_000, headerLines: 'content-type:application/cloudevents+json\r\n' },
+      )
+    await put('1', { at: 1, room: 'a', value: 1 })
+    await put('', { at: 1, room: 'b', value: 1 }) // no event: its id is empty
+    await until(() => statOf(unit, 'in') === 2)
+    expect(statOf(unit, 'open')).toBe(1)
+    expect(statOf(unit, 'bad')).toBe(1)
+  })
+
   it('counts what comes after its window was closed for good', async () => {
     const { readings, rooms } = sensor()
     await using unit = await serve(nats.bus, rooms())

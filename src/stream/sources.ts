@@ -1,6 +1,6 @@
 // What a processor can read: durable events, views, any stream of JSON, key-value buckets.
 import { z } from 'zod'
-import { type Bus, bucketStream, codecFor, failure, type HeaderReader, header } from '../bus/index.ts'
+import { type Bus, bucketStream, failure, type HeaderReader, readPayload } from '../bus/index.ts'
 import {
   type Contract,
   type ContractDefinition,
@@ -135,7 +135,7 @@ const anything = z.unknown()
 function decoder(schema: Schema = anything): (message: Incoming) => unknown {
   return ({ data, headers }) => {
     if (tooDeep(data)) throw failure('INVALID_INPUT', `payload: nested more than ${maxDepth} deep`)
-    const value = parse(schema, codecFor(headers.get(header.contentType)).decode(data), 'INVALID_INPUT', 'payload')
+    const value = parse(schema, readPayload(headers, data), 'INVALID_INPUT', 'payload')
     if (value instanceof Promise) throw failure('INVALID_CONTRACT', 'a processor needs a synchronous schema')
     return value
   }

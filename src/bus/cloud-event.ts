@@ -1,0 +1,142 @@
+// Events on the wire: CloudEvents 1.0 in either mode of the NATS binding, or plain JSON. In binary mode the attributes
+// are headers and the payload is the message; in structured mode the message is the whole event as JSON. Whoever reads
+// events reads them here.
+// Source: https://github.com/cloudevents/spec, bindings/nats-protocol-binding.md (main) and formats/json-format.md.
+import { codecFor, readJsonObject } from './codec.ts'
+import { failure } from './errors.ts'
+import { type HeaderReader, header } from './headers.ts'
+import { parseTime, timeForm } from './time.ts'
+
+/** An event's payload and what identifies it. */
+export interface ReadEvent {
+  readonly payload: unknown
+  readonly id: string | undefined
+  readonly time: string | undefined
+}
+
+const json = 'application/json'
+
+/**
+ * The payload of an event's message. Hot path: of JSON it costs the look at one header.
+ * @throws MyelinError MALFORMED_PAYLOAD
+ */
+export function readPayload(headers: HeaderReader, data: Uint8Array): unknown {
+  const type = headers.get(header.contentType)
+  if (type === json) return codecFor(type).decode(data)
+  if (isStructured(type)) return readStructured(type, data).payload
+  return codecFor(type ?? attribute(headers, 'ce-datacontenttype')).decode(data)
+}
+
+/** An event's payload, id and time. @throws MyelinError MALFORMED_PAYLOAD */
+export function readEvent(headers: HeaderReader, data: Uint8Array): ReadEvent {
+  const type = headers.get(header.contentType)
+  if (isStructured(type)) return readStructured(type, data)
+  const id = attribute(headers, 'ce-id')
+  const time = attribute(headers, 'ce-time')
+  if (id === '') throw malformed('ce-id is empty')
+  checkTime(time)
+  return { payload: readPayload(headers, data), id, time }
+}
+
+/**
+ * The payload of an event's message as JSON text, without a copy where it is that already. What is no JSON and of an
+ * unknown type is given as it is.
+ * @throws MyelinError MALFORMED_PAYLOAD for a structured event that is none
+ */
+export function payloadText(headers: HeaderReader | undefined, data: Uint8Array): Uint8Array | string {
+  const type = headers?.get(header.contentType)
+  if (!headers || type === undefined || type === json) return data
+  if (isStructured(type)) return JSON.stringify(readStructured(type, data).payload) ?? 'null'
+  try {
+    return JSON.stringify(readPayload(headers, data)) ?? 'null'
+  } catch {
+    return data
+  }
+}
+
+/** `application/cloudevents`, with any format and parameters, in any case. */
+function isStructured(type: string | undefined): type is string {
+  return type !== undefined && structuredForm.test(type)
+}
+const structuredForm = /^application\/cloudevents\b/i
+const jsonFormat = /^application\/cloudevents(\+json)?\s*(;|$)/i
+
+function readStructured(type: string, data: Uint8Array): ReadEvent {
+  if (!jsonFormat.test(type))
+    throw malformed(
+      `content-type "${type.slice(0, 80)}": of the event formats only application/cloudevents+json is read`,
+    )
+  const event = readJsonObject(data)
+  if (!event) throw malformed('a structured event is a JSON object, and this is none')
+  if (event.specversion !== '1.0') throw malformed(`specversion ${told(event.specversion)} is not 1.0`)
+  for (const name of ['id', 'source', 'type'] as const) {
+    if (typeof event[name] !== 'string' || event[name] === '')
+      throw malformed(`${name}: expected a text, got ${told(event[name])}`)
+  }
+  const { time, datacontenttype: dataType } = event
+  if (time !== undefined && time !== null && typeof time !== 'string')
+    throw malformed(`time: expected a text, got ${told(time)}`)
+  if (dataType !== undefined && dataType !== null && typeof dataType !== 'string')
+    throw malformed(`datacontenttype: expected a text, got ${told(dataType)}`)
+  checkTime(time ?? undefined)
+  return { payload: structuredPayload(event, dataType ?? undefined), id: event.id as string, time: time ?? undefined }
+}
+
+function structuredPayload(event: Record<string, unknown>, type: string | undefined): unknown {
+  const { data_base64: encoded } = event
+  if (encoded === undefined || encoded === null) return event.data
+  if (event.data !== undefined) throw malformed('an event has data or data_base64, not both')
+  if (typeof encoded !== 'string' || !base64Form.test(encoded)) throw malformed('data_base64 is not base64')
+  const bytes = new Uint8Array(Buffer.from(encoded, 'base64'))
+  try {
+    return codecFor(type).decode(bytes)
+  } catch (error) {
+    if (type === undefined || knownForm.test(type)) throw error
+    return bytes // of a type that only the receiver knows
+  }
+}
+const base64Form = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/
+const knownForm = /^application\/(json|msgpack|octet-stream|[^;]+\+json)\s*(;|$)/i
+
+// a run of events often has one time
+let lastTime: string | undefined
+
+function checkTime(time: string | undefined): void {
+  if (time === undefined || time === lastTime) return
+  if (time.length < 20 || parseTime(time) === undefined) throw malformed(`time ${told(time)} is not ${timeForm}`)
+  lastTime = time
+}
+
+/** An attribute of an event in binary mode, decoded. */
+function attribute(headers: HeaderReader, name: string): string | undefined {
+  const value = headers.get(name)
+  if (value === undefined || (!value.includes('%') && !value.startsWith('"'))) return value
+  return decodeAttribute(value)
+}
+
+const unfit = /[^\x21-\x7e]|["%]/
+const unfitAll = /[^\x21-\x7e]|["%]/gu
+
+/** An attribute's value as a header wants it: percent-encoded where it is not printable ASCII, a blank, `"` or `%`. */
+export function encodeAttribute(value: string): string {
+  return unfit.test(value) ? value.toWellFormed().replace(unfitAll, percents) : value
+}
+const percents = (character: string) =>
+  Array.from(Buffer.from(character), (byte) => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`).join('')
+
+/** @throws MyelinError MALFORMED_PAYLOAD when what is encoded is no UTF-8 */
+function decodeAttribute(value: string): string {
+  const bare = value.length > 1 && value.startsWith('"') && value.endsWith('"') ? unquoted(value) : value
+  return bare.replace(/(?:%[0-9a-f]{2})+/gi, (encoded) => {
+    try {
+      return decodeURIComponent(encoded)
+    } catch {
+      throw malformed(`${told(value)} has percent-encoded bytes that are no UTF-8`)
+    }
+  })
+}
+/** Text in quotes, which older senders wrote. */
+const unquoted = (value: string) => value.slice(1, -1).replace(/\\(.)/g, '$1')
+
+const told = (value: unknown) => (JSON.stringify(value) ?? 'nothing').slice(0, 80)
+const malformed = (why: string) => failure('MALFORMED_PAYLOAD', `not a valid CloudEvent: ${why}`)
