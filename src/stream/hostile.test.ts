@@ -166,8 +166,8 @@ describe('rows that cannot be written', () => {
 
 describe('values that cannot be kept', () => {
   const hostile = [
-    ['a BigInt', () => 1n, 'bigint'],
-    ['a function', () => () => 1, 'function'],
+    ['a BigInt', () => 1n, 'JSON has'],
+    ['a function', () => () => 1, 'JSON has'],
     ['a cycle', cyclic, '1000 deep'],
     ['20,000 levels', deep, '1000 deep'],
     ['a Map', () => new Map([[1, 2]]), 'Map'],
