@@ -9,6 +9,7 @@ import { sharedServer } from './embedded/index.ts'
 import { failure, MyelinError, messageOf } from './errors.ts'
 import {
   type ConnectOptions,
+  checkOptionKeys,
   defaults,
   inboxPrefixOf,
   isWebSocket,
@@ -29,6 +30,7 @@ import {
  *   JETSTREAM_DISABLED, INVALID_OPTION, FILE_NOT_FOUND; and SERVER_NOT_FOUND, SERVER_FAILED, STORE_LOCKED when embedding
  */
 export async function connect(options: ConnectOptions = {}): Promise<Bus> {
+  checkOptionKeys(options)
   const named = serversOf(options)
   if (named) return open(named, options)
   const storeDir = options.storeDir ?? '.myelin/nats'

@@ -10,6 +10,7 @@ import {
 } from '@nats-io/nats-core'
 import { type CodecName, codecs } from './codec.ts'
 import { failure, messageOf } from './errors.ts'
+import { unknownKey } from './nearest.ts'
 import { timerMs } from './timer.ts'
 
 export interface ConnectOptions {
@@ -55,6 +56,41 @@ export interface ConnectOptions {
   embed?: boolean
   /** Where an embedded server keeps its data when one is started. Default `.myelin/nats` in this folder. */
   storeDir?: string
+}
+
+const optionKeys: Readonly<Record<keyof ConnectOptions, true>> = {
+  servers: true,
+  name: true,
+  credsFile: true,
+  nkeySeed: true,
+  token: true,
+  user: true,
+  password: true,
+  tls: true,
+  timeoutMs: true,
+  silenceMs: true,
+  inboxPrefix: true,
+  codec: true,
+  maxCallsInFlight: true,
+  maxPendingBytes: true,
+  replicas: true,
+  requires: true,
+  embed: true,
+  storeDir: true,
+}
+const nested = { tls: ['caFile', 'certFile', 'keyFile'], requires: ['jetstream', 'version'] } as const
+
+/** @throws MyelinError INVALID_OPTION for a key that there is not: what it was to say would be left out */
+export function checkOptionKeys(options: ConnectOptions): void {
+  const check = (where: string, value: object, known: readonly string[]) => {
+    const odd = Object.keys(value).find((key) => !known.includes(key))
+    if (odd !== undefined) throw failure('INVALID_OPTION', `${where}: ${unknownKey(odd, known)}`)
+  }
+  check('connect', options, Object.keys(optionKeys))
+  for (const [key, known] of Object.entries(nested)) {
+    const value = options[key as keyof typeof nested]
+    if (typeof value === 'object') check(`connect: ${key}`, value, known)
+  }
 }
 
 export const defaults = {

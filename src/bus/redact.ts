@@ -36,10 +36,23 @@ const quoted =
 const shapes =
   /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)|\bS[ACNOUX][A-Z2-7]{56}\b|\beyJ[\w-]{8,4000}\.[\w-]+\.[\w-]*/g
 
-/** A text without the secrets that can be told by their looks: passwords in addresses, keys, tokens. */
+/** What references to secrets were resolved to in this process, in all the forms in which a text may hold them. */
+const known = new Set<string>()
+/** Shorter ones would be found in every other word. */
+const shortest = 4
+
+/** Hides a secret from now on, wherever {@link redactText} and {@link redact} are used. */
+export function hideSecret(value: string): void {
+  for (const form of [value, JSON.stringify(value).slice(1, -1), encodeURIComponent(value)]) {
+    if (form.length >= shortest) known.add(form)
+  }
+}
+
+/** A text without the secrets that are known or can be told by their looks: passwords in addresses, keys, tokens. */
 export function redactText(text: string): string {
   // most texts hold none: these are cheap to look for
   let clean = text
+  for (const secret of known) if (clean.includes(secret)) clean = clean.replaceAll(secret, redacted)
   if (clean.includes('://')) clean = clean.replace(userInfo, `$1${redacted}@`)
   if (clean.includes('=')) clean = clean.replace(pairs, `$1${redacted}`)
   if (clean.includes('":')) clean = clean.replace(quoted, `$1"${redacted}"`)
@@ -74,7 +87,7 @@ function hidden(key: string, value: unknown): unknown {
 }
 
 /** `{ secret: 'env:NAME' }`, `{ secret: 'file:PATH' }`: where a secret is, not what it is. */
-function isReference(value: unknown): boolean {
+export function isReference(value: unknown): value is { readonly secret: string } {
   if (typeof value !== 'object' || value === null || Object.keys(value).length !== 1) return false
   const { secret } = value as { secret?: unknown }
   return typeof secret === 'string' && /^(?:env|file):/.test(secret)

@@ -1,7 +1,7 @@
 // Configurations as typed: JSON, `@file`, or the path of a YAML or JSON file.
 import { readFile } from 'node:fs/promises'
-import { parse as parseYaml } from 'yaml'
-import { failure } from '../bus/index.ts'
+import { failure, messageOf } from '../bus/index.ts'
+import { readYaml } from '../runtime/index.ts'
 import { UsageError } from './text.ts'
 
 /** @throws MyelinError FILE_NOT_FOUND, INVALID_INPUT */
@@ -15,9 +15,9 @@ export async function readConfig(typed: string): Promise<Record<string, unknown>
         })
   let value: unknown
   try {
-    value = parseYaml(text) // JSON is YAML
+    value = readYaml(text, file ?? '--config').value // JSON is YAML
   } catch (cause) {
-    throw new UsageError('--config is neither JSON nor YAML', cause)
+    throw new UsageError(`--config: ${messageOf(cause)}`, cause)
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new UsageError(`--config: expected keys and values, like '{"speed":60}'`)

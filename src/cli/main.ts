@@ -66,5 +66,10 @@ try {
   await program.parseAsync()
 } catch (error) {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2
-  else tellFailure(error, process.argv.includes('--json'))
+  else {
+    tellFailure(error, process.argv.includes('--json'))
+    // what was said is flushed; a socket that was dialled, or a timer, keeps no failed command any longer
+    for (const stream of [process.stdout, process.stderr]) await new Promise((resolve) => stream.write('', resolve))
+    process.exit()
+  }
 }

@@ -2,6 +2,7 @@
 import { failure } from '../bus/index.ts'
 import type { Contract, ContractDefinition, Schema, StreamOf } from './definition.ts'
 import { type Duration, durationMs } from './durations.ts'
+import { checkKeys } from './keys.ts'
 
 const nameForm = /^[a-zA-Z][a-zA-Z0-9_-]*$/
 /** Beginnings of names that the library's own subjects and streams will have. */
@@ -38,6 +39,7 @@ export function contract<const Definition extends ContractDefinition>(
       `names that begin with ${other} are kept for event stores, stores and databases; choose another, like ${name.slice(other.length) || 'my'}-service`,
     )
   }
+  checkKeys(name, definition)
   if (!isVersion(definition.version)) {
     throw invalid(
       `${name}.version`,

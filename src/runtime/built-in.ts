@@ -1,8 +1,7 @@
 // Units that need no module: `use: myelin:processor` and the like. What they do is said by their configuration alone.
-import { failure } from '../bus/index.ts'
+import { failure, nearest } from '../bus/index.ts'
 import { controller } from '../control/index.ts'
 import type { Unit } from '../unit/index.ts'
-import { nearest } from './composition.ts'
 
 const prefix = 'myelin:'
 

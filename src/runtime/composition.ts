@@ -1,7 +1,7 @@
 // A composition names the units of an enterprise, where their code is and how they run. It is data, checked at once as a
 // whole: every wrong key is named with its path, what was expected there, and what may have been meant.
 import { z } from 'zod'
-import { failure } from '../bus/index.ts'
+import { failure, unknownKey } from '../bus/index.ts'
 import { isUnit, type Unit } from '../unit/index.ts'
 
 const name = z.string().regex(/^[a-zA-Z][a-zA-Z0-9_-]*$/, 'expected a name: a letter, then letters, digits, - and _')
@@ -61,18 +61,26 @@ export function defineComposition(composition: CompositionSpec): CompositionSpec
 }
 
 /** @throws MyelinError INVALID_COMPOSITION, naming every wrong key */
-export function parseComposition(value: unknown, file: string): Composition {
+export function parseComposition(
+  value: unknown,
+  file: string,
+  at?: (path: readonly PropertyKey[]) => string,
+): Composition {
   const result = compositionSchema.safeParse(value)
   if (!result.success) {
-    const told = flatten(result.error.issues).map(({ path, message }) => `${path || 'the file'}: ${message}`)
+    const told = flatten(result.error.issues).map(({ path, steps, message }) => {
+      const place = at ? `${at(steps)}: ` : ''
+      return `${place}${path || 'the file'}: ${message}`
+    })
     throw failure('INVALID_COMPOSITION', `${file}\n  ${told.join('\n  ')}`, { data: { file, issues: told } })
   }
   const composition = result.data
   for (const [unit, { site, use, isolation }] of Object.entries(composition.units)) {
     if (site !== undefined && !(site in composition.sites)) {
+      const place = at ? `${at(['units', unit, 'site'])}: ` : ''
       throw failure(
         'INVALID_COMPOSITION',
-        `${file}\n  units.${unit}.site: "${site}" is not one of the sites (${Object.keys(composition.sites).join(', ') || 'there are none'})`,
+        `${file}\n  ${place}units.${unit}.site: "${site}" is not one of the sites (${Object.keys(composition.sites).join(', ') || 'there are none'})`,
       )
     }
     if (isolation !== 'none' && typeof use !== 'string') {
@@ -87,6 +95,7 @@ export function parseComposition(value: unknown, file: string): Composition {
 
 interface Issue {
   readonly path: string
+  readonly steps: readonly PropertyKey[]
   readonly message: string
 }
 
@@ -95,38 +104,9 @@ function flatten(issues: readonly z.core.$ZodIssue[]): Issue[] {
     const path = issue.path.map(String).join('.')
     if (issue.code === 'unrecognized_keys') {
       const known = path.startsWith('units.') ? Object.keys(unitSchema.shape) : Object.keys(compositionSchema.shape)
-      const hints = issue.keys.map((key) => {
-        const near = nearest(key, known)
-        return near
-          ? `unknown key "${key}"; did you mean "${near}"?`
-          : `unknown key "${key}"; known: ${known.join(', ')}`
-      })
-      return { path, message: hints.join('; ') }
+      const hints = issue.keys.map((key) => unknownKey(key, known))
+      return { path, steps: [...issue.path, issue.keys[0]!], message: hints.join('; ') }
     }
-    return { path, message: issue.message }
+    return { path, steps: issue.path, message: issue.message }
   })
-}
-
-/** The known word at most two letters away. */
-export function nearest(word: string, known: readonly string[]): string | undefined {
-  let best: string | undefined
-  let bestDistance = 3
-  for (const candidate of known) {
-    const distance = editDistance(word.toLowerCase(), candidate.toLowerCase())
-    if (distance < bestDistance) [best, bestDistance] = [candidate, distance]
-  }
-  return best
-}
-
-/** Levenshtein distance. */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      next[j] = Math.min(next[j - 1]! + 1, row[j]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1))
-    }
-    row = next
-  }
-  return row[b.length]!
 }

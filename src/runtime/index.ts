@@ -1,16 +1,17 @@
 // From a composition file to running units: one lifecycle, supervised.
+export { nearest } from '../bus/index.ts'
 export { builtInUnit, builtInUnits } from './built-in.ts'
 export {
   type Composition,
   type CompositionSpec,
   defineComposition,
-  nearest,
   parseComposition,
   type UnitSpec,
 } from './composition.ts'
 export { compositionJsonSchema } from './composition-schema.ts'
 export type { InstanceState, InstanceStatus } from './instance.ts'
 export {
+  checkUnits,
   compositionFiles,
   inOwnProcesses,
   type LoadedComposition,
@@ -20,3 +21,4 @@ export {
 } from './load.ts'
 export { checkNames, type Running, type UpOptions, up } from './up.ts'
 export { touchedUnits, watchFiles } from './watch.ts'
+export { type ReadYaml, readYaml } from './yaml.ts'

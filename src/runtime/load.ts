@@ -2,11 +2,12 @@
 import { access, readFile } from 'node:fs/promises'
 import { dirname, isAbsolute, relative, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { parse as parseYaml } from 'yaml'
 import { failure, MyelinError, messageOf } from '../bus/index.ts'
-import { isUnit, type Unit } from '../unit/index.ts'
+import { isUnit, parseConfig, type Unit } from '../unit/index.ts'
 import { builtInUnit, isBuiltIn } from './built-in.ts'
 import { type Composition, parseComposition } from './composition.ts'
+import { placeOf } from './module-error.ts'
+import { readYaml } from './yaml.ts'
 
 /** Where a composition is looked for when no file is named, in this order. */
 export const compositionFiles = ['myelin.config.ts', 'myelin.config.js', 'myelin.yaml', 'myelin.yml'] as const
@@ -16,6 +17,8 @@ export interface LoadedComposition {
   readonly composition: Composition
   readonly file: string
   readonly folder: string
+  /** Where in the file a path leads to: `file:line:column`; only of what is read as text. */
+  readonly at?: (path: readonly PropertyKey[]) => string
 }
 
 /**
@@ -28,9 +31,11 @@ export async function loadComposition(
 ): Promise<LoadedComposition> {
   const file = await findFile(resolve(path))
   const shown = relative('.', file) || file
-  const value = /\.ya?ml$/.test(file)
-    ? await readYaml(file, shown)
-    : await importDefault(file, shown, 'INVALID_COMPOSITION', options.fresh)
+  if (/\.(ya?ml|json)$/.test(file)) {
+    const { value, at } = readYaml(await readFile(file, 'utf8'), shown) // JSON is YAML
+    return { composition: parseComposition(value, shown, at), file, folder: dirname(file), at }
+  }
+  const value = await importDefault(file, shown, 'INVALID_COMPOSITION', options.fresh)
   return { composition: parseComposition(value, shown), file, folder: dirname(file) }
 }
 
@@ -53,14 +58,6 @@ async function findFile(path: string): Promise<string> {
     'FILE_NOT_FOUND',
     `no composition in ${relative('.', path) || 'this folder'}: expected ${compositionFiles.join(', ')}`,
   )
-}
-
-async function readYaml(file: string, shown: string): Promise<unknown> {
-  try {
-    return parseYaml(await readFile(file, 'utf8'))
-  } catch (cause) {
-    throw failure('INVALID_COMPOSITION', `${shown}: ${messageOf(cause)}`, { cause })
-  }
 }
 
 /** The same with every unit that has a module of its own in a process of its own: a restart then loads its code anew. */
@@ -97,6 +94,34 @@ export function loadUnitOf({ composition, folder }: LoadedComposition, name: str
   return loadUnit(composition.units[name]!.use, folder, `units.${name}.use`)
 }
 
+/**
+ * Whether everything that a composition names is there and fits: its modules, and the units' configurations. Nothing is
+ * started. @throws MyelinError INVALID_COMPOSITION, naming all that is wrong
+ */
+export async function checkUnits(loaded: LoadedComposition, names: readonly string[]): Promise<void> {
+  const wrong: string[] = []
+  for (const name of names) {
+    const spec = loaded.composition.units[name]!
+    try {
+      const unit = await loadUnitOf(loaded, name)
+      await parseConfig(unit, spec.config, `unit '${name}'`, placesOf(loaded, name))
+    } catch (error) {
+      const place =
+        error instanceof MyelinError && error.code === 'INVALID_CONFIG' ? '' : loaded.at?.(['units', name, 'use'])
+      wrong.push(`${place ? `${place}: ` : ''}${messageOf(error)}`)
+    }
+  }
+  if (wrong.length > 0) throw failure('INVALID_COMPOSITION', wrong.join('\n  '))
+}
+
+/** Where the keys of a unit's configuration are written. */
+export function placesOf(
+  { at }: LoadedComposition,
+  name: string,
+): ((path: readonly PropertyKey[]) => string) | undefined {
+  return at && ((path) => at(['units', name, 'config', ...path]))
+}
+
 async function importDefault(
   file: string,
   where: string,
@@ -108,6 +133,6 @@ async function importDefault(
       .default
   } catch (cause) {
     if (cause instanceof MyelinError) throw cause
-    throw failure(code, `${where}: ${messageOf(cause)}`, { cause })
+    throw failure(code, `${where}: ${await placeOf(cause, file)}: ${messageOf(cause)}`, { cause })
   }
 }

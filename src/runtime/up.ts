@@ -1,10 +1,10 @@
 // up(): from a composition to running units, one lifecycle for all of them.
 import { isDeepStrictEqual } from 'node:util'
-import { type Bus, type ConnectOptions, failure, MyelinError, messageOf } from '../bus/index.ts'
+import { type Bus, type ConnectOptions, failure, MyelinError, messageOf, nearest } from '../bus/index.ts'
 import { Agent } from '../control/index.ts'
 import { type HealthServer, type Observed, Pulse, serveHealth, stateOn } from '../heartbeat/index.ts'
 import { createLogger, type Logger, parseConfig } from '../unit/index.ts'
-import { type Composition, nearest, type UnitSpec } from './composition.ts'
+import type { Composition, UnitSpec } from './composition.ts'
 import { startHere } from './in-process.ts'
 import { Instance, type InstanceStatus } from './instance.ts'
 import { startIsolated } from './isolated.ts'

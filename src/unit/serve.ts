@@ -1,9 +1,11 @@
 // Running one unit in this process, without a composition: for tests, scripts and small programs.
 import type { Bus } from '../bus/index.ts'
-import { failure } from '../bus/index.ts'
+import { failure, redactText } from '../bus/index.ts'
 import { createLogger, type Logger } from './log.ts'
 import { openAll } from './opened.ts'
+import { withSecrets } from './secrets.ts'
 import type { RunningUnit, Unit } from './unit.ts'
+import { unknownKeys } from './unknown-keys.ts'
 
 export interface ServeOptions<Config> {
   config?: Config
@@ -41,16 +43,35 @@ export async function serve<Config>(
   return Object.assign(running, { [Symbol.asyncDispose]: () => running.drain() })
 }
 
-/** Parses a unit's configuration with its schema. @throws MyelinError INVALID_CONFIG, naming every key that is wrong */
-export async function parseConfig<Config>(unit: Unit<Config>, config: unknown, where: string): Promise<Config> {
+/**
+ * Parses a unit's configuration with its schema, with the secrets that it refers to. `at` says where a key is written.
+ * @throws MyelinError INVALID_CONFIG, naming every key that is wrong or that the schema does not know
+ */
+export async function parseConfig<Config>(
+  unit: Unit<Config>,
+  given: unknown,
+  where: string,
+  at?: (path: readonly PropertyKey[]) => string | undefined,
+): Promise<Config> {
+  const config = await withSecrets(given ?? {}, where)
   if (!unit.config) return config as Config
-  const result = await unit.config['~standard'].validate(config ?? {})
-  if (!result.issues) return result.value
-  const told = result.issues.map(({ path, message }) => {
-    const key = ['config', ...(path ?? []).map((step) => (typeof step === 'object' ? step.key : step))]
-      .map(String)
-      .join('.')
-    return `${key}: ${message}`
+  const result = await unit.config['~standard'].validate(config)
+  const unknown = unknownKeys(unit.config, config)
+  if (!result.issues && unknown.length === 0) return result.value
+  const wrong = (result.issues ?? [])
+    // told with what was meant, where that is known
+    .filter((issue) => unknown.length === 0 || (issue as { code?: string }).code !== 'unrecognized_keys')
+    .map(({ path = [], message }) => ({
+      path: path.map((step) => (typeof step === 'object' ? step.key : step)),
+      message,
+    }))
+  const issues = [...wrong, ...unknown]
+  const told = issues.map(({ path, message }) => {
+    const key = ['config', ...path].map(String).join('.')
+    const line = at?.(path)
+    return `${line ? `${line}: ` : ''}${key}: ${redactText(message)}`
   })
-  throw failure('INVALID_CONFIG', `${where}: ${told.join('; ')}`, { data: { issues: result.issues } })
+  throw failure('INVALID_CONFIG', `${where}: ${told.join('; ')}`, {
+    data: { issues: issues.map(({ path, message }) => ({ path, message: redactText(message) })) },
+  })
 }

@@ -3,6 +3,7 @@ import type { Command } from 'commander'
 import { connect, failure } from '../../bus/index.ts'
 import {
   checkNames,
+  checkUnits,
   compositionJsonSchema,
   type InstanceStatus,
   inOwnProcesses,
@@ -42,7 +43,7 @@ export function addUp(program: Command): void {
     .option('--http <port>', 'serve /healthz, /readyz and /metrics there; 0: a free port', port)
     .option('--watch', 'start anew what a changed file touches; every unit runs in a process of its own')
     .option('--fail-fast', 'end when one unit is given up; without it the others go on')
-    .option('--dry-run', 'check the file and say what would run')
+    .option('--dry-run', 'check the file, its modules and configurations, and say what would run')
     .option('--schema', 'print the JSON Schema of composition files')
     .addHelpText(
       'after',
@@ -63,6 +64,10 @@ export function addUp(program: Command): void {
             replicas,
             isolation,
           }))
+        await checkUnits(
+          loaded,
+          planned.map(({ unit }) => unit),
+        )
         if (flags.json) printJson(planned)
         else
           print(
