@@ -41,7 +41,8 @@ export type FromChild =
   | { readonly type: 'finished' }
   | { readonly type: 'failed'; readonly code: string; readonly message: string }
 
-const startMs = 30_000
+/** A machine under load takes its time to load a module. */
+const startMs = 60_000
 
 /** What runs the child's code. */
 interface Carrier {

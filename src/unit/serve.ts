@@ -58,14 +58,17 @@ export async function parseConfig<Config>(
   const result = await unit.config['~standard'].validate(config)
   const unknown = unknownKeys(unit.config, config)
   if (!result.issues && unknown.length === 0) return result.value
-  const wrong = (result.issues ?? [])
-    // told with what was meant, where that is known
-    .filter((issue) => unknown.length === 0 || (issue as { code?: string }).code !== 'unrecognized_keys')
-    .map(({ path = [], message }) => ({
-      path: path.map((step) => (typeof step === 'object' ? step.key : step)),
-      message,
-    }))
-  const issues = [...wrong, ...unknown]
+  const wrong = (result.issues ?? []).map((issue) => ({
+    path: (issue.path ?? []).map((step) => (typeof step === 'object' ? step.key : step)),
+    message: issue.message,
+    ofKeys: (issue as { code?: string }).code === 'unrecognized_keys',
+  }))
+  // a strict schema sees such keys itself: what it says in its own words stays, else what was meant is told
+  const own = wrong.filter(
+    ({ ofKeys, message }) => !ofKeys || unknown.length === 0 || !/^Unrecognized key/.test(message),
+  )
+  const seen = new Set(own.filter(({ ofKeys }) => ofKeys).map(({ path }) => path.join('.')))
+  const issues = [...own, ...unknown.filter(({ path }) => !seen.has(path.slice(0, -1).join('.')))]
   const told = issues.map(({ path, message }) => {
     const key = ['config', ...path].map(String).join('.')
     const line = at?.(path)
