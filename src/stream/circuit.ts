@@ -98,6 +98,8 @@ export class Circuit {
   /** While operators are told: those from this order on still live in the time before. */
   #told = Number.POSITIVE_INFINITY
   #nextMs = Number.POSITIVE_INFINITY
+  /** What the other partitions were told of the one clock that there is. */
+  #toldMs = Number.NEGATIVE_INFINITY
   /** When the server stored the present message, unix ms. */
   storedMs = 0
   /** Rows that came out since they were last taken. */
@@ -248,9 +250,13 @@ export class Circuit {
   get times(): ReadonlyMap<number, number> {
     return new Map(this.#clocks.flatMap(({ order, ms }) => (Number.isFinite(ms) ? [[order, ms] as const] : [])))
   }
-  /** Whether a tick would change anything: of one clock only what is later than all before. */
+  /** Whether other partitions need to be told of a tick; ask in order. Of one clock only what is later than all before. */
   isNews(order: number, ms: number): boolean {
-    return this.#clocks.length > 1 || this.#clocks.some((clock) => clock.order === order && ms > clock.ms)
+    if (this.#clocks.length > 1) return true
+    const [clock] = this.#clocks
+    if (clock?.order !== order || ms <= clock.ms || ms <= this.#toldMs) return false
+    this.#toldMs = ms
+    return true
   }
 
   /** By the server's own times, so that a replay finds the same clocks idle at the same messages. */
