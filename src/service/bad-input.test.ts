@@ -209,6 +209,8 @@ describe('what went wrong in a handler', () => {
     const hidden = await errorOf(api.plain({}))
     expect(hidden).toMatchObject({ code: 'INTERNAL', data: undefined })
     expect(hidden.message).not.toContain('TOO_SOON')
+    // an error without a message of its own names who answered it
+    expect(await errorOf(api.declared({}))).toMatchObject({ message: 'echo.soon answered TOO_SOON' })
     expect(await errorOf(api.declared({}))).toMatchObject({ code: 'TOO_SOON', data: { waitMs: 7 } })
   })
 })

@@ -104,7 +104,9 @@ export class HandlerContext<State = unknown, Config = unknown> extends Deadline 
 
   /** Ends the work with an error that the contract declares. */
   readonly fail = (code: string, data?: unknown, message?: string): never => {
-    throw new DeclaredError(code, message ?? code, { data })
+    // svc.airports.get: who answers that is a part of what went wrong
+    const [, service, name] = this.subject.split('.')
+    throw new DeclaredError(code, message ?? `${service}.${name} answered ${code}`, { data })
   }
 
   onDeadline(): void {
