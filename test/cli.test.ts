@@ -325,7 +325,7 @@ describe('myelin', () => {
     child.kill('SIGTERM')
     expect((await ended).code).toBe(0)
     await rm(dir, { recursive: true })
-  })
+  }, 180_000) // thirty commands, each a process of its own
 
   it('emit and enqueue check what they send against what the service said, unless told not to', async () => {
     const shop = contract('shop', {

@@ -13,6 +13,7 @@ class Simulated implements Controlled {
   readonly instance: string
   state = 'ready'
   revision = 0
+  readonly configId = ''
   constructor(instance: string) {
     this.instance = instance
   }
@@ -49,7 +50,13 @@ export async function serve(url: string) {
     const instances = Array.from({ length: each }, (_, i) => new Simulated(`h${host}i${i}`))
     const agent = await Agent.open(
       bus,
-      { siteOf: () => 's', units: () => ['sim'], instances: () => instances, scale: async () => undefined },
+      {
+        siteOf: () => 's',
+        units: () => ['sim'],
+        instances: () => instances,
+        replicasOf: () => each,
+        scale: async () => undefined,
+      },
       createLogger(),
     )
     await agent.start()

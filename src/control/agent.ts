@@ -4,18 +4,26 @@ import type { Logger } from '../unit/index.ts'
 import { type Ack, Command, commandSubject, everyInstance, type Verb, verbs } from './command.ts'
 import { type Desired, type DesiredEntry, DesiredStates } from './desired.ts'
 
+/** `exact`: the whole configuration, not keys on top of the composition's; `configId`: which one of desired state. */
+export interface ConfigureAs {
+  readonly exact?: boolean | undefined
+  readonly configId?: string
+}
+
 /** What the control plane may do with an instance. */
 export interface Controlled {
   readonly unit: string
   readonly instance: string
   readonly state: string
   readonly revision: number
+  /** Which configuration of desired state it has: empty for that of its composition. */
+  readonly configId: string
   pause(): Promise<void>
   resume(): Promise<void>
   restart(): Promise<void>
   stop(): Promise<void>
-  configure(config: Readonly<Record<string, unknown>>): Promise<void>
-  checkConfig(config: Readonly<Record<string, unknown>>): Promise<void>
+  configure(config: Readonly<Record<string, unknown>>, as?: ConfigureAs): Promise<void>
+  checkConfig(config: Readonly<Record<string, unknown>>, exact?: boolean): Promise<void>
   told(revision: number, logLevel: string | undefined): void
 }
 
@@ -26,6 +34,8 @@ export interface ControlledHost {
   /** What it runs now. */
   units(): readonly string[]
   instances(unit: string): readonly Controlled[]
+  /** Copies that its composition wants. */
+  replicasOf(unit: string): number
   /** Starts or stops copies until there are so many. */
   scale(unit: string, replicas: number): Promise<void>
 }
@@ -163,7 +173,7 @@ export class Agent {
     const instances = this.#host
       .instances(unit)
       .filter(({ instance }) => target === everyInstance || target === instance)
-    if (instances.length === 0 && verb !== 'scale') return []
+    if (instances.length === 0 && verb !== 'scale' && verb !== 'reset') return []
     const parsed = Command.safeParse(readJson(data))
     const told = (error: MyelinError): Ack[] =>
       instances.map((instance) => answer(parsed.data?.id ?? '', site, instance, instance.state, error))
@@ -264,8 +274,10 @@ export class Agent {
     if (desired.token !== undefined && desired.token > (this.#tokens.get(unit) ?? 0))
       this.#tokens.set(unit, desired.token)
     let unscaled: unknown
-    if (desired.replicas !== undefined && desired.replicas !== before.size) {
-      await this.#host.scale(unit, desired.replicas).catch((error: unknown) => {
+    // told anew without a number, those of the composition come back; later it is not for desired state to count them
+    const replicas = desired.replicas ?? (fresh ? this.#host.replicasOf(unit) : before.size)
+    if (replicas !== before.size) {
+      await this.#host.scale(unit, replicas).catch((error: unknown) => {
         unscaled = error
       })
     }
@@ -292,7 +304,9 @@ export class Agent {
   async #bring(instance: Controlled, desired: Desired, revision: number): Promise<void> {
     // once per revision: what one instance was told by itself since then stays, as during a rollout
     if (instance.revision >= revision) return
-    if (desired.config) await instance.configure(desired.config)
+    const configId = configIdOf(desired)
+    if (configId !== instance.configId)
+      await instance.configure(desired.config ?? {}, { exact: desired.exact, configId })
     if (desired.state === 'paused') await instance.pause()
     else if (desired.state === 'stopped') await instance.stop()
     else await instance.resume()
@@ -303,6 +317,10 @@ export class Agent {
     this.#log.error({ unit, err: error }, `unit '${unit}' could not be made what it should be: ${messageOf(error)}`)
   }
 }
+
+/** Which configuration desired state has; one without an id is of version 0.1.0. */
+export const configIdOf = ({ config, configId }: Desired): string =>
+  config === undefined ? '' : (configId ?? JSON.stringify(config))
 
 /** Carries out a command on one instance. */
 async function act(instance: Controlled, verb: Verb, { args, for: coming }: Command): Promise<void> {
@@ -318,16 +336,21 @@ async function act(instance: Controlled, verb: Verb, { args, for: coming }: Comm
     case 'restart':
       return instance.restart()
     case 'configure':
-      return instance.configure(args.config ?? {})
+      return instance.configure(args.config ?? {}, { exact: args.exact, configId: 'its own' })
     case 'check':
       if (coming === 'pause' && instance.state === 'stopped') {
         const what = `${instance.unit}.${instance.instance}`
         throw failure('ILLEGAL_TRANSITION', `${what} is stopped and cannot be paused; start it first`)
       }
-      return coming === undefined || coming === 'configure' ? instance.checkConfig(args.config ?? {}) : undefined
+      return coming === undefined || coming === 'configure'
+        ? instance.checkConfig(args.config ?? {}, args.exact)
+        : undefined
     case 'loglevel':
       instance.told(instance.revision, args.level)
       return
+    case 'reset':
+      await instance.configure({}, { configId: '' })
+      return instance.resume()
     case 'scale':
       throw failure('INVALID_INPUT', 'scale is for a unit, not for one instance')
   }

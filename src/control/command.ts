@@ -11,6 +11,7 @@ export const verbs = [
   'restart',
   'configure',
   'scale',
+  'reset',
   'loglevel',
   'check',
 ] as const
@@ -26,6 +27,11 @@ export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 's
 /** What a command carries besides its verb. */
 export const CommandArgs = z.object({
   config: z.record(z.string(), z.unknown()).optional(),
+  /**
+   * True: `config` is the whole configuration, whatever the composition says; false: keys on top of the composition's.
+   * Absent: keys on top of what is configured.
+   */
+  exact: z.boolean().optional(),
   replicas: z.number().int().min(0).max(1_000).optional(),
   level: z.enum(logLevels).optional(),
 })

@@ -49,7 +49,7 @@ function unitOf(more: object = {}) {
     return running
   }
   const say = (verb: CommandRequest['verb'], more: Partial<CommandRequest> = {}) =>
-    command(nats.bus, watching, { verb, selector: { unit }, by: 'test', timeoutMs: 5_000, ...more })
+    command(nats.bus, watching, { verb, selector: { unit }, by: 'test', timeoutMs: 20_000, ...more })
   return { unit, start, say }
 }
 

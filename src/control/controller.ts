@@ -50,9 +50,11 @@ function patchOf(verb: Verb, args: CommandArgs): DesiredPatch | undefined {
     case 'stop':
       return { state: 'stopped' }
     case 'configure':
-      return { config: args.config ?? {} }
+      return { config: args.config ?? {}, ...(args.exact === undefined ? {} : { exact: args.exact }) }
     case 'scale':
       return { replicas: args.replicas ?? 1 }
+    case 'reset':
+      return { state: 'running', config: undefined, replicas: undefined, logLevel: undefined }
     case 'loglevel':
       return args.level === undefined ? undefined : { logLevel: args.level }
     default:
@@ -72,7 +74,7 @@ export async function command(bus: Bus, fleet: Fleet, request: CommandRequest): 
   const { verb, selector, args = {}, by } = request
   const states = await DesiredStates.open(bus)
   // a unit without copies has nobody that beats: only its desired state knows of it
-  const none = verb === 'scale' ? await withoutCopies(states, fleet, request) : []
+  const none = verb === 'scale' || verb === 'reset' ? await withoutCopies(states, fleet, request) : []
   const chosen = none.length > 0 ? [] : choose(fleet, request)
   const id = request.id ?? crypto.randomUUID()
   const at = Date.now()

@@ -21,6 +21,10 @@ export const Desired = z.object({
   state: z.enum(['running', 'paused', 'stopped']).default('running'),
   /** Keys that replace those of the composition. */
   config: z.record(z.string(), z.unknown()).optional(),
+  /** `config` is the whole configuration. */
+  exact: z.boolean().optional(),
+  /** Another one with every change of `config`: an instance is configured once for each. */
+  configId: z.string().optional(),
   replicas: z.number().int().min(0).max(1_000).optional(),
   logLevel: z.enum(logLevels).optional(),
   /** Fencing token of the controller that wrote it last; absent: a person did. */
@@ -29,7 +33,10 @@ export const Desired = z.object({
   at: z.string().default(''),
 })
 export type Desired = z.infer<typeof Desired>
-export type DesiredPatch = Partial<Pick<Desired, 'state' | 'config' | 'replicas' | 'logLevel'>>
+/** A key that is there and undefined is taken away. */
+export type DesiredPatch = {
+  readonly [Key in 'state' | 'config' | 'exact' | 'replicas' | 'logLevel']?: Desired[Key] | undefined
+}
 
 /** A unit's desired state and the revision it has. */
 export interface DesiredEntry {
@@ -102,6 +109,7 @@ export class DesiredStates {
       const desired: Desired = {
         ...before,
         ...patch,
+        ...configured(before, patch),
         ...(fence === undefined ? {} : { token: fence }),
         by,
         at: new Date().toISOString(),
@@ -126,6 +134,21 @@ export class DesiredStates {
       if (read) onChange(read)
     })
     return () => void watching.stop()
+  }
+}
+
+/** What a patch makes of the configuration. */
+function configured(before: Desired, patch: DesiredPatch): Pick<Desired, 'state' | 'config' | 'exact' | 'configId'> {
+  const state = patch.state ?? before.state
+  if (!('config' in patch)) return { state }
+  const { config } = patch
+  const onTop = config !== undefined && patch.exact === undefined && before.exact === true
+  const exact = config !== undefined && (patch.exact ?? before.exact)
+  return {
+    state,
+    config: onTop ? { ...before.config, ...config } : config,
+    exact: exact || undefined,
+    configId: config && crypto.randomUUID().slice(0, 8),
   }
 }
 

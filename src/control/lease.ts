@@ -28,6 +28,9 @@ const Held = z.object({
 })
 type Held = z.infer<typeof Held>
 
+/** Share of a term for which a holder believes that it leads without having renewed. */
+const heldFor = 0.8
+
 export class Lease {
   readonly #bucket: Bucket<Held>
   readonly #options: LeaseOptions
@@ -35,7 +38,8 @@ export class Lease {
   #seen: { revision: number; at: number } | undefined
   #mine: Mine | undefined
   #timer: NodeJS.Timeout | undefined
-  #turning = false
+  #end: NodeJS.Timeout | undefined
+  #underWay: Promise<void> | undefined
   #stopped = false
 
   private constructor(bucket: Bucket<Held>, options: LeaseOptions) {
@@ -52,8 +56,9 @@ export class Lease {
     return lease
   }
 
-  /** The fencing token while it leads. */
+  /** The fencing token while it leads; looks at the time itself, because timers of a process that was stopped are late. */
   get token(): number | undefined {
+    this.#check()
     return this.#mine?.token
   }
 
@@ -61,6 +66,8 @@ export class Lease {
   async stop(): Promise<void> {
     this.#stopped = true
     clearInterval(this.#timer)
+    // a renewal under way would take the lease after it was given back
+    await this.#underWay
     const mine = this.#mine
     this.#lose()
     if (mine) await this.#write({ holder: '', token: mine.token }, mine.revision).catch(() => undefined)
@@ -69,17 +76,31 @@ export class Lease {
   async #turn(): Promise<void> {
     if (this.#stopped) return
     // a holder that is cut off must know it before anybody else can take over, also while a renewal hangs
+    this.#check()
+    this.#underWay ??= (async () => {
+      try {
+        if (this.#mine) await this.#renew(this.#mine)
+        else await this.#candidate()
+      } catch {
+        // cut off, or somebody else was faster: the next turn tells
+      }
+      this.#underWay = undefined
+    })()
+    await this.#underWay
+  }
+
+  /** Steps down in time: a fifth of a term before anybody else can take over. */
+  #check(): void {
     const mine = this.#mine
-    if (mine && performance.now() - mine.renewedAt > this.#termMs * 0.8) this.#lose()
-    if (this.#turning) return
-    this.#turning = true
-    try {
-      if (this.#mine) await this.#renew(this.#mine)
-      else await this.#candidate()
-    } catch {
-      // cut off, or somebody else was faster: the next turn tells
-    }
-    this.#turning = false
+    if (mine && performance.now() - mine.renewedAt >= this.#termMs * heldFor) this.#lose()
+  }
+
+  /** The turns are too far apart to meet that moment. */
+  #watch(mine: Mine): void {
+    clearTimeout(this.#end)
+    const leftMs = mine.renewedAt + this.#termMs * heldFor - performance.now()
+    this.#end = setTimeout(() => this.#check(), timerMs(Math.max(0, Math.ceil(leftMs))))
+    this.#end.unref()
   }
 
   async #renew(mine: Mine): Promise<void> {
@@ -87,6 +108,7 @@ export class Lease {
     try {
       mine.revision = await this.#write({ holder: this.#options.holder, token: mine.token }, mine.revision)
       mine.renewedAt = startedAt // of no use to one that was lost meanwhile
+      if (mine === this.#mine) this.#watch(mine)
     } catch (error) {
       if (error instanceof MyelinError && error.code === 'WRONG_SEQUENCE') this.#lose()
       throw error
@@ -103,9 +125,10 @@ export class Lease {
     const taken = await this.#write({ holder: this.#options.holder, token: 0 }, revision)
     const token = taken
     const written = await this.#write({ holder: this.#options.holder, token }, taken)
-    if (this.#stopped || performance.now() - now > this.#termMs * 0.8) return // so late that it may be another's
+    if (this.#stopped || performance.now() - now >= this.#termMs * heldFor) return // so late that it may be another's
     const controller = new AbortController()
     this.#mine = { token, revision: written, renewedAt: now, controller }
+    this.#watch(this.#mine)
     try {
       this.#options.onLead(token, controller.signal)
     } catch (error) {
@@ -119,6 +142,7 @@ export class Lease {
   }
 
   #lose(): void {
+    clearTimeout(this.#end)
     this.#mine?.controller.abort()
     this.#mine = undefined
     this.#seen = undefined

@@ -96,6 +96,22 @@ describe('leases', () => {
   })
 })
 
+describe('leases of a process that was stopped for a while', () => {
+  it('are known to be over at the first look, before any timer has fired', async () => {
+    const lease = await Lease.stand(await nats.connect(), {
+      name: 'stopped',
+      holder: 'a',
+      termMs: 300,
+      onLead: () => undefined,
+    })
+    expect(lease.token).toBeDefined()
+    const end = performance.now() + 300
+    while (performance.now() < end);
+    expect(lease.token).toBeUndefined()
+    await lease.stop()
+  })
+})
+
 describe('leases of a holder that hangs', () => {
   it('are lost in time though the server says nothing', async () => {
     const server = await embeddedNats()

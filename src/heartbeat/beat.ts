@@ -39,6 +39,20 @@ export interface BeatVitals extends Vitals {
   readonly heapBytes?: number
 }
 
+/** What an instance was made of, so that it can be compared with a composition. Hashes are of 12 letters. */
+export interface Origin {
+  readonly composition: string
+  /** Its module, or the name of a unit without one. */
+  readonly use: string
+  /** Hash of the module's file when it was loaded. */
+  readonly module?: string
+  readonly isolation: string
+  /** Hash of the configuration it runs, as it was given: before defaults, with references instead of secrets. */
+  readonly config: string
+  /** Hash of what its composition and flags gave, before desired state. */
+  readonly given: string
+}
+
 /** A beat as it travels, JSON. */
 export interface Beat {
   readonly site: string
@@ -70,6 +84,7 @@ export interface Beat {
   readonly stallMs?: number
   readonly checks: readonly CheckResult[]
   readonly vitals: BeatVitals
+  readonly origin?: Origin
   /** Name of the connection that beats, as the server's own advisories call it. */
   readonly connection: string
   /** Tags, checks or reasons were cut or left out: the whole would not have fitted into a message. */
@@ -129,10 +144,16 @@ function tidy(beat: { -readonly [Key in keyof Beat]: Beat[Key] }): Beat {
   if (typeof beat.connection !== 'string') beat.connection = ''
   if (!Number.isFinite(beat.pid)) beat.pid = 0
   if (!Number.isFinite(beat.at)) beat.at = 0
+  if (beat.origin !== undefined && !isOrigin(beat.origin)) delete beat.origin
   if (beat.stallMs !== undefined && !Number.isFinite(beat.stallMs)) delete beat.stallMs
   beat.nextMs = Math.min(Math.max(beat.nextMs, shortestMs), longestMs)
   return beat
 }
+
+const isOrigin = (origin: unknown) =>
+  isRecord(origin) &&
+  ['composition', 'use', 'isolation', 'config', 'given'].every((key) => typeof origin[key] === 'string') &&
+  (origin.module === undefined || typeof origin.module === 'string')
 
 const isOdd = ({ reason, since }: CheckResult) =>
   (reason !== undefined && typeof reason !== 'string') || !Number.isFinite(since)
@@ -171,5 +192,6 @@ export function beatText(beat: Beat, maxBytes: number): string {
     const text = JSON.stringify({ ...shorter, shortened: true })
     if (fits(text)) return text
   }
-  return JSON.stringify({ ...untagged, checks: [], vitals: {}, shortened: true })
+  const { origin: _origin, ...least } = untagged
+  return JSON.stringify({ ...least, checks: [], vitals: {}, shortened: true })
 }

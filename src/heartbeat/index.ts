@@ -5,6 +5,7 @@ export {
   beatSubject,
   type CheckResult,
   type CheckStatus,
+  type Origin,
   stateOn,
   type UnitState,
 } from './beat.ts'

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import { type ConnectOptions, failure, messageOf, timerMs } from '../bus/index.ts'
 import type { Vitals } from '../unit/index.ts'
-import type { BeatVitals, CheckResult, UnitState } from './beat.ts'
+import type { BeatVitals, CheckResult, Origin, UnitState } from './beat.ts'
 
 /** An instance as its process sees it. */
 export interface PulseSource {
@@ -22,6 +22,7 @@ export interface PulseSource {
   /** Somebody else beats for it at present. */
   silent?(): boolean
   revision(): number
+  origin?(): Origin | undefined
   checks(): readonly CheckResult[]
   vitals(): Vitals
 }
@@ -45,6 +46,7 @@ export interface Snapshot {
   readonly startedAt: number
   readonly state: UnitState
   readonly revision: number
+  readonly origin?: Origin
   readonly checks: readonly CheckResult[]
   readonly vitals: BeatVitals
 }
@@ -171,6 +173,7 @@ export class Pulse {
 
   #snapshot(source: PulseSource): Snapshot {
     const vitals = source.vitals()
+    const origin = source.origin?.()
     const rate = this.#rate(source.instance, vitals.handled)
     return {
       ...(source.site === undefined ? {} : { site: source.site }),
@@ -182,6 +185,7 @@ export class Pulse {
       startedAt: source.startedAt,
       state: source.state(),
       revision: source.revision(),
+      ...(origin === undefined ? {} : { origin }),
       checks: source.checks(),
       vitals: { ...this.#measure(), ...numbersOf(vitals), ...(rate === undefined ? {} : { rate }) },
     }

@@ -57,7 +57,7 @@ class Child {
   }
 
   async run(): Promise<void> {
-    const { unit: name, instance, site, use, folder, config, beatMs, tags, drainMs } = this.#start
+    const { unit: name, instance, site, use, folder, config, beatMs, tags, origin, drainMs } = this.#start
     try {
       const unit = await loadUnit(use, folder, `units.${name}.use`)
       const { connect: reach } = this.#start
@@ -80,6 +80,7 @@ class Child {
         startedAt: life.startedAt,
         state: () => stateOn(bus, this.#state),
         revision: () => this.#revision,
+        origin: () => origin,
         checks: () => life.checks(),
         vitals: () => life.vitals(),
       })

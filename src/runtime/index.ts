@@ -19,6 +19,7 @@ export {
   loadUnit,
   loadUnitOf,
 } from './load.ts'
+export { configHash, moduleHash, useName } from './origin.ts'
 export { checkNames, type Running, type UpOptions, up } from './up.ts'
 export { touchedUnits, watchFiles } from './watch.ts'
 export { type ReadYaml, readYaml } from './yaml.ts'

@@ -2,6 +2,7 @@
 // for copies in this process and in processes of their own.
 import { isDeepStrictEqual } from 'node:util'
 import { failure, MyelinError, messageOf } from '../bus/index.ts'
+import type { ConfigureAs } from '../control/index.ts'
 import type { CheckResult, UnitState } from '../heartbeat/index.ts'
 import type { Logger, UnitMetrics, Vitals } from '../unit/index.ts'
 
@@ -59,6 +60,8 @@ export interface InstanceOptions {
   readonly unit: string
   readonly instance: string
   readonly config: Readonly<Record<string, unknown>>
+  /** Keys that win over desired state of before its start. */
+  readonly flags?: Readonly<Record<string, unknown>> | undefined
   /** `givenUp` aborts when nobody wants it any more before it stands. */
   readonly start: (config: Readonly<Record<string, unknown>>, revision: number, givenUp: AbortSignal) => Promise<Life>
   /** @throws MyelinError INVALID_CONFIG */
@@ -80,6 +83,7 @@ export class Instance {
   readonly #gaveUp = Promise.withResolvers<MyelinError>()
   #config: Readonly<Record<string, unknown>>
   #revision = 0
+  #configId = ''
   #logLevel: string | undefined
   #life: Life | undefined
   #state: InstanceState = 'starting'
@@ -121,6 +125,18 @@ export class Instance {
   }
   get revision(): number {
     return this.#revision
+  }
+  /** The configuration it runs, as given. */
+  get config(): Readonly<Record<string, unknown>> {
+    return this.#config
+  }
+  /** The configuration that its composition and flags gave. */
+  get given(): Readonly<Record<string, unknown>> {
+    return this.#options.config
+  }
+  /** Which configuration of desired state that is; empty: that of the composition. */
+  get configId(): string {
+    return this.#configId
   }
   get life(): Life | undefined {
     return this.#life
@@ -209,12 +225,16 @@ export class Instance {
   }
 
   /** Runs with another configuration from now on; one that does not fit changes nothing. @throws MyelinError INVALID_CONFIG */
-  configure(config: Readonly<Record<string, unknown>>): Promise<void> {
+  configure(config: Readonly<Record<string, unknown>>, { exact, configId = '' }: ConfigureAs = {}): Promise<void> {
     return this.#inTurn(async () => {
-      const merged = { ...this.#options.config, ...config }
-      if (isDeepStrictEqual(merged, this.#config)) return
+      const merged = this.#merged(config, exact)
+      if (isDeepStrictEqual(merged, this.#config)) {
+        this.#configId = configId
+        return
+      }
       await this.#options.checkConfig(merged)
       this.#config = merged
+      this.#configId = configId
       if (this.#wanted !== 'running') return // it will start with it
       const killed = await this.#end(false)
       await this.#beginOrFail()
@@ -222,16 +242,24 @@ export class Instance {
     })
   }
 
-  /** The configuration to start with, when it was told before its host started. @throws MyelinError INVALID_CONFIG */
-  async preset(config: Readonly<Record<string, unknown>>): Promise<void> {
-    const merged = { ...this.#options.config, ...config }
+  /**
+   * The configuration to start with, when it was told before its host started; flags say otherwise on purpose.
+   * @throws MyelinError INVALID_CONFIG
+   */
+  async preset(config: Readonly<Record<string, unknown>>, { exact, configId = '' }: ConfigureAs = {}): Promise<void> {
+    const merged = { ...this.#merged(config, exact), ...this.#options.flags }
     await this.#options.checkConfig(merged)
     this.#config = merged
+    this.#configId = configId
   }
 
   /** Whether a configuration would fit. @throws MyelinError INVALID_CONFIG */
-  checkConfig(config: Readonly<Record<string, unknown>>): Promise<void> {
-    return this.#options.checkConfig({ ...this.#options.config, ...config })
+  checkConfig(config: Readonly<Record<string, unknown>>, exact?: boolean): Promise<void> {
+    return this.#options.checkConfig(this.#merged(config, exact))
+  }
+
+  #merged(config: Readonly<Record<string, unknown>>, exact: boolean | undefined): Readonly<Record<string, unknown>> {
+    return exact ? config : { ...this.#options.config, ...config }
   }
 
   /** Which desired state it follows, and how much it logs. */

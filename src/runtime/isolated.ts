@@ -3,7 +3,7 @@ import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import { type ConnectOptions, failure, isErrorCode, isRecord, MyelinError, messageOf, timerMs } from '../bus/index.ts'
-import type { CheckResult } from '../heartbeat/index.ts'
+import type { CheckResult, Origin } from '../heartbeat/index.ts'
 import type { UnitMetrics, Vitals } from '../unit/index.ts'
 import type { Life } from './instance.ts'
 
@@ -22,6 +22,7 @@ export type ToChild =
       /** Time between beats; 0: none. */
       readonly beatMs: number
       readonly tags: readonly string[]
+      readonly origin: Origin
       /** How long it may drain when nobody is left to kill it. */
       readonly drainMs: number
     }

@@ -1,14 +1,15 @@
 // up(): from a composition to running units, one lifecycle for all of them.
 import { isDeepStrictEqual } from 'node:util'
 import { type Bus, type ConnectOptions, failure, MyelinError, messageOf, nearest } from '../bus/index.ts'
-import { Agent } from '../control/index.ts'
-import { type HealthServer, type Observed, Pulse, serveHealth, stateOn } from '../heartbeat/index.ts'
+import { Agent, configIdOf } from '../control/index.ts'
+import { type HealthServer, type Observed, type Origin, Pulse, serveHealth, stateOn } from '../heartbeat/index.ts'
 import { createLogger, type Logger, parseConfig } from '../unit/index.ts'
 import type { Composition, UnitSpec } from './composition.ts'
 import { startHere } from './in-process.ts'
 import { Instance, type InstanceStatus } from './instance.ts'
 import { startIsolated } from './isolated.ts'
 import { type LoadedComposition, loadUnit } from './load.ts'
+import { configHash, moduleHash, useName } from './origin.ts'
 
 export interface UpOptions {
   /** Only these units. */
@@ -115,6 +116,17 @@ function sameSpec(a: UnitSpec, b: UnitSpec): boolean {
   return a.use === b.use && isDeepStrictEqual({ ...a, use: '' }, { ...b, use: '' })
 }
 
+/** Configurations are replaced, never changed: each is hashed once. */
+const hashes = new WeakMap<object, string>()
+function hashOf(config: object): string {
+  let hash = hashes.get(config)
+  if (hash === undefined) {
+    hash = configHash(config)
+    hashes.set(config, hash)
+  }
+  return hash
+}
+
 /** States in which a copy of another process has no process that could beat. */
 const withoutProcess = new Set(['starting', 'paused', 'stopped', 'failed'])
 
@@ -131,6 +143,8 @@ class Host implements Running {
   readonly #over = Promise.withResolvers<MyelinError>()
   readonly #givenUp = new Set<Instance>()
   readonly #instances: Instance[] = []
+  /** The module of each instance, when it was started last. */
+  readonly #modules = new WeakMap<Instance, string | undefined>()
   #pulse: Pulse | undefined
   #agent: Agent | undefined
   #health: HealthServer | undefined
@@ -178,6 +192,7 @@ class Host implements Running {
     }
     const wanted = Object.keys(this.#loaded.composition.units).filter((name) => this.#here(name))
     if (this.#options.control !== false) this.#agent = await this.#listen()
+    this.#tellDesired(wanted)
     const started = await Promise.allSettled(
       wanted.flatMap((name) => Array.from({ length: this.#replicasOf(name) }, () => this.#add(name))),
     )
@@ -229,6 +244,7 @@ class Host implements Running {
       siteOf: (unit: string) => this.#siteOf(unit),
       units: () => Object.keys(this.#loaded.composition.units).filter((name) => this.#here(name)),
       instances: (unit: string) => this.#of(unit),
+      replicasOf: (unit: string) => this.#loaded.composition.units[unit]?.replicas ?? 0,
       scale: (unit: string, replicas: number) => this.#scale(unit, replicas),
     }
     try {
@@ -298,6 +314,7 @@ class Host implements Running {
       unit: name,
       instance: id,
       config: { ...spec.config, ...this.#options.config?.[name] },
+      flags: this.#options.config?.[name],
       log: this.#log,
       onChange: (status) => this.#options.onChange?.(status),
       checkConfig: async (config) => {
@@ -306,6 +323,7 @@ class Host implements Running {
       start: async (config, revision, givenUp) => {
         const site = this.#siteOf(name)
         const drainMs = this.#options.drainMs ?? 15_000
+        this.#modules.set(instance, await moduleHash(spec.use, folder))
         if (spec.isolation !== 'none') {
           return startIsolated(
             {
@@ -319,6 +337,7 @@ class Host implements Running {
               revision,
               beatMs: this.#beatMs,
               tags: spec.tags,
+              origin: this.#originOf(instance, spec),
             },
             { as: spec.isolation, drainMs, givenUp },
           )
@@ -329,8 +348,9 @@ class Host implements Running {
     })
     if (desired) {
       // a configuration that was told once and fits no longer must not keep the unit from running: nobody could mend it
-      const { config, by, logLevel } = desired.desired
-      const wrong = config && (await instance.preset(config).catch((error: Error) => error))
+      const { config, exact, by, logLevel } = desired.desired
+      const as = { exact, configId: configIdOf(desired.desired) }
+      const wrong = config && (await instance.preset(config, as).catch((error: Error) => error))
       if (wrong) {
         const from = `desired state, revision ${desired.revision}, by ${by}`
         log.error({ err: wrong }, `the configuration of ${from} does not fit and is left out: ${wrong.message}`)
@@ -350,6 +370,44 @@ class Host implements Running {
       else await instance.start()
     } finally {
       this.#beat(instance) // one that did not start is there as well, to be seen and commanded
+    }
+  }
+
+  /** What an instance is made of. */
+  #originOf(instance: Instance, spec: UnitSpec): Origin {
+    const module = this.#modules.get(instance)
+    return {
+      composition: this.name,
+      use: useName(spec.use),
+      ...(module === undefined ? {} : { module }),
+      isolation: spec.isolation,
+      config: hashOf(instance.config),
+      given: hashOf(instance.given),
+    }
+  }
+
+  /** Says which units start other than their composition says, because somebody once said so. */
+  #tellDesired(names: readonly string[]): void {
+    for (const name of names) {
+      const entry = this.#agent?.wanted(name)
+      const spec = this.#loaded.composition.units[name]!
+      if (!entry) continue
+      const { state, replicas, config = {}, by, at } = entry.desired
+      const flags = this.#options.config?.[name] ?? {}
+      const keys = Object.keys(config).filter(
+        (key) => !(key in flags) && !isDeepStrictEqual(config[key], spec.config[key]),
+      )
+      const told = [
+        ...(state === 'running' ? [] : [state]),
+        ...(replicas === undefined || replicas === spec.replicas ? [] : [`${replicas} copies`]),
+        ...(keys.length === 0 ? [] : [`other values of ${keys.join(', ')}`]),
+      ]
+      if (told.length === 0) continue
+      const back = `back to the composition: myelin ctl reset ${name}`
+      this.#log.warn(
+        { unit: name, revision: entry.revision },
+        `unit '${name}' starts as it was told before (${told.join('; ')}; by ${by || 'unknown'}, ${at}), not as its composition says; ${back}`,
+      )
     }
   }
 
@@ -373,6 +431,10 @@ class Host implements Running {
         instance.life?.beats === true ||
         (instance.elsewhere && (instance.restarting || !withoutProcess.has(instance.state))),
       revision: () => instance.revision,
+      origin: () => {
+        const spec = this.#loaded.composition.units[instance.unit]
+        return spec && this.#originOf(instance, spec)
+      },
       checks: () => instance.life?.checks() ?? [],
       vitals: () => instance.life?.vitals() ?? {},
     })

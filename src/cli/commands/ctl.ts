@@ -52,7 +52,8 @@ Examples:
   myelin ctl resume delays
   myelin ctl restart site=atl version=1.* --percent 20
   myelin ctl configure feed --config '{"speed":60}'
-  myelin ctl loglevel delays --level debug`,
+  myelin ctl loglevel delays --level debug
+  myelin ctl reset feed                    # back to what its composition says`,
     )
     .action(async (verb: string, words: string[], flags: Flags) => {
       if (!(offered as readonly string[]).includes(verb)) {

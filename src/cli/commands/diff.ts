@@ -1,30 +1,39 @@
 // myelin diff, apply: what a composition says, and what is.
 import type { Command } from 'commander'
 import { MyelinError } from '../../bus/index.ts'
-import { type CommandOutcome, command, DesiredStates } from '../../control/index.ts'
-import { type Fleet, fleet } from '../../heartbeat/index.ts'
-import { type Composition, loadComposition } from '../../runtime/index.ts'
-import { type ConnectionFlags, onBus, withConnection } from '../connection.ts'
+import { type CommandOutcome, type CommandRequest, command, DesiredStates } from '../../control/index.ts'
+import { fleet } from '../../heartbeat/index.ts'
+import { loadComposition, type UnitSpec } from '../../runtime/index.ts'
+import { type ConnectionFlags, onBus, tellFailure, withConnection } from '../connection.ts'
+import { type Difference, differences } from '../differences.ts'
 import { print, printJson, table } from '../text.ts'
-
-interface Difference {
-  readonly site: string
-  readonly unit: string
-  readonly what: 'replicas' | 'state' | 'config'
-  readonly wanted: string
-  readonly found: string
-}
 
 export function addDiff(program: Command): void {
   withConnection(program.command('diff'))
-    .description('compare a composition with what runs; exit code 1 when they differ')
+    .description('compare a composition with what runs; exit code 0 when they agree, 1 when they differ, 2 on failure')
     .argument('[path]', 'composition file or folder', '.')
+    .addHelpText(
+      'after',
+      `
+Compared are units, copies, state, configuration (before defaults), module and isolation of what beats.
+
+Example:
+  myelin diff || myelin apply`,
+    )
     .action(async (path: string, flags: ConnectionFlags) => {
-      const { composition } = await loadComposition(path)
-      const found = await onBus(flags, async (bus) => {
-        await using watching = await fleet(bus)
-        return differences(composition, watching, await DesiredStates.open(bus))
-      })
+      let found: Difference[]
+      try {
+        const loaded = await loadComposition(path)
+        found = await onBus(flags, async (bus) => {
+          await using watching = await fleet(bus)
+          return differences(loaded, watching, await DesiredStates.open(bus))
+        })
+      } catch (error) {
+        // as diff(1): 1 says that something differs
+        tellFailure(error, flags.json ?? false)
+        process.exitCode = 2
+        return
+      }
       if (flags.json) printJson(found)
       else if (found.length === 0) print('what runs is what the composition says')
       else
@@ -41,29 +50,30 @@ export function addDiff(program: Command): void {
     .description('make what runs as the composition says: copies, state and configuration of every unit')
     .argument('[path]', 'composition file or folder', '.')
     .option('--by <name>', 'who, for the record', process.env.USER ?? 'unknown')
-    .action(async (path: string, flags: ConnectionFlags & { by: string }) => {
-      const { composition } = await loadComposition(path)
+    .option('--prune', 'stop units that run and are not in the composition')
+    .action(async (path: string, flags: ConnectionFlags & { by: string; prune?: boolean }) => {
+      const loaded = await loadComposition(path)
       const done = await onBus(flags, async (bus) => {
         await using watching = await fleet(bus)
         const states = await DesiredStates.open(bus)
-        const outcomes: { unit: string; site: string; what: string; ok: boolean; error?: string }[] = []
-        for (const { unit, site, what } of await differences(composition, watching, states)) {
-          const { replicas, config } = composition.units[unit]!
-          const base = { selector: { unit, ...(site === '' ? {} : { site }) }, by: flags.by }
+        const outcomes: { unit: string; site: string; what: string; ok: boolean; result: string }[] = []
+        for (const difference of await differences(loaded, watching, states)) {
+          const { unit, site, what } = difference
+          const change = changeFor(difference, loaded.composition.units[unit], flags.prune ?? false)
+          if (typeof change === 'string') {
+            outcomes.push({ unit, site, what, ok: what === 'unit', result: change })
+            continue
+          }
+          const selector = { unit, ...(site === '' ? {} : { site }) }
           // one unit that cannot be changed is no reason to leave the others
-          const error = await command(
-            bus,
-            watching,
-            what === 'replicas'
-              ? { ...base, verb: 'scale', args: { replicas } }
-              : what === 'state'
-                ? { ...base, verb: 'resume' }
-                : { ...base, verb: 'configure', args: { config } },
-          ).then(whyNot, (reason: unknown) => {
-            if (!(reason instanceof MyelinError)) throw reason
-            return `${reason.code}: ${reason.message}`
-          })
-          outcomes.push({ unit, site, what, ok: error === undefined, ...(error === undefined ? {} : { error }) })
+          const error = await command(bus, watching, { ...change, selector, by: flags.by }).then(
+            whyNot,
+            (reason: unknown) => {
+              if (!(reason instanceof MyelinError)) throw reason
+              return `${reason.code}: ${reason.message}`
+            },
+          )
+          outcomes.push({ unit, site, what, ok: error === undefined, result: error ?? 'ok' })
         }
         return outcomes
       })
@@ -73,11 +83,34 @@ export function addDiff(program: Command): void {
         print(
           table(
             ['UNIT', 'SITE', 'WHAT', 'RESULT'],
-            done.map((d) => [d.unit, d.site, d.what, d.error ?? 'ok']),
+            done.map((d) => [d.unit, d.site, d.what, d.result]),
           ),
         )
       if (done.some(({ ok }) => !ok)) process.exitCode = 1
     })
+}
+
+/** The command that makes a unit what its composition says, or why there is none. */
+function changeFor(
+  { what, overridden }: Difference,
+  spec: UnitSpec | undefined,
+  prune: boolean,
+): Pick<CommandRequest, 'verb' | 'args'> | string {
+  switch (what) {
+    case 'unit':
+      return prune ? { verb: 'stop' } : `left running: it is not in the composition; --prune stops it`
+    case 'replicas':
+      return { verb: 'scale', args: { replicas: spec!.replicas } }
+    case 'state':
+      return { verb: 'resume' }
+    case 'config':
+      // its host has what the composition says; else it gets all of it, also what is not there any more
+      if (overridden) return { verb: 'configure', args: { config: {}, exact: false } }
+      return { verb: 'configure', args: { config: spec!.config, exact: true } }
+    case 'module':
+    case 'isolation':
+      return `start its host again to change this: myelin up`
+  }
 }
 
 /** What went wrong with a command, if anything. */
@@ -85,31 +118,4 @@ function whyNot({ acks, missing }: CommandOutcome): string | undefined {
   const refused = acks.filter(({ ok }) => !ok).map(({ instance, error }) => `${instance}: ${error?.message}`)
   const told = [...refused, ...missing.map(({ instance }) => `${instance} did not answer`)]
   return told.length > 0 ? told.join('; ') : undefined
-}
-
-async function differences(composition: Composition, watching: Fleet, states: DesiredStates): Promise<Difference[]> {
-  const found: Difference[] = []
-  const desired = await states.all()
-  for (const [unit, spec] of Object.entries(composition.units)) {
-    const everywhere = watching.list({ unit }).filter(({ status }) => status === 'alive' || status === 'suspect')
-    const told = desired.filter((entry) => entry.unit === unit)
-    // each site runs as many as the composition says
-    const emptied = told.filter((entry) => entry.desired.replicas === 0)
-    const sites = new Set([...everywhere.map(({ beat }) => beat.site), ...emptied.map(({ site }) => site)])
-    if (sites.size === 0) sites.add(spec.site ?? '')
-    for (const site of sites) {
-      const present = everywhere.filter(({ beat }) => beat.site === site)
-      const add = (what: Difference['what'], wanted: string, is: string) => {
-        if (wanted !== is) found.push({ site, unit, what, wanted, found: is })
-      }
-      add('replicas', String(spec.replicas), String(present.length))
-      const resting = present
-        .filter(({ beat }) => beat.state === 'paused' || beat.state === 'stopped')
-        .map(({ beat }) => beat.state)
-      if (resting.length > 0) add('state', 'running', [...new Set(resting)].join(', '))
-      const override = told.find((entry) => entry.site === site)?.desired.config
-      if (override) add('config', JSON.stringify(spec.config), JSON.stringify({ ...spec.config, ...override }))
-    }
-  }
-  return found
 }

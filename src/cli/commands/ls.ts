@@ -1,6 +1,6 @@
 // myelin ls, describe: who is there, and how they are.
 import type { Command } from 'commander'
-import { failure } from '../../bus/index.ts'
+import { failure, redact } from '../../bus/index.ts'
 import { DesiredStates } from '../../control/index.ts'
 import { fleet } from '../../heartbeat/index.ts'
 import { nearest } from '../../runtime/index.ts'
@@ -57,7 +57,8 @@ export function addLs(program: Command): void {
         const services = (await discover(bus)).filter(({ metadata }) => metadata.unit === unit)
         const states = await DesiredStates.open(bus).catch(() => undefined)
         const desired = (await states?.all())?.filter((entry) => entry.unit === unit) ?? []
-        if (flags.json) return printJson({ unit, desired, instances: members.map(memberJson), services })
+        if (flags.json)
+          return printJson({ unit, desired: redact(desired), instances: members.map(memberJson), services })
         print(fleetTable(members))
         const checks = members.flatMap(({ beat }) =>
           beat.checks.map((check) => [beat.instance, check.name, check.kind, check.status, check.reason ?? '']),
@@ -66,7 +67,7 @@ export function addLs(program: Command): void {
         if (services.length > 0) print(`\n${servicesTable(services)}`)
         for (const { site, desired: wanted, revision } of desired) {
           const { by, at, ...rest } = wanted
-          print(`\ndesired at ${site}, revision ${revision}, by ${by} ${at}\n  ${JSON.stringify(rest)}`)
+          print(`\ndesired at ${site}, revision ${revision}, by ${by} ${at}\n  ${JSON.stringify(redact(rest))}`)
         }
       })
     })

@@ -1,7 +1,7 @@
 // myelin rollout, rollouts: a new configuration in batches, watched, and taken back when it is worse.
 import { hostname, userInfo } from 'node:os'
 import type { Command } from 'commander'
-import { failure } from '../../bus/index.ts'
+import { failure, redact } from '../../bus/index.ts'
 import { type Rollout, Rollouts, stand } from '../../control/index.ts'
 import { fleet } from '../../heartbeat/index.ts'
 import { createLogger } from '../../unit/index.ts'
@@ -53,7 +53,7 @@ Examples:
         let told = ''
         const stop = await rollouts.watch((rollout) => {
           if (rollout.id !== id) return
-          if (flags.json) printJson(rollout)
+          if (flags.json) printJson(redact(rollout))
           else if (told !== rollout.note) print(`${progress(rollout)}  ${rollout.note}`)
           told = rollout.note
           if (rollout.phase !== 'running' && rollout.phase !== 'paused') over.resolve(rollout)
@@ -87,7 +87,7 @@ Examples:
     .description('list them, the latest last')
     .action(async (flags: ConnectionFlags) => {
       const found = await onBus(flags, async (bus) => (await Rollouts.open(bus)).list())
-      if (flags.json) return printJson(found)
+      if (flags.json) return printJson(redact(found))
       const rows = found.map((r) => [
         r.id,
         r.spec.unit,
@@ -109,7 +109,7 @@ Examples:
       .argument('<id>')
       .action(async (id: string, flags: ConnectionFlags) => {
         const rollout = await onBus(flags, async (bus) => (await Rollouts.open(bus)).steer(id, to))
-        if (flags.json) printJson(rollout)
+        if (flags.json) printJson(redact(rollout))
         else print(`${verb} asked of rollout ${id}; the controller follows between two batches`)
       })
   }
