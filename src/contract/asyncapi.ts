@@ -3,6 +3,7 @@
 
 import { isStream } from './contract.ts'
 import type { Contract, EndpointDefinition, Schema } from './definition.ts'
+import { componentName, hoisted } from './hoisted.ts'
 import { jsonSchemaOf } from './json-schema.ts'
 import { endpointSubject, eventSubject, jobSubject, queueGroup } from './subjects.ts'
 
@@ -18,7 +19,7 @@ export interface AsyncApiOptions {
 /** The AsyncAPI 3.0 document of one or more contracts, as plain data. */
 export function asyncapi(contracts: readonly Contract[], options: AsyncApiOptions = {}): Json {
   const document = new Document()
-  for (const contract of contracts) document.add(contract)
+  for (const [label, contract] of labelled(contracts)) document.add(contract, label)
   const [first] = contracts
   const only = contracts.length === 1 ? first : undefined
   return {
@@ -37,16 +38,36 @@ export function asyncapi(contracts: readonly Contract[], options: AsyncApiOption
   }
 }
 
+/** Contracts of one name are told apart by their versions; the same one given twice is one. */
+function labelled(contracts: readonly Contract[]): [label: string, contract: Contract][] {
+  const distinct = [...new Set(contracts)]
+  const labels = new Set<string>()
+  return distinct.map((contract) => {
+    const { name, definition } = contract
+    const alone = distinct.every((other) => other === contract || other.name !== name)
+    let label = alone ? name : componentName(`${name}-${definition.version}`)
+    for (let n = 2; labels.has(label); n++) label = componentName(`${name}-${definition.version}-${n}`)
+    labels.add(label)
+    return [label, contract]
+  })
+}
+
+const senderHeaders = {
+  'Myelin-Caller': 'who sends it',
+  'Myelin-Tenant': 'on whose behalf',
+  traceparent: 'W3C trace context',
+  tracestate: 'W3C trace context',
+}
+
 class Document {
   readonly channels: Json = {}
   readonly operations: Json = {}
   readonly messages: Json = {}
   readonly schemas: Json = {
     'myelin.requestHeaders': headersSchema({
-      'Myelin-Deadline': 'absolute end of the call, unix milliseconds',
-      'Myelin-Caller': 'who calls',
-      'Myelin-Tenant': 'on whose behalf',
-      traceparent: 'W3C trace context',
+      'Myelin-Timeout': 'milliseconds left when it was sent; counts from the arrival',
+      'Myelin-Deadline': 'absolute end of the call, unix milliseconds; counts without Myelin-Timeout',
+      ...senderHeaders,
     }),
     'myelin.errorHeaders': headersSchema({
       'Nats-Service-Error': 'what went wrong, for people',
@@ -60,8 +81,11 @@ class Document {
       'ce-source': '/<contract>',
       'ce-time': 'when it happened, RFC 3339',
       'ce-datacontenttype': 'what the payload is',
-      'Nats-Msg-Id': 'durable events and jobs: deduplication id',
+      'content-type': 'of the payload',
+      'Nats-Msg-Id': 'deduplication id, of durable events',
+      ...senderHeaders,
     }),
+    'myelin.jobHeaders': headersSchema({ 'Nats-Msg-Id': 'deduplication id', ...senderHeaders }),
     'myelin.error': {
       type: 'object',
       required: ['code', 'message'],
@@ -69,18 +93,18 @@ class Document {
     },
   }
 
-  add(contract: Contract): void {
+  add(contract: Contract, label: string): void {
     const { endpoints = {}, events = {}, jobs = {} } = contract.definition
-    for (const [name, endpoint] of Object.entries(endpoints)) this.#endpoint(contract, name, endpoint)
+    for (const [name, endpoint] of Object.entries(endpoints)) this.#endpoint(contract, label, name, endpoint)
     for (const [name, event] of Object.entries(events)) {
-      const id = `${contract.name}.${name}`
+      const id = `${label}.${name}`
       this.#message(id, event.payload, 'myelin.eventHeaders', event.description)
       const key = event.key
       this.channels[id] = {
-        address: eventSubject(contract.name, name, key === undefined ? undefined : `{${key}}`),
+        address: eventSubject(contract.name, name, key === undefined ? undefined : `{${parameterOf(key)}}`),
         messages: { event: reference(`messages/${id}`) },
         ...(event.description ? { description: event.description } : {}),
-        ...(key === undefined ? {} : { parameters: { [key]: { description: `field "${key}" of the payload` } } }),
+        ...parametersOf(key),
       }
       this.operations[`${id}.publish`] = operation(
         'send',
@@ -90,9 +114,14 @@ class Document {
       )
     }
     for (const [name, job] of Object.entries(jobs)) {
-      const id = `${contract.name}.${name}`
-      this.#message(id, job.payload, 'myelin.eventHeaders', job.description)
-      this.channels[id] = { address: jobSubject(contract.name, name), messages: { job: reference(`messages/${id}`) } }
+      const id = `${label}.${name}`
+      this.#message(id, job.payload, 'myelin.jobHeaders', job.description)
+      const subject = jobSubject(contract.name, name)
+      this.channels[id] = {
+        address: job.unique === undefined ? subject : `${subject}.{${parameterOf(job.unique)}}`,
+        messages: { job: reference(`messages/${id}`) },
+        ...parametersOf(job.unique),
+      }
       this.operations[`${id}.work`] = {
         ...operation(
           'receive',
@@ -105,8 +134,8 @@ class Document {
     }
   }
 
-  #endpoint(contract: Contract, name: string, endpoint: EndpointDefinition): void {
-    const id = `${contract.name}.${name}`
+  #endpoint(contract: Contract, label: string, name: string, endpoint: EndpointDefinition): void {
+    const id = `${label}.${name}`
     const streamed = isStream(endpoint.out)
     this.#message(`${id}.request`, endpoint.in, 'myelin.requestHeaders', endpoint.description)
     this.#message(
@@ -146,19 +175,26 @@ class Document {
     const declared = Object.entries(endpoint.errors ?? {})
     if (declared.length === 0) return reference('schemas/myelin.error')
     const variants = declared.map(([code, schema]) => {
-      const name = `${id}.error.${code}`
+      const name = componentName(`${id}.error.${code}`)
+      const detail = `${name}.data`
+      this.#schema(detail, schema)
       this.schemas[name] = {
         type: 'object',
         required: ['code', 'message', 'data'],
-        properties: { code: { const: code }, message: { type: 'string' }, data: payloadOf(schema) },
+        properties: { code: { const: code }, message: { type: 'string' }, data: reference(`schemas/${detail}`) },
       }
       return reference(`schemas/${name}`)
     })
     return { anyOf: [...variants, reference('schemas/myelin.error')] }
   }
 
+  #schema(id: string, schema: Schema): void {
+    const found = jsonSchemaOf(schema) ?? { description: 'a schema whose library offers no JSON Schema' }
+    for (const [name, part] of hoisted(found, id)) this.schemas[name] = part
+  }
+
   #message(id: string, schema: Schema, headers: string | undefined, description: string | undefined): void {
-    this.schemas[id] = payloadOf(schema)
+    this.#schema(id, schema)
     this.messages[id] = {
       name: id,
       contentType: 'application/json',
@@ -182,11 +218,12 @@ function operation(action: 'send' | 'receive', channel: string, message: string,
 const pointer = (part: string, name: string) => `#/${part}/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`
 const reference = (path: string): Json => ({ $ref: `#/components/${path}` })
 
-function payloadOf(schema: Schema): Json {
-  const { $schema: _, ...found } = jsonSchemaOf(schema) ?? {
-    description: 'a schema whose library offers no JSON Schema',
-  }
-  return found
+/** A field's name as a parameter of an address, which takes letters, digits, `_` and `-`. */
+const parameterOf = (field: string) => (/^[\w-]+$/.test(field) ? field : 'key')
+
+function parametersOf(field: string | undefined): Json {
+  if (field === undefined) return {}
+  return { parameters: { [parameterOf(field)]: { description: `field "${field}" of the payload` } } }
 }
 
 function headersSchema(described: Record<string, string>): Json {
