@@ -8,6 +8,7 @@ import { fleet } from '../heartbeat/index.ts'
 import { type CompositionSpec, configHash, parseComposition, up } from '../runtime/index.ts'
 import { createLogger, type Logger } from '../unit/index.ts'
 import { differences } from './differences.ts'
+import { table } from './text.ts'
 
 const nats = withNats()
 const folder = join(import.meta.dirname, '../../test/fixtures')
@@ -91,5 +92,11 @@ describe('what differs between a composition and what runs', () => {
     await until(() => running.status().every(({ stats }) => stats.counted === 1))
     expect((await say('reset')).ok).toBe(true)
     await until(() => running.status().length === 1)
+  })
+})
+
+describe('tables', () => {
+  it('show control characters of names that others chose, and are not moved by them', () => {
+    expect(table(['UNIT'], [['a\u001b[2Jb\nc']])).toBe('UNIT\na·[2Jb·c')
   })
 })

@@ -22,7 +22,8 @@ export const printValue = (value: unknown, json: boolean | undefined) =>
 
 /** Columns as wide as they need to be. */
 export function table(head: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
-  const lines = [head, ...rows].map((row) => row.map(String))
+  // names and reasons are others': none of them may move the cursor or end its line
+  const lines = [head, ...rows].map((row) => row.map((cell) => String(cell).replace(/\p{Cc}/gu, '·')))
   const widths = head.map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0)))
   return lines
     .map((line) =>
