@@ -84,6 +84,23 @@ describe('credentials', () => {
     }
   })
 
+  it('that the code gives win over those of the environment', async () => {
+    const other = join(folder, 'other.creds')
+    await writeFile(other, 'of somebody else')
+    vi.stubEnv('NATS_CREDS', other)
+    for (const options of [
+      { servers: tokens.url, token: 's3cret' },
+      { servers: users.url, user: 'ann', password: 'pa55word' },
+      { servers: users.url, nkeySeed: seed },
+      { servers: users.url.replace('//', '//ann:pa55word@') },
+    ])
+      expect(await refusal(options)).toMatchObject({ code: 'none' })
+    expect(await refusal({ servers: users.url })).toMatchObject({ code: 'BAD_CREDENTIALS' })
+    vi.stubEnv('NATS_URL', users.url.replace('//', '//wr0ng@'))
+    for (const options of [{ user: 'ann', password: 'pa55word' }, { nkeySeed: seed }])
+      expect(await refusal(options)).toMatchObject({ code: 'none' })
+  })
+
   it('that cannot be an nkey seed are named as such without being repeated', async () => {
     const damaged = `${seed.slice(0, 30)}${seed[30] === 'A' ? 'B' : 'A'}${seed.slice(31)}`
     for (const bad of ['SUNOTASEED', seed.slice(0, -1), damaged]) {

@@ -18,7 +18,7 @@ export interface ConnectOptions {
   servers?: string | readonly string[]
   /** Shown in the server's connection list. Default: `myelin`. */
   name?: string
-  /** Path of a `.creds` file (user JWT and seed). Default: `NATS_CREDS`. */
+  /** Path of a `.creds` file (user JWT and seed). Default: `NATS_CREDS`, unless another option or address says who connects. */
   credsFile?: string
   /** An nkey seed (`SU…`). */
   nkeySeed?: string
@@ -136,7 +136,10 @@ export function toClientOptions(servers: string[], options: ConnectOptions): Con
   const authenticator = authenticatorOf(options)
   const tls = tlsOf(servers, options)
   return {
-    ...userOf(servers),
+    // a user in NATS_URL says nothing where the code says who connects
+    ...(options.servers === undefined && (options.credsFile !== undefined || identified(options))
+      ? {}
+      : userOf(servers)),
     // the client library takes no user from an address, and mistakes digits in its password for the port
     servers: servers.map((server) => server.replace(userInfo, '$1')),
     name: options.name ?? 'myelin',
@@ -181,8 +184,14 @@ export function withoutPassword(server: string): string {
   return server.replace(userInfo, '$1…@')
 }
 
+/** Whether the code says who connects: the environment then has no say in it. */
+function identified({ nkeySeed, token, user, password, servers }: ConnectOptions): boolean {
+  const given = servers === undefined ? [] : typeof servers === 'string' ? servers.split(',') : servers
+  return [nkeySeed, token, user, password].some((one) => one !== undefined) || given.some((one) => userInfo.test(one))
+}
+
 function authenticatorOf(options: ConnectOptions): Authenticator | undefined {
-  const credsFile = options.credsFile ?? process.env.NATS_CREDS
+  const credsFile = options.credsFile ?? (identified(options) ? undefined : process.env.NATS_CREDS)
   if (credsFile) {
     const creds = read(credsFile, 'credsFile')
     if (!/BEGIN NATS USER JWT/.test(creds) || !/SEED/.test(creds)) {
