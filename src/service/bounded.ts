@@ -1,5 +1,5 @@
 // Waits with an end: whatever a call or a handler waits for, its deadline and its signals reach it.
-import { failure, type LongTimer, now, setLongTimeout } from '../bus/index.ts'
+import { type Bus, failure, type LongTimer, now, setLongTimeout } from '../bus/index.ts'
 
 /** What ends a wait. Signals are asked for only when there is something to wait for: some are made on first use. */
 export interface Limits {
@@ -58,6 +58,18 @@ export function bounded<Value>(work: Promise<Value>, limits: Limits, what: strin
       Math.max(0, limits.deadline - now()),
     )
   })
+}
+
+/** As {@link bounded} where there is something that may end the wait before the work's own deadline does. */
+export function boundedIfNeeded<Value>(
+  work: Promise<Value>,
+  bus: Bus,
+  limits: CallLimits,
+  mayEnd: boolean,
+  what: string,
+): Promise<Value> {
+  // disconnected, even the first look at a stream waits for as long as that lasts
+  return mayEnd || !bus.connected ? bounded(work, limits, what) : work
 }
 
 /** Waits a while, or fails as {@link bounded}. */

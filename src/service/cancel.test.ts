@@ -187,6 +187,35 @@ describe('a deadline', () => {
   })
 })
 
+describe('storing an event or a job on a server that does not answer', () => {
+  it('ends with its deadline or signal', async () => {
+    const kept = contract('keptcalls', {
+      version: '1.0.0',
+      events: { seen: { payload: z.object({ n: z.number() }), durable: true } },
+      jobs: { run: { payload: z.object({ n: z.number() }) } },
+    })
+    const api = client(await nats.connect(), kept)
+    await api.seen.publish({ n: 1 })
+    const fresh = client(await nats.connect(), kept) // it has not looked at the streams yet
+    process.kill(nats.server.pid, 'SIGSTOP')
+    try {
+      const started = performance.now()
+      const abort = new AbortController()
+      const waiting = [
+        api.seen.publish({ n: 2 }, { timeoutMs: 200 }),
+        api.seen.publish({ n: 3 }, { signal: abort.signal }),
+        fresh.run.enqueue({ n: 4 }, { signal: abort.signal }),
+        api.run.enqueue({ n: 5 }, { signal: abort.signal }),
+      ].map((promise) => codeOf(promise as Promise<unknown>))
+      setTimeout(() => abort.abort(), 200)
+      expect(await Promise.all(waiting)).toEqual(['DEADLINE_EXCEEDED', 'CANCELLED', 'CANCELLED', 'CANCELLED'])
+      expect(performance.now() - started).toBeLessThan(2_500)
+    } finally {
+      process.kill(nats.server.pid, 'SIGCONT')
+    }
+  })
+})
+
 describe('draining a service', () => {
   it('lets calls under way finish and takes no new ones', async () => {
     const slow = contract('slow', { version: '1.0.0', endpoints: { wait: { in: nothing, out: z.string() } } })

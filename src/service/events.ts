@@ -32,6 +32,7 @@ import {
   parse,
   subjectToken,
 } from '../contract/index.ts'
+import { bounded, boundedIfNeeded, CallLimits } from './bounded.ts'
 import type { Within } from './call.ts'
 import { eventStreamSpec } from './streams.ts'
 import { type Subscription, subscribeCore, subscribeDurable } from './subscriptions.ts'
@@ -43,6 +44,8 @@ export interface PublishOptions {
   time?: Date | string
   /** How long storing a durable event may take, waits for a full stream included. Default 30 s. */
   timeoutMs?: number
+  /** Ends the wait; the event may have been stored by then. */
+  signal?: AbortSignal
   /** The trace it belongs to. Default: that of the active span, else of the work it is published in. */
   trace?: TraceContext | undefined
 }
@@ -163,19 +166,24 @@ export function eventClient(
         if (span) await sentIn(span, from, async (trace) => post(trace))
         else post(from)
         const congested = bus.flow()
-        if (congested) await congested
+        if (congested) {
+          const limits = new CallLimits(now() + (options?.timeoutMs ?? 30_000), options?.signal, within)
+          await bounded(congested, limits, `publishing ${where}, which was handed over,`)
+        }
         return undefined as never
       }
       await parse(event.payload, payload, 'INVALID_INPUT', where) // what is stored stays: no rubbish in
       const encoded = encode(payload, options)
-      const deadline = now() + (options?.timeoutMs ?? 30_000)
-      return (await sentIn(spanOf(encoded, from), from, (trace) =>
+      const limits = new CallLimits(now() + (options?.timeoutMs ?? 30_000), options?.signal, within)
+      const storing = sentIn(spanOf(encoded, from), from, (trace) =>
         storeIn(bus, spec, encoded.subject, encoded.data, {
-          deadline,
+          deadline: limits.deadline,
           headerLines: encoded.headerLines + headerLine(header.messageId, encoded.id) + traceLines(trace),
           deduplicated: true,
         }),
-      )) as never
+      )
+      const mayEnd = within !== undefined || options?.signal !== undefined
+      return (await boundedIfNeeded(storing, bus, limits, mayEnd, `storing ${where}`)) as never
     },
     encode: (payload, options) => {
       const { subject, data, headerLines } = encode(payload, options)

@@ -30,6 +30,7 @@ import {
   parse,
   subjectToken,
 } from '../contract/index.ts'
+import { boundedIfNeeded, CallLimits } from './bounded.ts'
 import type { Within } from './call.ts'
 import { deadLetterSpec, jobStreamSpec } from './streams.ts'
 
@@ -40,6 +41,8 @@ export interface EnqueueOptions {
   delayMs?: number
   /** How long storing may take, waits for a full stream included. Default 30 s. */
   timeoutMs?: number
+  /** Ends the wait; the job may have been stored by then. */
+  signal?: AbortSignal
   /** The trace it belongs to. Default: that of the active span, else of the work it is enqueued in. */
   trace?: TraceContext | undefined
 }
@@ -102,21 +105,27 @@ export function jobClient(
         const at = new Date(Math.ceil((Date.now() + delayMs) / 1_000) * 1_000).toISOString().replace(/\.\d+Z$/, 'Z')
         headerLines += headerLine('Nats-Schedule', `@at ${at}`) + headerLine('Nats-Schedule-Target', target)
       }
-      await ensureOnce(bus, deadLetterSpec(contract.name))
-      const deadline = Math.min(now() + (options.timeoutMs ?? 30_000), within?.deadline ?? Number.POSITIVE_INFINITY)
+      const limits = new CallLimits(now() + (options.timeoutMs ?? 30_000), options.signal, within)
+      const { deadline } = limits
+      const mayEnd = within !== undefined || options.signal !== undefined
+      const what = `storing job ${where}`
+      await boundedIfNeeded(ensureOnce(bus, deadLetterSpec(contract.name)), bus, limits, mayEnd, what)
       const spec = jobStreamSpec(contract, name)
       const from = options.trace ?? within?.trace
       const span = tracingOn() ? messagingSpan('send', { destination: base, subject: target, id }, from) : undefined
-      const stored = await sentIn(span, from, (trace) => {
+      const storing = sentIn(span, from, (trace) => {
         const traced = headerLines + traceLines(trace)
         return storeIn(bus, spec, subject, data, { deadline, headerLines: traced, deduplicated: true })
-      }).catch(async (error): Promise<Pick<Stored, 'sequence' | 'duplicate'>> => {
-        if (key === undefined || !(error instanceof MyelinError) || !taken.has(error.code)) throw error
-        // the server looks at the key before it looks at the id: it may be this very job, sent again
-        const there = await lastMessage(bus, jobStream(contract.name, name), everyUniqueSubject(contract.name, key))
-        if (there?.headers.get(header.messageId) === id) return { sequence: there.sequence, duplicate: true }
-        throw failure('ALREADY_QUEUED', `job ${where}: one with ${job.unique} "${key}" is waiting or running`)
       })
+      const stored = await boundedIfNeeded(storing, bus, limits, mayEnd, what).catch(
+        async (error): Promise<Pick<Stored, 'sequence' | 'duplicate'>> => {
+          if (key === undefined || !(error instanceof MyelinError) || !taken.has(error.code)) throw error
+          // the server looks at the key before it looks at the id: it may be this very job, sent again
+          const there = await lastMessage(bus, jobStream(contract.name, name), everyUniqueSubject(contract.name, key))
+          if (there?.headers.get(header.messageId) === id) return { sequence: there.sequence, duplicate: true }
+          throw failure('ALREADY_QUEUED', `job ${where}: one with ${job.unique} "${key}" is waiting or running`)
+        },
+      )
       return { sequence: stored.sequence, duplicate: stored.duplicate }
     },
   }
