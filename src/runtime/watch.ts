@@ -1,7 +1,7 @@
 // Watching a composition's files: which units a changed file touches, by following the modules' own imports.
-import { watch as watchFolder } from 'node:fs'
-import { readFile } from 'node:fs/promises'
-import { dirname, resolve } from 'node:path'
+import { type FSWatcher, watch as watchFolder } from 'node:fs'
+import { readdir, readFile, stat } from 'node:fs/promises'
+import { dirname, relative, resolve, sep } from 'node:path'
 import type { LoadedComposition } from './load.ts'
 
 const settleMs = 150
@@ -29,22 +29,57 @@ async function withImports(file: string, seen = new Set<string>()): Promise<Set<
   return seen
 }
 
-/** Calls with the files that changed below a folder, once they have settled. Call the result to stop. */
+/**
+ * Calls with the files that changed below a folder, once they have settled. Call the result to stop.
+ * Folders are watched and not files: what is saved by renaming another file over it (`sed -i`, most editors) is a new
+ * file, of which a watch over the old one hears nothing.
+ */
 export function watchFiles(folder: string, onChange: (files: ReadonlySet<string>) => void): () => void {
+  const watchers = new Map<string, FSWatcher>()
   let changed = new Set<string>()
   let timer: NodeJS.Timeout | undefined
-  const watcher = watchFolder(folder, { recursive: true }, (_event, name) => {
-    if (name === null || ignored.test(name)) return
-    changed.add(resolve(folder, name))
+  let stopped = false
+
+  const forget = (path: string) => {
+    for (const [watched, watcher] of watchers) {
+      if (watched !== path && !watched.startsWith(path + sep)) continue
+      watcher.close()
+      watchers.delete(watched)
+    }
+  }
+  const heard = (path: string) => {
+    if (stopped || ignored.test(relative(folder, path))) return
+    changed.add(path)
     clearTimeout(timer)
     timer = setTimeout(() => {
       const files = changed
       changed = new Set()
       onChange(files)
     }, settleMs)
-  })
+    if (path === folder) return
+    forget(path) // when it was a folder, it may be another one now
+    void watchBelow(path, true)
+  }
+  const watchBelow = async (path: string, isNew: boolean): Promise<void> => {
+    if (stopped || watchers.has(path) || ignored.test(relative(folder, path))) return
+    if (!(await stat(path).catch(() => undefined))?.isDirectory() || stopped || watchers.has(path)) return
+    try {
+      const watcher = watchFolder(path, (_event, name) => heard(name === null ? path : resolve(path, name)))
+      watcher.on('error', () => forget(path)) // it was removed
+      watchers.set(path, watcher)
+    } catch {
+      return // gone again
+    }
+    for (const entry of await readdir(path, { withFileTypes: true }).catch(() => [])) {
+      const inside = resolve(path, entry.name)
+      if (entry.isDirectory()) await watchBelow(inside, isNew)
+      else if (isNew) heard(inside) // made before anybody watched
+    }
+  }
+  void watchBelow(folder, false)
   return () => {
+    stopped = true
     clearTimeout(timer)
-    watcher.close()
+    forget(folder)
   }
 }
