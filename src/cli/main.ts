@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 // The `myelin` command. It holds no logic of its own: every command is a thin face of a pattern's door.
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
