@@ -6,20 +6,13 @@ import { now } from '../clock.ts'
 import { failure, MyelinError } from '../errors.ts'
 import { PendingReply } from '../requests.ts'
 import { sleep } from '../timer.ts'
-import { apiFailure, type JetStreamReplyError, manager, replyFailure } from './api.ts'
+import { apiFailure, manager, readAcknowledgement, replyFailure } from './api.ts'
 
 /** Where a message was stored. `duplicate`: it had been stored before under the same id. */
 export interface Stored {
   readonly stream: string
   readonly sequence: number
   readonly duplicate: boolean
-}
-
-interface PubAck {
-  readonly stream?: string
-  readonly seq?: number
-  readonly duplicate?: boolean
-  readonly error?: JetStreamReplyError
 }
 
 /** A message on its way into a stream. */
@@ -37,10 +30,11 @@ class StoreReply extends PendingReply {
   }
 
   onReply(message: Msg): void {
+    const ack = readAcknowledgement(message.data)
+    if (!ack) return // a stranger's: the server's own comes as well
     this.finish()
-    const ack = message.json<PubAck>()
     if (ack.error) this.#reject(replyFailure(ack.error, this.subject))
-    else this.#resolve({ stream: ack.stream ?? '', sequence: ack.seq ?? 0, duplicate: ack.duplicate === true })
+    else this.#resolve({ stream: ack.stream, sequence: ack.sequence, duplicate: ack.duplicate })
   }
 
   onFailure(error: MyelinError): void {
