@@ -359,9 +359,9 @@ describe('myelin', () => {
     const { port } = new URL(server.url.replace('nats:', 'http:'))
     const env = { NATS_URL: server.url }
     const waiting = [start(['tail', 'some.>'], env), start(['logs'], env)]
-    await until(() => waiting.every(({ ran }) => ran.err.includes('waiting for')))
+    await until(() => waiting.every(({ ran }) => ran.err.includes('waiting for')), 20_000)
     await server.stop()
-    await until(() => waiting.every(({ ran }) => ran.err.includes('is lost')))
+    await until(() => waiting.every(({ ran }) => ran.err.includes('is lost')), 20_000)
     const again = await embeddedNats({ port: Number(port) })
     await until(() => waiting.every(({ ran }) => ran.err.includes('connected again')), 20_000)
     for (const { child } of waiting) child.kill('SIGINT')
