@@ -31,6 +31,7 @@ export interface BusLimits {
   readonly silenceMs: number
   readonly inboxPrefix?: string | undefined
   readonly replicas?: number | undefined
+  readonly servers?: readonly string[] | undefined
 }
 
 export interface SubscribeOptions {
@@ -149,6 +150,10 @@ export class Bus implements AsyncDisposable {
   }
   get url(): string {
     return this.nats.getServer()
+  }
+  /** The addresses that it was given, for another connection to the same servers. */
+  get servers(): readonly string[] {
+    return this.limits.servers ?? [this.url]
   }
 
   /**

@@ -81,6 +81,7 @@ async function open(servers: string[], options: ConnectOptions, onClose?: () => 
     silenceMs: options.silenceMs ?? defaults.silenceMs,
     inboxPrefix: inboxPrefixOf(options),
     replicas: options.replicas,
+    servers,
   }
   return new Bus(nats, codecs[options.codec ?? 'json'], limits, onClose)
 }

@@ -29,6 +29,7 @@ export {
 export * from './jetstream/index.ts'
 export { bucketStream, consumerName, formerNameOf, joinedName, nameOf, ownedStream, queueName } from './names.ts'
 export { nearest, unknownKey } from './nearest.ts'
+export { Objects, type ObjectsOptions, type ObjectWait } from './objects.ts'
 export type { ConnectOptions } from './options.ts'
 export { hideSecret, isReference, redact, redactText } from './redact.ts'
 export { PendingReply } from './requests.ts'

@@ -22,6 +22,16 @@ const unitSchema = z.strictObject({
   tags: z.array(name).max(20).default([]).describe('words to pick its instances by: `tag=canary`'),
 })
 
+const storageShape = {
+  replicas: z
+    .number()
+    .int()
+    .min(1)
+    .max(5)
+    .optional()
+    .describe('copies that a cluster keeps of every stream and bucket; default 3 where the servers can, else 1'),
+}
+
 /** @internal */
 export const compositionSchema = z.strictObject({
   name: name.describe('of the whole'),
@@ -38,6 +48,7 @@ export const compositionSchema = z.strictObject({
       }),
     )
     .default({}),
+  storage: z.strictObject(storageShape).default({}).describe('how what the units store is kept'),
   units: z.record(name, unitSchema).refine((units) => Object.keys(units).length > 0, 'expected at least one unit'),
 })
 
@@ -103,8 +114,12 @@ function flatten(issues: readonly z.core.$ZodIssue[]): Issue[] {
   return issues.map((issue) => {
     const path = issue.path.map(String).join('.')
     if (issue.code === 'unrecognized_keys') {
-      const known = path.startsWith('units.') ? Object.keys(unitSchema.shape) : Object.keys(compositionSchema.shape)
-      const hints = issue.keys.map((key) => unknownKey(key, known))
+      const shape = path.startsWith('units.')
+        ? unitSchema.shape
+        : path === 'storage'
+          ? storageShape
+          : compositionSchema.shape
+      const hints = issue.keys.map((key) => unknownKey(key, Object.keys(shape)))
       return { path, steps: [...issue.path, issue.keys[0]!], message: hints.join('; ') }
     }
     return { path, steps: issue.path, message: issue.message }

@@ -160,7 +160,11 @@ class Host implements Running {
     this.#options = options
     this.#site = options.site ?? Object.keys(composition.sites)[0] ?? 'local'
     this.#log = options.log ?? createLogger({ composition: composition.name }, { bus, site: this.#site })
-    this.#connect = options.connect ?? { servers: bus.url }
+    bus.replicas ??= composition.storage.replicas
+    this.#connect = {
+      ...(options.connect ?? { servers: [...new Set([bus.url, ...bus.servers])] }),
+      ...(bus.replicas === undefined ? {} : { replicas: bus.replicas }),
+    }
     this.#beatMs = options.beatMs ?? 1_000
   }
 

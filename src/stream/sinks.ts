@@ -1,11 +1,11 @@
 // Where values go besides views: jobs, events, buckets, objects. At least once, each with an id or in a way that makes
 // a repetition harmless.
-import { Objm } from '@nats-io/obj'
 import {
   boundedText,
   failure,
   MyelinError,
   messageOf,
+  Objects,
   bucket as openBucket,
   parseTime,
   timeForm,
@@ -103,13 +103,10 @@ export function objects<Row>(name: string): Effect<KeyedRow<Row>> {
   return {
     name: `objects ${name}`,
     open({ bus }) {
-      const opened = reopening(() => new Objm(bus.nats).create(name))
-      opened().catch(() => undefined)
+      const store = new Objects(bus, name)
       return async ({ key, row }) => {
         checkLength(`objects ${name}`, key)
-        const data = jsonBytes(`objects ${name}: the row of "${key}"`, row)
-        const store = await opened()
-        await store.putBlob({ name: key }, data)
+        await store.put(key, jsonBytes(`objects ${name}: the row of "${key}"`, row))
         return undefined
       }
     },

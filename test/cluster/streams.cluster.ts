@@ -50,9 +50,10 @@ function producer(subject: string) {
         (error) => failed.push(`${error.code}: ${error.message}`),
       )
       longestMs = Math.max(longestMs, performance.now() - at)
+      await pause(20)
     }
   }
-  const lanes = Promise.all(Array.from({ length: 50 }, (_, number) => lane(number)))
+  const lanes = Promise.all(Array.from({ length: 30 }, (_, number) => lane(number)))
   return {
     acknowledged,
     failed,
@@ -108,13 +109,18 @@ describe('a cluster of three', () => {
     const own = { name: name(), subjects: [`b.${name()}`] }
     await ensureStream(bus, own)
     const producing = producer(own.subjects[0]!)
-    await pause(1_500)
-    const victim = await victimOf(own.name)
-    await cluster.kill(victim)
-    await pause(6_000)
-    await cluster.start(victim)
+    let longestMs: number
+    try {
+      await pause(1_000)
+      const victim = await victimOf(own.name)
+      await cluster.kill(victim)
+      await pause(8_000)
+      await cluster.start(victim)
+      await pause(1_000)
+    } finally {
+      longestMs = await producing.stop()
+    }
     await cluster.settled()
-    const longestMs = await producing.stop()
     const all = await stored(own.name)
     console.log(`${all.length} stored, longest wait ${Math.round(longestMs)} ms`)
     expect(producing.failed).toEqual([])
@@ -157,22 +163,26 @@ describe('a cluster of three', () => {
       while (!stopped) {
         for (let i = 0; i < 100; i++) writer.add(own.subjects[0]!, Buffer.from(String(added++)))
         await writer.ready()
-        await pause(5)
+        await pause(50)
       }
       await writer.flush()
     })()
-    for (const node of [0, 1, 2]) {
-      await cluster.kill(node, 'SIGTERM')
-      await cluster.start(node)
-      await cluster.settled()
+    try {
+      for (const node of [0, 1, 2]) {
+        await cluster.kill(node, 'SIGTERM')
+        await cluster.start(node)
+        await cluster.settled()
+      }
+      const leader = await cluster.leaderOf(bus, own.name)
+      cluster.freeze(leader)
+      await pause(8_000)
+      cluster.thaw(leader)
+      await pause(1_000)
+    } finally {
+      stopped = true
     }
-    const leader = await cluster.leaderOf(bus, own.name)
-    cluster.freeze(leader)
-    await pause(8_000)
-    cluster.thaw(leader)
-    await cluster.settled()
-    stopped = true
     await writing
+    await cluster.settled()
     const all = await stored(own.name)
     expect(all).toEqual(Array.from({ length: added }, (_, i) => String(i)))
   })

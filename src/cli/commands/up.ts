@@ -91,7 +91,7 @@ export function addUp(program: Command): void {
       }
       const running = await up(bus, loaded, {
         signal,
-        connect: { ...connectOptions(flags), servers: bus.url },
+        connect: { ...connectOptions(flags), servers: [...new Set([bus.url, ...bus.servers])] },
         onChange: tell,
         ...(only ? { only } : {}),
         ...(flags.site ? { site: flags.site } : {}),
