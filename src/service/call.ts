@@ -22,7 +22,7 @@ import {
 } from '../bus/index.ts'
 import { cancelSubject, type EndpointDefinition, endpointSubject, parse, type Schema } from '../contract/index.ts'
 import { bounded, CallLimits } from './bounded.ts'
-import { fetchClaim, storeClaim } from './claim-check.ts'
+import { fetchClaim, forgetClaim, storeClaim } from './claim-check.ts'
 import { errorOf } from './errors.ts'
 import type { CallOptions } from './types.ts'
 
@@ -91,9 +91,11 @@ export function readReply(target: Target, message: Msg, deadline: number): unkno
   const claim = headers.get(header.claim)
   if (claim !== undefined) {
     const limits = new CallLimits(deadline, undefined, undefined)
-    return bounded(fetchClaim(target.bus, claim), limits, `the call to ${where}, whose reply was being fetched,`).then(
-      (data) => finishReply(target, codec.decode(data), where),
-    )
+    const fetched = fetchClaim(target.bus, claim, { deadline })
+    return bounded(fetched, limits, `the call to ${where}, whose reply was being fetched,`).then((data) => {
+      forgetClaim(target.bus, claim) // nobody else was told of it
+      return finishReply(target, codec.decode(data), where)
+    })
   }
   return finishReply(target, codec.decode(message.data), where)
 }
@@ -173,11 +175,13 @@ function send(
     const lines = requestLines(target, deadline, options, trace)
     if (target.endpoint.claimCheck && data.length + lines.length + 64 > target.bus.maxPayloadBytes) {
       bounded(
-        storeClaim(target.bus, data),
+        storeClaim(target.bus, data, { deadline, signal: options?.signal }),
         new CallLimits(deadline, options?.signal, within),
         `the call to ${subject}, whose payload was being stored,`,
       )
         .then((claim) => {
+          const forget = () => forgetClaim(target.bus, claim)
+          promise.then(forget, forget)
           if (options?.signal?.aborted || within?.signal.aborted)
             throw failure('CANCELLED', `the call to ${subject} was cancelled before it was sent`)
           target.bus.start(call, new Uint8Array(0), lines + headerLine(header.claim, claim))

@@ -127,7 +127,7 @@ export class EndpointServer {
       input =
         claim === undefined
           ? this.#parse(codec.decode(message.data))
-          : fetchClaim(this.#scope.bus, claim).then((data) => this.#parse(codec.decode(data)))
+          : fetchClaim(this.#scope.bus, claim, { deadline }).then((data) => this.#parse(codec.decode(data)))
     } catch (error) {
       return this.#refuse(message, started, error)
     }
@@ -247,7 +247,7 @@ export class EndpointServer {
       )
       return this.#settle(message, context, started, refusal(told), span)
     }
-    storeClaim(bus, data)
+    storeClaim(bus, data, { deadline: context.deadline, signal: context.signal })
       .then((claim) => {
         bus.publish(reply, new Uint8Array(0), lines + headerLine(header.claim, claim))
         this.#done(message, context, started, span)
