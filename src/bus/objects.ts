@@ -12,6 +12,7 @@ import { keepBelow, storeIn } from './jetstream/ensured.ts'
 import { readSpan } from './jetstream/span.ts'
 import { lastMessage } from './jetstream/stored.ts'
 import type { StreamSpec } from './jetstream/streams.ts'
+import { timerMs } from './timer.ts'
 
 export interface ObjectsOptions {
   /** Objects are forgotten after this long. Default: never. */
@@ -87,7 +88,7 @@ export class Objects {
     const parts: Uint8Array[] = []
     const subjects = [`$O.${this.name}.C.${found.nuid}`]
     const left = (wait.deadline ?? now() + 30_000) - now()
-    const timeout = AbortSignal.timeout(Math.max(1, Math.min(left, 2 ** 31 - 1)))
+    const timeout = AbortSignal.timeout(Math.ceil(timerMs(Math.max(1, left))))
     const signal = wait.signal ? AbortSignal.any([wait.signal, timeout]) : timeout
     for await (const message of readSpan(this.#bus, this.#spec.name, { subjects, signal })) parts.push(message.data)
     this.#check(name, wait)
