@@ -22,6 +22,8 @@ export async function manager(bus: Bus): Promise<JetStreamManager> {
 const fullCodes = new Set([10002, 10023, 10028, 10047, 10077, 10122])
 // JetStream temporarily unavailable; the server asked does not lead; no server leads the stream
 const noLeaderCodes = new Set([10008, 10009, 10202])
+/** A message with this id was taken and is not agreed upon yet: the cluster lost its majority in between. */
+const undecidedCode = 10158
 const wrongSequenceCodes = new Set([10071, 10164])
 
 /** The `error` member of a JetStream API reply or publish acknowledgement. */
@@ -68,6 +70,7 @@ export function replyFailure(error: JetStreamReplyError, where: string): MyelinE
     return failure('STREAM_FULL', text, options)
   }
   if (noLeaderCodes.has(code)) return failure('NO_LEADER', text, options)
+  if (code === undecidedCode) return failure('DEADLINE_EXCEEDED', `${text}: an earlier try is not decided yet`, options)
   if (code === 10059) return failure('STREAM_NOT_FOUND', text, options)
   if (code === 10039 || code === 10076 || error.code === 503) return failure('JETSTREAM_DISABLED', text, options)
   return failure('INTERNAL', text, options)
