@@ -13,6 +13,7 @@ import {
   purgeBefore,
   streamInfo,
 } from '../bus/index.ts'
+import type { Copy } from './copies.ts'
 import { markSubject } from './marks.ts'
 import type { Source } from './sources.ts'
 
@@ -30,6 +31,8 @@ export interface Input {
   keyOf(subject: string): string
   /** Makes sure that it exists. */
   ensure(bus: Bus): Promise<void>
+  /** What the server copies into it. */
+  copies(bus: Bus): readonly Copy[]
   /** Nothing before a sequence is needed any more. */
   trim(bus: Bus, before: number): Promise<void>
 }
@@ -67,6 +70,7 @@ function direct(source: Source<unknown>): Input {
     sourceOf: () => 0,
     keyOf: (subject) => subject.slice(fixed),
     ensure: (bus) => source.ensure(bus),
+    copies: () => [],
     trim: async () => undefined,
   }
 }
@@ -142,6 +146,15 @@ function merged(processor: string, sources: readonly Source<unknown>[], partitio
       }
       await ensureStream(bus, { ...spec, sources: copied(sources) })
     },
+    copies: (bus) =>
+      copied(sources).map(({ stream: origin, transforms }, number) => ({
+        stream,
+        origin,
+        subject: transforms[0]!.from,
+        copied: () => `in.${processor}.*.${number}.>`,
+        keepsLast: true,
+        ensure: () => ensureStream(bus, { ...spec, sources: copied(sources) }),
+      })),
     async trim(bus, before) {
       const kept = await Promise.all(
         sources.map(async (_source, number) => {

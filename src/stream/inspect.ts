@@ -1,6 +1,7 @@
 // Looking into a running processor: every instance answers on `proc.<processor>.inspect` with its partitions.
 import type { Msg } from '@nats-io/nats-core'
 import { type Bus, type MyelinError, now, PendingReply, readJsonObject } from '../bus/index.ts'
+import type { CopyStatus } from './copies.ts'
 import type { TaskStatus } from './task.ts'
 
 export const inspectSubject = (processor: string) => `proc.${processor}.inspect`
@@ -23,6 +24,8 @@ export interface Inspection {
   readonly views: readonly string[]
   /** Into how many parts its keys are cut. */
   readonly partitionCount: number
+  /** What the server should have copied and did not, as the instance with partition 0 sees it. */
+  readonly copies: readonly CopyStatus[]
   /** Those that this instance runs. */
   readonly partitions: readonly PartitionStatus[]
 }

@@ -6,6 +6,7 @@ import { z } from 'zod'
 import { failure, MyelinError, messageOf, parseTime, timeForm } from '../bus/index.ts'
 import { subjectToken } from '../contract/index.ts'
 import { defineUnit, openAll, type RunningUnit, type Unit, type UnitHost, type Vitals } from '../unit/index.ts'
+import { Copies } from './copies.ts'
 import type { EffectPlan } from './effects.ts'
 import { type Input, inputOf } from './input.ts'
 import { answerInspections, type Inspection } from './inspect.ts'
@@ -14,7 +15,7 @@ import { Scout } from './scout.ts'
 import { Shares } from './shares.ts'
 import type { Source, TableSource } from './sources.ts'
 import { Task } from './task.ts'
-import { ensureParts, renamed, type View, type ViewPart } from './view.ts'
+import { copiesOf, ensureParts, renamed, type View, type ViewPart } from './view.ts'
 
 export interface ProcessorOptions<From, Row = unknown, Key extends string = string> {
   /** What it reads: one source, or several by name. */
@@ -193,6 +194,7 @@ class Processor implements RunningUnit {
   readonly #tasks = new Map<number, Task>()
   readonly #finished = Promise.withResolvers<void>()
   #outputs: readonly (readonly ViewPart[])[] = []
+  #copies: Copies | undefined
   #shares: Shares | undefined
   #stopAnswering: (() => void) | undefined
   #trimTimer: NodeJS.Timeout | undefined
@@ -214,6 +216,8 @@ class Processor implements RunningUnit {
     const { bus, instance, log } = this.#host
     await input.ensure(bus)
     this.#outputs = await Promise.all(views.map((view) => ensureParts(bus, view, partitions)))
+    const copied = views.flatMap((view, i) => copiesOf(bus, view, this.#outputs[i]!))
+    this.#copies = new Copies(bus, log, [...input.copies(bus), ...copied], () => this.#tasks.has(0))
     this.#shares = await Shares.join(bus, {
       processor: name,
       instance,
@@ -294,10 +298,14 @@ class Processor implements RunningUnit {
     })
   }
 
+  get checks() {
+    return this.#copies?.checks ?? {}
+  }
+
   vitals(): Vitals {
     const all = [...this.#tasks.values()].map((task) => task.vitals())
     const total = (key: 'handled' | 'errors' | 'lag') => all.reduce((sum, vitals) => sum + (vitals[key] ?? 0), 0)
-    return { handled: total('handled'), errors: total('errors'), lag: total('lag') }
+    return { handled: total('handled'), errors: total('errors'), lag: total('lag') + (this.#copies?.lag ?? 0) }
   }
 
   stats(): Record<string, number> {
@@ -320,6 +328,7 @@ class Processor implements RunningUnit {
       input: input.stream,
       views: views.map(({ name }) => name),
       partitionCount: partitions,
+      copies: this.#copies?.status() ?? [],
       partitions: [...this.#tasks].map(([partition, task]) => ({
         ...task.status(),
         subjects: input.subjects(partition),
@@ -330,6 +339,7 @@ class Processor implements RunningUnit {
   drain(): Promise<void> {
     this.#stopping ??= (async () => {
       clearInterval(this.#trimTimer)
+      this.#copies?.stop()
       this.#stopAnswering?.()
       try {
         await this.#shares?.leave()

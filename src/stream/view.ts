@@ -10,6 +10,7 @@ import {
   streamInfo,
 } from '../bus/index.ts'
 import { type Duration, durationMs, type OutputOf, type Schema, subjectToken } from '../contract/index.ts'
+import type { Copy } from './copies.ts'
 
 /** A view's stream, or that of one of its partitions. */
 export const viewStream = (name: string, partition?: number) =>
@@ -107,4 +108,18 @@ export async function ensureParts(bus: Bus, view: View, partitions: number): Pro
   // nobody but the server writes into it
   await ensureStream(bus, { ...view.spec, subjects: [], sources })
   return parts
+}
+
+/** What the server copies into a view that several partitions write. */
+export function copiesOf(bus: Bus, view: View, parts: readonly ViewPart[]): readonly Copy[] {
+  if (parts.length === 1) return []
+  return parts.map(({ stream, subject }) => ({
+    stream: view.spec.name,
+    origin: stream,
+    subject: subject('*'),
+    // a key is of one partition
+    copied: (own) => viewSubject(view.name, own.slice(subject('').length)),
+    keepsLast: false,
+    ensure: () => ensureParts(bus, view, parts.length),
+  }))
 }

@@ -19,6 +19,7 @@ export {
   nameKept,
   purgeBefore,
   removeStream,
+  renewSource,
   type StreamSourceSpec,
   type StreamSpec,
   streamInfo,

@@ -227,3 +227,19 @@ export async function deleteMessage(bus: Bus, stream: string, sequence: number):
     if (!/no message found|not found/i.test(messageOf(error))) throw apiFailure(error, `stream ${stream}`)
   }
 }
+
+/** Makes the server begin anew to copy a subject from a stream, behind the last message that it copied from it. */
+export async function renewSource(bus: Bus, name: string, origin: string, subject: string): Promise<void> {
+  const { streams } = await manager(bus)
+  try {
+    const { config } = await streams.info(name)
+    const others = (config.sources ?? []).filter(
+      ({ name: from, subject_transforms: to = [] }) => from !== origin || to.every(({ src }) => src !== subject),
+    )
+    if (others.length === (config.sources?.length ?? 0)) return
+    await streams.update(name, { ...config, sources: others })
+    await streams.update(name, config)
+  } catch (error) {
+    throw apiFailure(error, `stream ${name}`)
+  }
+}
