@@ -1,7 +1,7 @@
 // Reading what was typed and writing what is found.
 import { readFile } from 'node:fs/promises'
 import { text as readAll } from 'node:stream/consumers'
-import { failure, MyelinError, messageOf } from '../bus/index.ts'
+import { type FewCopies, failure, MyelinError, messageOf } from '../bus/index.ts'
 import { type Duration, durationMs } from '../contract/index.ts'
 import { parseSelector, type Selector } from '../heartbeat/index.ts'
 
@@ -100,4 +100,12 @@ export function selectorOf(words: readonly string[]): Selector {
   } catch (error) {
     throw new UsageError(messageOf(error), error)
   }
+}
+
+/** Which streams are kept fewer times than wanted, in one line; empty where none is. */
+export function fewCopies(few: readonly FewCopies[]): string {
+  if (few.length === 0) return ''
+  const some = few.slice(0, 8).map(({ stream, replicas, wanted }) => `${stream} (${replicas} of ${wanted})`)
+  const more = few.length > 8 ? ` and ${few.length - 8} more` : ''
+  return `fewer replicas than wanted: ${some.join(', ')}${more}; their units raise them when they start and may, or an operator does`
 }

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
   type Bus,
+  belowWish,
   bucket,
   connect,
   ensureStream,
@@ -99,6 +100,8 @@ describe('a cluster of three', () => {
     await bucket(single, 'COPIES')
     await bucket(single, 'ONE')
     expect([await replicas('KV_COPIES'), await replicas('KV_ONE')]).toEqual([3, 1])
+    expect(await belowWish(bus)).toEqual([{ stream: 'KV_ONE', replicas: 1, wanted: 3 }])
+    expect(await belowWish(single)).toEqual([])
     expect(await codeOf(ensureStream(bus, { ...own, replicas: 5 }))).toBe('REPLICAS_UNAVAILABLE')
   })
 

@@ -14,8 +14,10 @@ export {
   sequenceAt,
 } from './stored.ts'
 export {
+  belowWish,
   deleteMessage,
   ensureStream,
+  type FewCopies,
   nameKept,
   purgeBefore,
   removeStream,

@@ -243,3 +243,30 @@ export async function renewSource(bus: Bus, name: string, origin: string, subjec
     throw apiFailure(error, `stream ${name}`)
   }
 }
+
+/** A stream with fewer copies than are wanted here. */
+export interface FewCopies {
+  readonly stream: string
+  readonly replicas: number
+  readonly wanted: number
+}
+
+/**
+ * The streams that have fewer replicas than what is wanted on this connection (`replicas` of `connect`, or three in a
+ * cluster): made before there was a cluster, or by somebody who may not ask for more. Empty on a server of its own, and
+ * for a user who may not list streams.
+ */
+export async function belowWish(bus: Bus): Promise<FewCopies[]> {
+  const few: FewCopies[] = []
+  try {
+    for await (const info of (await manager(bus)).streams.list()) {
+      if (!info.cluster?.name) return []
+      const { count: wanted } = copiesWanted(bus, undefined, info)
+      const { name: stream, num_replicas: replicas } = info.config
+      if (replicas < wanted) few.push({ stream, replicas, wanted })
+    }
+  } catch {
+    return []
+  }
+  return few
+}

@@ -1,13 +1,13 @@
 // myelin ls, describe: who is there, and how they are.
 import type { Command } from 'commander'
-import { failure, redact } from '../../bus/index.ts'
+import { belowWish, failure, redact } from '../../bus/index.ts'
 import { DesiredStates } from '../../control/index.ts'
 import { fleet } from '../../heartbeat/index.ts'
 import { nearest } from '../../runtime/index.ts'
 import { discover, type FoundService } from '../../service/index.ts'
 import { type ConnectionFlags, onBus, withConnection } from '../connection.ts'
 import { fleetTable, memberJson } from '../fleet-table.ts'
-import { milliseconds, print, printJson, selectorOf, table } from '../text.ts'
+import { fewCopies, milliseconds, print, printJson, selectorOf, table } from '../text.ts'
 
 export function addLs(program: Command): void {
   withConnection(program.command('ls'))
@@ -36,6 +36,8 @@ export function addLs(program: Command): void {
         if (flags.json) printJson(members.map(memberJson))
         else if (members.length === 0) print('no unit beats here; `myelin ls --services` shows who answers')
         else print(fleetTable(members))
+        const few = flags.json ? '' : fewCopies(await belowWish(bus))
+        if (few !== '') process.stderr.write(`${few}\n`)
       })
     })
 

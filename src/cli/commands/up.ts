@@ -1,6 +1,6 @@
 // myelin up: the composition of this folder.
 import type { Command } from 'commander'
-import { connect, failure } from '../../bus/index.ts'
+import { belowWish, connect, failure } from '../../bus/index.ts'
 import {
   checkNames,
   checkUnits,
@@ -21,7 +21,7 @@ import {
   tellFailure,
   withConnection,
 } from '../connection.ts'
-import { print, printJson, table } from '../text.ts'
+import { fewCopies, print, printJson, table } from '../text.ts'
 import { port } from './server.ts'
 
 interface Flags extends ConnectionFlags {
@@ -105,6 +105,8 @@ export function addUp(program: Command): void {
       if (!flags.json) {
         if (running.httpPort) print(`health and metrics: http://127.0.0.1:${running.httpPort}/metrics`)
         print(`${running.name} runs on ${bus.url}; Ctrl-C drains it`)
+        const few = fewCopies(await belowWish(bus))
+        if (few !== '') process.stderr.write(`${few}\n`)
       }
       const stopWatching = flags.watch ? follow(running, path, loaded.folder, flags.json) : () => undefined
       const failed = await Promise.race([aborted(signal), lost, flags.failFast ? running.failed : running.over])
