@@ -379,6 +379,7 @@ describe('drift', () => {
 
 describe('the record', () => {
   it('holds who commanded what and what came of it, without secrets', async () => {
+    process.env.CACHE_PASSWORD = 'hunter2' // where the unit runs the reference is looked up
     const { unit, start, say } = unitOf()
     await using _ = await start()
     const config = {

@@ -255,7 +255,10 @@ describe('fleet', () => {
     await until(() => watching.list()[0]!.beat.seq > seq + 10)
     clearInterval(telling)
     await worker.terminate()
-    expect(changes).toEqual(['turned joined'])
+    // a busy machine may hold up beats for a moment; a clock never makes a death of it
+    expect(changes.filter((change) => change !== 'turned suspect' && change !== 'turned back')).toEqual([
+      'turned joined',
+    ])
   })
 
   it('takes what a beat from elsewhere has, and leaves out what is odd', async () => {

@@ -1,5 +1,5 @@
 // Waits with an end: whatever a call or a handler waits for, its deadline and its signals reach it.
-import { type Bus, failure, type LongTimer, now, setLongTimeout } from '../bus/index.ts'
+import { type Bus, failure, type LongTimer, now, setLongTimeout, type LongTimer, setLongTimeout } from '../bus/index.ts'
 
 /** What ends a wait. Signals are asked for only when there is something to wait for: some are made on first use. */
 export interface Limits {
@@ -74,9 +74,9 @@ export function boundedIfNeeded<Value>(
 
 /** Waits a while, or fails as {@link bounded}. */
 export async function pause(ms: number, limits: Limits, what: string): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
+  let timer: LongTimer | undefined
   const over = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms)
+    timer = setLongTimeout(resolve, ms)
   })
-  await bounded(over, limits, what).finally(() => clearTimeout(timer))
+  await bounded(over, limits, what).finally(() => timer?.clear())
 }

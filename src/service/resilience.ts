@@ -1,7 +1,7 @@
 // Retries within a budget, breaker, bulkhead and hedging for the calls of one program to one endpoint. An endpoint that
 // declares none of them pays nothing on the way out, only when a call failed. Every wait ends with the call's deadline
 // or signal.
-import { failure, MyelinError, now } from '../bus/index.ts'
+import { failure, type LongTimer, MyelinError, now, setLongTimeout } from '../bus/index.ts'
 import type { ContractDefinition, EndpointDefinition } from '../contract/index.ts'
 import { type Limits, pause } from './bounded.ts'
 import { Breaker } from './breaker.ts'
@@ -121,11 +121,11 @@ function retried(inner: Guard, retries: number, budget: RetryBudget, where: stri
 async function hedge(attempt: Attempt, afterMs: number, budget: RetryBudget): Promise<unknown> {
   const aborts = [new AbortController(), new AbortController()] as const
   const first = attempt(aborts[0].signal)
-  let timer: NodeJS.Timeout | undefined
+  let timer: LongTimer | undefined
   const slow = new Promise<'slow'>((resolve) => {
-    timer = setTimeout(() => resolve('slow'), afterMs)
+    timer = setLongTimeout(() => resolve('slow'), afterMs)
   })
-  const outcome = await Promise.race([first.then(() => 'done' as const), slow]).finally(() => clearTimeout(timer))
+  const outcome = await Promise.race([first.then(() => 'done' as const), slow]).finally(() => timer?.clear())
   if (outcome === 'done' || !budget.spend()) return first
   const second = attempt(aborts[1].signal)
   first.then(

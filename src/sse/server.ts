@@ -1,7 +1,7 @@
 // The HTTP server under the gateway: HTTP/1.1, or with a certificate HTTP/2 as well.
 import { readFile } from 'node:fs/promises'
 import { type FastifyInstance, fastify } from 'fastify'
-import { failure } from '../bus/index.ts'
+import { failure, timerMs } from '../bus/index.ts'
 import type { Config } from './config.ts'
 
 /** Connections beyond the clients there may be: pages, metrics, and whoever has to be told that there is no room. */
@@ -9,7 +9,8 @@ const moreConnections = 1_000
 
 /** @throws MyelinError FILE_NOT_FOUND for a certificate or key that cannot be read */
 export async function createServer(config: Config): Promise<FastifyInstance> {
-  const { tls, trustProxy, requestMs, idleMs } = config
+  const { tls, trustProxy } = config
+  const [requestMs, idleMs] = [timerMs(config.requestMs), timerMs(config.idleMs)]
   const common = {
     forceCloseConnections: true,
     trustProxy,

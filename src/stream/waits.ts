@@ -1,5 +1,5 @@
 // Waits for others' answers have an end.
-import { failure } from '../bus/index.ts'
+import { failure, setLongTimeout } from '../bus/index.ts'
 
 /**
  * What `ask` gives, or an error when that takes too long. `ask` is given a signal that says when nobody waits any more.
@@ -19,12 +19,12 @@ export async function within<Answer>(
     over.abort(error)
   }
   const stopped = () => end(failure('CANCELLED', `${what} was given up: the processor stops`))
-  const timer = setTimeout(() => end(failure('DEADLINE_EXCEEDED', `${what} took longer than ${ms} ms`)), ms)
+  const timer = setLongTimeout(() => end(failure('DEADLINE_EXCEEDED', `${what} took longer than ${ms} ms`)), ms)
   stop.addEventListener('abort', stopped, { once: true })
   try {
     return await Promise.race([ask(over.signal), ended.promise])
   } finally {
-    clearTimeout(timer)
+    timer.clear()
     stop.removeEventListener('abort', stopped)
   }
 }
