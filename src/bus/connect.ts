@@ -17,6 +17,7 @@ import {
   toClientOptions,
   withoutPassword,
 } from './options.ts'
+import { sleep } from './timer.ts'
 
 /**
  * Connects to NATS: to `servers`, to `NATS_URL`, to the embedded server that already runs in this folder, or to one
@@ -100,12 +101,24 @@ async function checkFeatures(nats: NatsConnection, { requires = {} }: ConnectOpt
   if (requires.jetstream) await requireJetStream(nats)
 }
 
-/** @throws MyelinError JETSTREAM_DISABLED */
+/** A cluster whose servers elect a leader answers nobody for some seconds. */
+const jetStreamTries = 4
+const jetStreamTryMs = 4_000
+
+/** @throws MyelinError JETSTREAM_DISABLED, NO_LEADER */
 export async function requireJetStream(nats: NatsConnection): Promise<void> {
-  try {
-    await (await jetstreamManager(nats, { checkAPI: false })).getAccountInfo()
-  } catch (cause) {
-    throw failure('JETSTREAM_DISABLED', `${nats.getServer()}: ${messageOf(cause)}`, { cause })
+  for (let tries = 1; ; tries++) {
+    try {
+      return void (await (await jetstreamManager(nats, { checkAPI: false, timeout: jetStreamTryMs })).getAccountInfo())
+    } catch (cause) {
+      const told = messageOf(cause)
+      const electing = /timeout|temporarily unavailable/i.test(told)
+      if (!electing) throw failure('JETSTREAM_DISABLED', `${nats.getServer()}: ${told}`, { cause })
+      if (tries === jetStreamTries || nats.isClosed()) {
+        throw failure('NO_LEADER', `${nats.getServer()}: JetStream did not answer ${tries} times (${told})`, { cause })
+      }
+    }
+    await sleep(500)
   }
 }
 
