@@ -1,4 +1,4 @@
-// How instances are shown: one line each.
+// How instances are shown: one line each, and why those failed that did.
 import { conditionOf, type Member } from '../heartbeat/index.ts'
 import { ago, table } from './text.ts'
 
@@ -10,7 +10,7 @@ const dash = (value: number | undefined, show: (value: number) => string = Strin
 export function fleetTable(members: readonly Member[], options: { sparkOf?: (member: Member) => string } = {}): string {
   const now = Date.now()
   const { sparkOf } = options
-  return table(
+  const shown = table(
     [
       'UNIT',
       'INSTANCE',
@@ -50,6 +50,10 @@ export function fleetTable(members: readonly Member[], options: { sparkOf?: (mem
       ]
     }),
   )
+  const reasons = members.flatMap(({ beat }) =>
+    beat.reason === undefined ? [] : [`${beat.unit}.${beat.instance}: ${beat.reason}`.replace(/\p{Cc}+/gu, ' ')],
+  )
+  return [shown, ...reasons].join('\n')
 }
 
 /** What is worst about an instance, with how long or why. */

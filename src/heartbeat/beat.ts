@@ -63,6 +63,8 @@ export interface Beat {
   /** Words that the composition gave it. */
   readonly tags?: readonly string[]
   readonly state: UnitState
+  /** Why it failed, without secrets, in at most 500 bytes. */
+  readonly reason?: string
   /** Revision of the desired state it runs; 0: none was ever set. */
   readonly revision: number
   readonly host: string
@@ -145,6 +147,7 @@ function tidy(beat: { -readonly [Key in keyof Beat]: Beat[Key] }): Beat {
   if (!Number.isFinite(beat.pid)) beat.pid = 0
   if (!Number.isFinite(beat.at)) beat.at = 0
   if (beat.origin !== undefined && !isOrigin(beat.origin)) delete beat.origin
+  if (beat.reason !== undefined && typeof beat.reason !== 'string') delete beat.reason
   if (beat.stallMs !== undefined && !Number.isFinite(beat.stallMs)) delete beat.stallMs
   beat.nextMs = Math.min(Math.max(beat.nextMs, shortestMs), longestMs)
   return beat
@@ -182,7 +185,7 @@ export function beatText(beat: Beat, maxBytes: number): string {
     check.reason === undefined ? check : { ...check, reason: boundedText(check.reason, reasonBytes) },
   )
   const worst = checks.filter(({ status }) => status !== 'ok').slice(0, mostChecks)
-  const { tags: _, ...untagged } = beat
+  const { tags: _, reason: _why, ...untagged } = beat
   for (const shorter of [
     { ...beat, checks },
     { ...untagged, checks: worst },

@@ -4,7 +4,7 @@ import { hostname } from 'node:os'
 import { monitorEventLoopDelay, performance } from 'node:perf_hooks'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
-import { type ConnectOptions, failure, messageOf, timerMs } from '../bus/index.ts'
+import { boundedText, type ConnectOptions, failure, messageOf, redactText, timerMs } from '../bus/index.ts'
 import type { Vitals } from '../unit/index.ts'
 import type { BeatVitals, CheckResult, Origin, UnitState } from './beat.ts'
 
@@ -21,6 +21,8 @@ export interface PulseSource {
   state(): UnitState
   /** Somebody else beats for it at present. */
   silent?(): boolean
+  /** Why it failed. */
+  reason?(): string | undefined
   revision(): number
   origin?(): Origin | undefined
   checks(): readonly CheckResult[]
@@ -45,6 +47,7 @@ export interface Snapshot {
   readonly tags: readonly string[]
   readonly startedAt: number
   readonly state: UnitState
+  readonly reason?: string
   readonly revision: number
   readonly origin?: Origin
   readonly checks: readonly CheckResult[]
@@ -70,6 +73,8 @@ type ProcessVitals = Pick<BeatVitals, 'loopDelayP99Ms' | 'cpu' | 'rssBytes' | 'h
 /** Snapshots per beat: what is told is at most a fifth of a beat old. */
 const perBeat = 5
 const stopMs = 2_000
+/** Of why an instance failed. */
+const reasonBytes = 500
 
 /** What a unit says of itself is others' code: only numbers travel. */
 const numbersOf = (vitals: Vitals): Vitals =>
@@ -174,6 +179,7 @@ export class Pulse {
   #snapshot(source: PulseSource): Snapshot {
     const vitals = source.vitals()
     const origin = source.origin?.()
+    const reason = source.reason?.()
     const rate = this.#rate(source.instance, vitals.handled)
     return {
       ...(source.site === undefined ? {} : { site: source.site }),
@@ -184,6 +190,7 @@ export class Pulse {
       tags: source.tags,
       startedAt: source.startedAt,
       state: source.state(),
+      ...(reason === undefined ? {} : { reason: boundedText(redactText(reason), reasonBytes) }),
       revision: source.revision(),
       ...(origin === undefined ? {} : { origin }),
       checks: source.checks(),

@@ -123,6 +123,10 @@ export class Instance {
   get state(): InstanceState {
     return this.#state
   }
+  /** Why it failed last, until it is told or tried otherwise. */
+  get reason(): string | undefined {
+    return this.#error
+  }
   get revision(): number {
     return this.#revision
   }

@@ -140,4 +140,28 @@ describe('a host', () => {
       'UNIT_FAILED',
     )
   })
+
+  it('tells in its beats why a unit failed, in this process or another, without secrets and bounded', async () => {
+    const units = { here: counter('why.here'), apart: counter('why.apart', {}, { isolation: 'worker' }) }
+    await using running = await up(nats.bus, composed(units), { log })
+    const why = `fail: no such file: /x nats://me:hunter22@there:4222 ${'é'.repeat(2_000)}`
+    const killer = setInterval(() => {
+      void tell('why.here', why)
+      void tell('why.apart', why)
+    }, 20)
+    await running.over.finally(() => clearInterval(killer))
+    const listed = async (...words: string[]) => (await command.myelin(...words)).out
+    await until(
+      async () => (await listed('ls')).match(/^(here|apart)\.\S+: no such file: \/x /gm)?.length === 2,
+      20_000,
+    )
+    const shown = await listed('describe', 'here')
+    expect(shown).toContain('no such file: /x')
+    expect(shown).not.toContain('hunter22')
+    const members = JSON.parse(await listed('ls', '--json')) as { unit: string; reason?: string }[]
+    for (const { reason } of members.filter(({ unit }) => unit in units)) {
+      expect(reason).toContain('no such file: /x')
+      expect(Buffer.byteLength(reason!)).toBeLessThanOrEqual(500)
+    }
+  }, 60_000)
 })

@@ -434,6 +434,7 @@ class Host implements Running {
       silent: () =>
         instance.life?.beats === true ||
         (instance.elsewhere && (instance.restarting || !withoutProcess.has(instance.state))),
+      reason: () => instance.reason,
       revision: () => instance.revision,
       origin: () => {
         const spec = this.#loaded.composition.units[instance.unit]
