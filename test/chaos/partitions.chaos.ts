@@ -14,8 +14,8 @@ import { flightsFile } from '../../examples/airline/units/data.ts'
 import feed from '../../examples/airline/units/flights-feed.ts'
 import { until } from '../support/nats.ts'
 
-const kills = Number(process.env.MYELIN_CHAOS_KILLS ?? 50)
-const limit = Number(process.env.MYELIN_CHAOS_FLIGHTS ?? 3_000_000)
+const kills = Number(process.env.MYELIN_CHAOS_KILLS ?? 12)
+const limit = Number(process.env.MYELIN_CHAOS_FLIGHTS ?? 200_000)
 const fixtures = join(import.meta.dirname, '../fixtures')
 
 it(`${kills} instances killed -9 while ${limit} flights stream: same rows as DuckDB's, each once`, {
