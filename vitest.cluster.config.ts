@@ -8,6 +8,7 @@ export default defineConfig({
     ...base.test,
     include: ['test/cluster/*.cluster.ts'],
     maxWorkers: 1,
+    retry: 0,
     testTimeout: 180_000,
     hookTimeout: 90_000,
   },
