@@ -43,9 +43,47 @@ describe("an event's attributes in headers", () => {
     [{ 'ce-time': '' }, /time/],
   ])('are refused where they are none: %j', (headers, why) => {
     expect(() => read(headers as Record<string, string>, '1')).toThrow(why)
-    expect(() => read(headers as Record<string, string>, '1')).toThrow(
-      expect.objectContaining({ code: 'MALFORMED_PAYLOAD' }),
-    )
+    for (const reads of [readEvent, readPayload, payloadText]) {
+      for (const more of [{}, { 'content-type': 'application/json' }, { 'content-type': 'application/msgpack' }])
+        expect(() => reads(headersOf({ ...more, ...headers } as Record<string, string>), Buffer.of(1))).toThrow(
+          expect.objectContaining({ code: 'MALFORMED_PAYLOAD', message: expect.stringContaining('CloudEvent') }),
+        )
+    }
+  })
+
+  it('are taken or refused alike by those who want the payload alone', () => {
+    const some = ['1', ' x', '', '"', '%', '%41', '%C0', 'é']
+    const times = [
+      '2026-01-02T03:04:05Z',
+      '2026-01-29T03:04:05.6Z',
+      '2024-02-29T03:04:05+02:00',
+      '2026-02-29T00:00:00Z',
+      '24',
+      '',
+    ]
+    const taken = (reads: typeof readPayload, headers: Record<string, string>) => {
+      try {
+        reads(headersOf(headers), Buffer.from('1'))
+        return true
+      } catch {
+        return false
+      }
+    }
+    for (const id of [undefined, ...some]) {
+      for (const time of [undefined, ...times]) {
+        for (const [idName, timeName] of [
+          ['ce-id', 'ce-time'],
+          ['CE-ID', 'ce-time'],
+          ['Ce-Id', 'Ce-Time'],
+        ] as const) {
+          const headers = {
+            ...(id === undefined ? {} : { [idName]: id }),
+            ...(time === undefined ? {} : { [timeName]: time }),
+          }
+          expect([headers, taken(readPayload, headers)]).toEqual([headers, taken(readEvent, headers)])
+        }
+      }
+    }
   })
 
   it('say what the payload is where no content-type does', () => {

@@ -115,6 +115,11 @@ export class HeaderReader {
     return this.#find(this.#lower, name.toLowerCase())
   }
 
+  /** All of it, a line each; empty when there are none. */
+  get text(): string {
+    return this.#text
+  }
+
   /** The status code of a message of the server itself (503 no responders, 404, 408…), or 0. */
   get status(): number {
     return this.#text.charCodeAt(8) === 32 ? Number.parseInt(this.#text.slice(9, 12), 10) || 0 : 0

@@ -241,6 +241,49 @@ describe('an event', () => {
   })
 })
 
+describe('an event in binary mode whose id or time is none', () => {
+  it('reaches neither subscribers nor listening services, whose dead letters have it at once; without attributes it is plain', async () => {
+    const news = makeNews()
+    const reader = `${news.name}reader`
+    const seen: number[] = []
+    await using _ = await serve(
+      nats.bus,
+      service(contract(reader, { version: '1.0.0' }), {
+        on: [
+          on(news, 'kept', { from: 'start' }, ({ n }) => void seen.push(n)),
+          on(news, 'core', {}, ({ n }) => void seen.push(n)),
+        ],
+      }),
+    )
+    const kept = client(nats.bus, news).kept.subscribe()
+    await kept.ready()
+    const bad = [
+      'ce-id:\r\nce-time:2026-01-02T03:04:05Z\r\n',
+      'CE-ID: %C0%A0\r\n',
+      'ce-id:1\r\nce-time:gate 12\r\n',
+      'ce-id:1\r\nce-time:2001-02-31T00:00:00Z\r\n',
+      'Content-Type:application/msgpack\r\nCe-Time:\r\n',
+    ]
+    const fine = ['', 'X-Trace:1\r\n', 'CE-ID:caf%C3%A9\r\nCE-TIME:2026-01-02T03:04:05+02:00\r\n', 'ce-id:"a b"\r\n']
+    for (const [n, lines] of [...bad, ...fine].entries()) {
+      for (const event of ['kept', 'core'])
+        nats.bus.publish(`evt.${news.name}.${event}`, Buffer.from(`{"n":${n}}`), lines === '' ? undefined : lines)
+    }
+    for (const n of [5, 6, 7, 8]) expect((await kept.next()).value.payload).toEqual({ n })
+    expect(kept.invalid).toBe(bad.length)
+    await until(() => seen.length === 2 * fine.length)
+    expect(seen.toSorted()).toEqual([5, 5, 6, 6, 7, 7, 8, 8])
+    await until(async () => (await deadLetters(nats.bus, reader)).length === bad.length)
+    for (const letter of await deadLetters(nats.bus, reader))
+      expect(letter).toMatchObject({
+        code: 'MALFORMED_PAYLOAD',
+        attempts: 1,
+        reason: expect.stringContaining('CloudEvent'),
+      })
+    await kept.close()
+  })
+})
+
 describe('a service that listens', () => {
   it('keeps a poison event as a dead letter with its reason, and redrive hands it only to that group', async () => {
     const news = makeNews()

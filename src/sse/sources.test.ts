@@ -57,6 +57,8 @@ describe('an event of a contract', () => {
       await client(nats.bus, forms)[name].publish({ n: 1 })
       send({ id: '2', data: { n: 2 } })
       send({ id: '', data: { n: 3 } }) // no event: its id is empty
+      nats.bus.publish(`evt.forms.${name}`, Buffer.from('{"n":3}'), 'ce-id:\r\n')
+      nats.bus.publish(`evt.forms.${name}`, Buffer.from('{"n":3}'), 'ce-id:3\r\nce-time:gate 12\r\n')
       await nats.bus.flush()
       await packer[name].publish({ n: 4 })
       await until(() => browser.events.length === 3)

@@ -129,6 +129,22 @@ describe('processor', () => {
     expect(statOf(unit, 'bad')).toBe(1)
   })
 
+  it('leaves out events in binary mode whose id or time is none', async () => {
+    const { readings, rooms } = sensor()
+    await using unit = await serve(nats.bus, rooms())
+    const put = (lines: string) =>
+      store(nats.bus, `evt.${readings.name}.read.x`, Buffer.from('{"at":1,"room":"a","value":1}'), {
+        deadline: Date.now() + 5_000,
+        headerLines: lines,
+      })
+    for (const lines of ['', 'X-Trace:1\r\n', 'ce-id:1\r\nce-time:2026-01-02T03:04:05Z\r\n', 'CE-ID:a%20b\r\n'])
+      await put(lines)
+    for (const lines of ['ce-id:\r\n', 'Ce-Time:gate 12\r\n', 'ce-id:1\r\nce-time:2026-02-30T03:04:05Z\r\n'])
+      await put(lines)
+    await until(() => statOf(unit, 'in') === 7)
+    expect(statOf(unit, 'bad')).toBe(3)
+  })
+
   it('counts what comes after its window was closed for good', async () => {
     const { readings, rooms } = sensor()
     await using unit = await serve(nats.bus, rooms())
