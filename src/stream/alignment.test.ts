@@ -274,6 +274,28 @@ describe('a processor of several partitions', () => {
     for (const unit of units) await unit.drain()
   })
 
+  it('finds late what follows an end of input, to the message', async () => {
+    const { readings, rooms, name } = sensor()
+    const api = client(nats.bus, readings)
+    const sent: Promise<unknown>[] = []
+    const send = (from: number, until: number) => {
+      for (let i = from; i < until; i++) sent.push(api.read.publish({ at: i * 10, room: `r${i % 9}`, value: i }))
+    }
+    const end = endOfInput(readings, 'read')
+    send(0, 100)
+    await Promise.all(sent)
+    nats.bus.publish(end.subject, end.data, end.headerLines)
+    send(100, 140)
+    await Promise.all(sent)
+    nats.bus.publish(end.subject, end.data, end.headerLines)
+    const units = await Promise.all(
+      [1, 2, 4].map((partitions) => serve(nats.bus, rooms(`${name}-${partitions}`, partitions))),
+    )
+    await until(() => units.every((unit) => statOf(unit, 'in') === 142))
+    expect(units.map((unit) => statOf(unit, 'late'))).toEqual([40, 40, 40])
+    for (const unit of units) await unit.drain()
+  })
+
   it('writes the rows of one partition and counts the same as late, whoever dies', async () => {
     await fc.assert(
       fc.asyncProperty(

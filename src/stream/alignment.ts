@@ -24,7 +24,7 @@ export interface AlignmentOptions {
   readonly partitions: number
   /** The processor's input, and what of it this partition reads. */
   readonly stream: string
-  readonly subjects: readonly string[]
+  readonly subject: string
   /** Where this partition goes on, and what its clocks say there. */
   readonly position: number
   readonly clocks: readonly Tick[]
@@ -251,13 +251,12 @@ export class Alignment {
 
   /** A partition that gets nothing has to know that there is nothing: the server is asked for its last message. */
   async #cover(to: number): Promise<void> {
-    const { bus, stream, subjects, behind } = this.#options
+    const { bus, stream, subject, behind } = this.#options
     // what is under way here says more than the server, unless it does not come
     if (behind() && now() - this.#askedAt < askAnywayMs) return
     this.#askedAt = now()
     const told = this.#told
-    const last = await Promise.all(subjects.map((subject) => lastMessage(bus, stream, subject)))
-    const nothing = last.every((message) => message === undefined || message.sequence <= told)
-    if (nothing) this.#covered = Math.max(this.#covered, to)
+    const last = await lastMessage(bus, stream, subject)
+    if (last === undefined || last.sequence <= told) this.#covered = Math.max(this.#covered, to)
   }
 }

@@ -16,6 +16,8 @@ export interface Positions {
   /** Input messages that could not be used so far. */
   readonly bad: number
   readonly ended: boolean
+  /** Sources that nothing follows of, by number. */
+  readonly endedSources?: readonly number[]
 }
 
 /** What the state belongs to: positions mean nothing in streams that were made anew. */

@@ -21,10 +21,10 @@ export interface Input {
   readonly stream: string
   /** It is the processor's own, which is cut when every partition has read it. */
   readonly own: boolean
-  /** What of the stream a partition reads. */
-  subjects(partition: number): readonly string[]
-  /** Whether a message is another partition's, heard here only because an end of input would have the same subject. */
-  isOthers(subject: string, partition: number): boolean
+  /** What of the stream a partition reads. One subject: a consumer with two of them is ten times slower on a backlog. */
+  subject(partition: number): string
+  /** Where a partition hears of the end of a source that another partition was told of. */
+  endSubject(partition: number, source: number): string
   /** Which source a message is from. */
   sourceOf(subject: string): number
   /** The subject's part after the source's fixed one. */
@@ -39,9 +39,8 @@ export interface Input {
 
 export const inputStream = (processor: string) => nameOf('input', processor)
 
-/** The token of an end-of-input marker: it has a partition like any key, and all of them must hear it. */
-const endToken = '_end'
-const everywhere = 'all'
+/** Before the number of a source, where an end of input lies that one partition passes on to the others. */
+const endsToken = 'ends'
 const catchUpMs = 60_000
 
 /** @throws MyelinError INVALID_OPTION when a source has no key to partition by */
@@ -65,8 +64,8 @@ function direct(source: Source<unknown>): Input {
   return {
     stream: source.stream,
     own: false,
-    subjects: () => [source.subject],
-    isOthers: () => false,
+    subject: () => source.subject,
+    endSubject: () => source.subject,
     sourceOf: () => 0,
     keyOf: (subject) => subject.slice(fixed),
     ensure: (bus) => source.ensure(bus),
@@ -77,49 +76,51 @@ function direct(source: Source<unknown>): Input {
 
 function merged(processor: string, sources: readonly Source<unknown>[], partitions: number): Input {
   const stream = inputStream(processor)
+  const each = Array.from({ length: partitions }, (_, partition) => partition)
   // in.<processor>.<partition>.<source>.<key>
-  const place = (source: Source<unknown>, number: number) => {
-    const last = source.subject.at(-1)
+  const place = ({ subject }: Source<unknown>, number: number, partition: string | number) => {
+    const last = subject.at(-1)
     const tail = last === '>' ? '>' : last === '*' ? '{{wildcard(1)}}' : '_'
-    const partition = source.everywhere ? everywhere : partitions === 1 ? '0' : `{{partition(${partitions},1)}}`
     return `in.${processor}.${partition}.${number}.${tail}`
   }
+  /** What the server copies, and where it is in the stream; every partition gets a copy of a table that all look up in. */
+  const lanes = sources.flatMap((source, number) => {
+    const { subject } = source
+    if (partitions === 1)
+      return [{ source, from: subject, to: place(source, number, 0), at: `in.${processor}.0.${number}.>` }]
+    if (source.everywhere) {
+      return each.map((partition) => ({
+        source,
+        from: subject,
+        to: place(source, number, partition),
+        at: `in.${processor}.${partition}.${number}.>`,
+      }))
+    }
+    // a bucket's keys are one token each when there is something to partition by
+    const from = subject.replace(/>$/, '*')
+    const to = place({ ...source, subject: from }, number, `{{partition(${partitions},1)}}`)
+    return [{ source, from, to, at: `in.${processor}.*.${number}.>` }]
+  })
   const copied = (wanted: readonly Source<unknown>[]) =>
-    wanted.map((source) => ({
-      stream: source.stream,
-      // a bucket's keys are one token each when there is something to partition by
-      transforms: [
-        {
-          from: partitions > 1 && !source.everywhere ? source.subject.replace(/>$/, '*') : source.subject,
-          to:
-            partitions > 1 && !source.everywhere
-              ? place({ ...source, subject: source.subject.replace(/>$/, '*') }, sources.indexOf(source))
-              : place(source, sources.indexOf(source)),
-        },
-      ],
-    }))
+    lanes
+      .filter(({ source }) => wanted.includes(source))
+      .map(({ source: { stream }, from, to }) => ({ stream, transforms: [{ from, to }] }))
   const spec = {
     ...ownedStream('input', processor),
-    // partitions tell each other of their clocks
-    subjects: partitions > 1 ? [markSubject(processor, '*')] : [],
+    // partitions tell each other of their clocks and of the ends of sources
+    subjects: partitions > 1 ? [markSubject(processor, '*'), `in.${processor}.*.${endsToken}.*`] : [],
     description: `input of processor ${processor}: ${sources.length} sources, ${partitions} partitions`,
     metadata: { 'myelin-partitions': String(partitions) },
   }
   return {
     stream,
     own: true,
-    subjects(partition) {
-      const own = `in.${processor}.${partition}.>`
-      const shared = sources.some((source) => source.everywhere) ? [`in.${processor}.${everywhere}.>`] : []
-      const ends = partitionOf(endToken, partitions)
-      return [own, ...shared, ...(ends === partition ? [] : [`in.${processor}.${ends}.*.${endToken}`])]
+    subject: (partition) => `in.${processor}.${partition}.>`,
+    endSubject: (partition, source) => `in.${processor}.${partition}.${endsToken}.${source}`,
+    sourceOf(subject) {
+      const number = Number.parseInt(subject.slice(nthDot(subject, 3) + 1), 10)
+      return Number.isNaN(number) ? Number(subject.slice(nthDot(subject, 4) + 1)) : number
     },
-    isOthers(subject, partition) {
-      if (partitions === 1 || !subject.endsWith(`.${endToken}`)) return false
-      const of = Number.parseInt(subject.slice(nthDot(subject, 2) + 1), 10)
-      return Number.isInteger(of) && of !== partition
-    },
-    sourceOf: (subject) => Number.parseInt(subject.slice(nthDot(subject, 3) + 1), 10),
     keyOf: (subject) => subject.slice(nthDot(subject, 4) + 1),
     async ensure(bus) {
       await Promise.all(sources.map((source) => source.ensure(bus)))
@@ -141,32 +142,36 @@ function merged(processor: string, sources: readonly Source<unknown>[], partitio
         const tables = sources.filter(({ kind }) => kind === 'table')
         if (tables.length > 0) {
           await ensureStream(bus, { ...spec, sources: copied(tables) })
-          await caughtUp(bus, stream, tables)
+          await caughtUp(
+            bus,
+            stream,
+            lanes.filter(({ source }) => tables.includes(source)),
+          )
         }
       }
       await ensureStream(bus, { ...spec, sources: copied(sources) })
     },
     copies: (bus) =>
-      copied(sources).map(({ stream: origin, transforms }, number) => ({
+      lanes.map(({ source, from, at }) => ({
         stream,
-        origin,
-        subject: transforms[0]!.from,
-        copied: () => `in.${processor}.*.${number}.>`,
+        origin: source.stream,
+        subject: from,
+        copied: () => at,
         keepsLast: true,
         ensure: () => ensureStream(bus, { ...spec, sources: copied(sources) }),
       })),
     async trim(bus, before) {
       const kept = await Promise.all(
-        sources.map(async (_source, number) => {
-          const subject = `in.${processor}.*.${number}.>`
-          return { subject, last: (await lastMessage(bus, stream, subject))?.sequence ?? before }
-        }),
+        lanes.map(async ({ at: subject }) => ({
+          subject,
+          last: (await lastMessage(bus, stream, subject))?.sequence ?? before,
+        })),
       )
       if (kept.every(({ last }) => last >= before)) return purgeBefore(bus, stream, before)
       // The server finds in what it copied how far it has come with a source. Of one whose last message is gone, it would
       // leave out what came while it was away; so that one stays.
       for (const { subject, last } of kept) await purgeBefore(bus, stream, Math.min(before, last), subject)
-      if (partitions > 1) await purgeBefore(bus, stream, before, markSubject(processor, '*'))
+      for (const subject of spec.subjects) await purgeBefore(bus, stream, before, subject)
     },
   }
 }
@@ -178,10 +183,14 @@ function nthDot(subject: string, n: number): number {
 }
 
 /** Waits until a stream has what its sources hold now. @throws MyelinError DEADLINE_EXCEEDED */
-async function caughtUp(bus: Bus, stream: string, sources: readonly Source<unknown>[]): Promise<void> {
+async function caughtUp(
+  bus: Bus,
+  stream: string,
+  lanes: readonly { readonly source: Source<unknown>; readonly from: string }[],
+): Promise<void> {
   let wanted = 0
-  for (const source of sources) {
-    const info = await streamInfo(bus, source.stream, { subjects: source.subject })
+  for (const { source, from } of lanes) {
+    const info = await streamInfo(bus, source.stream, { subjects: from })
     wanted += Object.values(info?.state.subjects ?? {}).reduce((sum, count) => sum + count, 0)
   }
   for (const end = now() + catchUpMs; ; await new Promise((resolve) => setTimeout(resolve, 20))) {

@@ -124,8 +124,7 @@ describe('partitions', () => {
     await busOfSecond.nats.close() // it dies
     await send(500)
     await until(() => String(held(first, third)) === '3,3')
-    const [inspection] = await inspectProcessor(nats.bus, name)
-    expect(inspection).toMatchObject({ members: 2 })
+    await until(async () => (await inspectProcessor(nats.bus, name))[0]?.members === 2)
     await first.drain()
     await until(() => statOf(third, 'partitions') === 6)
     await send(500)
@@ -188,6 +187,68 @@ describe('partitions', () => {
     expect((await read(viewStream(name))).map(({ value }) => value.room).sort()).toEqual(['_end', '_end', 'a'])
     expect(statOf(unit, 'bad')).toBe(0)
     await unit.drain()
+  })
+
+  it.each([
+    ['that tell each other of their clocks', true],
+    ['without a clock', false],
+  ])('%s each hear the end of every source, once it has ended, also after they were cut off', async (_, timed) => {
+    const { readings, name } = sensor()
+    const made = (partitions: number) =>
+      processor(
+        `${name}-${partitions}`,
+        {
+          from: { read: event(readings, 'read'), told: event(readings, 'told') },
+          to: view(`${name}-${partitions}`, { key: 'room' }),
+          partitions,
+          checkpointMs: 20,
+        },
+        ({ read, told }) => {
+          const all = read.merge(told.map(({ room, n }) => ({ room, at: n, value: 1 })))
+          const keyed = (timed ? all.time((r) => r.at, { outOfOrder: '10s' }) : all).keyBy((r) => r.room)
+          return timed
+            ? (keyed as ReturnType<ReturnType<typeof all.time>['keyBy']>)
+                .window(tumbling(1_000))
+                .aggregate({ n: count() })
+            : keyed.aggregate({ n: count() })
+        },
+      )
+    const runs = [1, 4]
+    const start = () => Promise.all(runs.map(async (partitions) => serve(await nats.connect(), made(partitions))))
+    const api = client(nats.bus, readings)
+    const end = (of: 'read' | 'told') => {
+      const { subject, data, headerLines } = endOfInput(readings, of)
+      nats.bus.publish(subject, data, headerLines)
+    }
+    const send = async (from: number) => {
+      for (let i = from; i < from + 20; i++) {
+        if (from < 40) await api.read.publish({ at: i * 100, room: `r${i % 7}`, value: i })
+        await api.told.publish({ room: `r${i % 7}`, n: i * 100 })
+      }
+    }
+    const first = await start()
+    await send(0)
+    end('read')
+    await send(20) // what comes of the one that ended counts as any other
+    const inOf = (unit: RunningUnit) => statOf(unit, 'in')
+    await until(() => first.every((unit) => inOf(unit) >= 81))
+    const input = (await streamInfo(nats.bus, `IN_${name}-4`))!.state.last_seq
+    await until(async () => {
+      const [inspection] = await inspectProcessor(nats.bus, `${name}-4`)
+      return inspection!.partitions.every(({ lag }) => lag === 0) && input > 81
+    })
+    await Promise.all(first.map((unit) => unit.drain()))
+    const second = await start()
+    await send(40)
+    end('told')
+    await Promise.all(second.map((unit) => unit.done))
+    const rows = async (partitions: number) =>
+      (await read(viewStream(`${name}-${partitions}`))).map(({ value }) => JSON.stringify(value)).sort()
+    const expected = await rows(1)
+    await until(async () => (await rows(4)).length >= expected.length)
+    expect(await rows(4)).toEqual(expected)
+    expect(statOf(second[1]!, 'late')).toBe(statOf(second[0]!, 'late'))
+    for (const unit of second) await unit.drain()
   })
 
   it('refuse a program that is keyed by something else, event by event, and another number of partitions', async () => {

@@ -331,7 +331,7 @@ class Processor implements RunningUnit {
       copies: this.#copies?.status() ?? [],
       partitions: [...this.#tasks].map(([partition, task]) => ({
         ...task.status(),
-        subjects: input.subjects(partition),
+        subjects: [input.subject(partition)],
       })),
     }
   }

@@ -27,6 +27,7 @@ export interface Place {
   readonly inputMs: number
   readonly bad: number
   readonly ended: boolean
+  readonly endedSources: readonly number[]
   /** `known`: the number of the last row that the stream holds; `end`: where it ends. */
   readonly outputs: readonly (OutputPosition & { readonly known: number; readonly end: number })[]
 }
@@ -65,7 +66,7 @@ export async function resume(options: ResumeOptions): Promise<Place> {
   if (!found) {
     refuseLostCheckpoint(options, ends, inputInfo.state)
     const fresh = ends.map((end) => ({ made: 0, rows: 0, sequence: 0, known: 0, end }))
-    return { identity, input: 0, inputMs: 0, bad: 0, ended: false, outputs: fresh }
+    return { identity, input: 0, inputMs: 0, bad: 0, ended: false, endedSources: [], outputs: fresh }
   }
   refuseOthers(options, found.identity, identity)
   const { positions } = found
@@ -87,8 +88,8 @@ export async function resume(options: ResumeOptions): Promise<Place> {
     const known = numbered ? await lastRow(options, i, place, end, owner) : place.made + end - place.sequence
     made.push({ ...place, known, end })
   }
-  const { input: at, inputMs = 0, bad, ended } = positions
-  return { identity, input: at, inputMs, bad, ended, outputs: made }
+  const { input: at, inputMs = 0, bad, ended, endedSources = [] } = positions
+  return { identity, input: at, inputMs, bad, ended, endedSources, outputs: made }
 }
 
 export const ownerOf = ({ processor, partition }: { processor: string; partition: number }, life: string | undefined) =>

@@ -25,7 +25,7 @@ import { Alignment } from './alignment.ts'
 import { Checkpoints } from './checkpoint.ts'
 import { Circuit } from './circuit.ts'
 import { type EffectPlan, Effects, type Origin } from './effects.ts'
-import { isEndOfInput } from './end-of-input.ts'
+import { endedBy, endTick, isEndOfInput, passOn } from './end-of-input.ts'
 import { Enricher, givenUp } from './enrich.ts'
 import { type Input, partitionOf } from './input.ts'
 import { Output } from './output.ts'
@@ -186,8 +186,8 @@ export class Task {
 
   async start(): Promise<void> {
     const { bus, log, processor, partition, partitions, input, effects, outputs, views } = this.#options
-    const plans = [...effects, refuse(processor) as EffectPlan]
-    this.#refusals = plans.length - 1
+    const plans = [...effects, refuse(processor) as EffectPlan, passOn({ partition, partitions, input }) as EffectPlan]
+    this.#refusals = effects.length
     this.#effects = new Effects(plans, { bus, log }, (error, origin, id) => this.#effectRefused(error, origin, id))
     const began = performance.now()
     const opened = await Checkpoints.open(bus, {
@@ -214,6 +214,7 @@ export class Task {
     this.#savedInput = opened.found ? place.input : -1
     this.#bad = place.bad
     this.#ended = place.ended
+    for (const source of place.endedSources) this.#endedSources.add(source)
     this.#restoreMs = Math.round(performance.now() - began)
     const owner = ownerOf(this.#options, place.identity.life)
     for (const [i, part] of outputs.entries()) {
@@ -229,7 +230,7 @@ export class Task {
     if (this.#options.scout) this.#alignment = await this.#align()
     this.#reader = await readStream(bus, {
       stream: input.stream,
-      subjects: input.subjects(partition),
+      subjects: [input.subject(partition)],
       from: { sequence: this.#input + 1 },
       maxPending: this.#options.maxPending,
       onMessage: (message) => this.#receive(message),
@@ -256,7 +257,7 @@ export class Task {
       partition,
       partitions,
       stream: input.stream,
-      subjects: input.subjects(partition),
+      subject: input.subject(partition),
       position,
       clocks: [...this.#circuit.times].map(([clock, ms]) => ({
         sequence: position,
@@ -299,10 +300,6 @@ export class Task {
 
   #receive(message: StreamMessage): void {
     if (this.#failed) return
-    if (this.#options.input.isOthers(message.subject, this.#options.partition) && !isEndOfInput(message)) {
-      this.#reader?.release()
-      return
-    }
     if (this.#asks) this.#ask(message)
     if (this.#alignment) {
       this.#backlog.push(message)
@@ -327,7 +324,7 @@ export class Task {
       const message = this.#backlog[this.#scouted]!
       const { sequence, timestampMs } = message
       if (message.data.length === 0 && isEndOfInput(message)) {
-        alignment.tell(sequence, [])
+        alignment.tell(sequence, [endTick(input.sourceOf(message.subject), sequence, timestampMs)])
         continue
       }
       const source = input.sourceOf(message.subject)
@@ -387,8 +384,10 @@ export class Task {
     this.#refusalsOfMessage = 0
     try {
       const source = this.#options.input.sourceOf(message.subject)
-      if (message.data.length === 0 && isEndOfInput(message)) this.#end(source)
-      else {
+      if (message.data.length === 0 && isEndOfInput(message)) {
+        this.#end(source)
+        if (!this.#alignment) this.#passOn(source, message)
+      } else {
         if (this.#ended) this.#goOn()
         const answer = this.#asks || this.#alignment ? this.#decoded.get(message) : undefined
         if (answer) {
@@ -419,7 +418,9 @@ export class Task {
       this.#refusalsOfMessage = 0
       // what one message did to several clocks belongs to one place
       for (let one: Tick | undefined = tick; one !== undefined; one = alignment.next(tick.sequence)) {
-        this.#circuit.tickElsewhere(one.clock, one.ms, one.storedMs)
+        const ended = endedBy(one)
+        if (ended === undefined) this.#circuit.tickElsewhere(one.clock, one.ms, one.storedMs)
+        else this.#end(ended)
       }
       this.#input = tick.sequence
       this.#inputMs = tick.storedMs
@@ -442,6 +443,13 @@ export class Task {
     if (running) return
     this.#ended = true
     this.#checkpointDue = true
+  }
+
+  /** An end lies in one partition. Where there are no marks, the others get a message of their own. */
+  #passOn(source: number, { subject, sequence }: StreamMessage): void {
+    const { input, partition, partitions } = this.#options
+    if (partitions === 1 || subject === input.endSubject(partition, source)) return
+    void this.#effects.start(this.#refusals + 1, { source, sequence }, '')
   }
 
   #goOn(): void {
@@ -595,6 +603,7 @@ export class Task {
       outputs: this.#outputs.map(({ position }) => position),
       bad: this.#bad,
       ended: this.#ended,
+      endedSources: [...this.#endedSources],
     }
     const pending = this.#checkpoints.take(positions, this.#circuit)
     this.#taken = positions
