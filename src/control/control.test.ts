@@ -1,7 +1,17 @@
 import { join } from 'node:path'
+import { jetstreamManager } from '@nats-io/jetstream'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
-import { type Bus, connect, type EmbeddedNats, embeddedNats, now, streamInfo } from '../bus/index.ts'
+import {
+  type Bus,
+  bucketStream,
+  connect,
+  type EmbeddedNats,
+  embeddedNats,
+  nameOf,
+  now,
+  streamInfo,
+} from '../bus/index.ts'
 import { type Fleet, fleet, type Member, Pulse } from '../heartbeat/index.ts'
 import { parseComposition, type Running, type UpOptions, up } from '../runtime/index.ts'
 import { client } from '../service/index.ts'
@@ -15,6 +25,7 @@ import {
   type DesiredEntry,
   DesiredStates,
   driftOf,
+  Lease,
   type PermissionOptions,
   permissions,
   stand,
@@ -235,6 +246,33 @@ describe('commands', () => {
     expect(states(running)).toEqual(['ready'])
   })
 
+  it('are taken from the next leader and from no earlier one, also when the bucket of leases was removed', async () => {
+    const { start, say } = unitOf()
+    await using running = await start()
+    const tokens: number[] = []
+    const stand = async (holder: string) =>
+      Lease.stand(await nats.connect(), {
+        name: 'remade',
+        holder,
+        termMs: 500,
+        onLead: (token) => tokens.push(token),
+      })
+    const first = await stand('a')
+    expect((await say('resume', { token: tokens[0]! })).ok).toBe(true)
+    const manager = await jetstreamManager(nats.bus.nats)
+    await manager.streams.delete(bucketStream(nameOf('bucket', 'LEASES')))
+    const second = await stand('b')
+    await until(() => tokens.length >= 2) // the first may be the next as well
+    const [former, latest] = [tokens[0]!, tokens.at(-1)!]
+    expect(latest).toBeGreaterThan(former)
+    expect(Number.isSafeInteger(latest)).toBe(true)
+    expect((await say('resume', { token: latest })).ok).toBe(true)
+    expect(await codeOf(say('pause', { token: former }))).toBe('FENCED')
+    expect(states(running)).toEqual(['ready'])
+    await first.stop()
+    await second.stop()
+  })
+
   it('that are refused change nothing, also not what should be', async () => {
     const { unit, start, say } = unitOf({ replicas: 2 })
     await using running = await start()
@@ -422,6 +460,24 @@ describe('log lines', () => {
     await until(() => lines.length === 2)
     expect(lines.join()).not.toContain('hunter2')
     expect(JSON.parse(lines[0]!)).toMatchObject({ msg: 'tried redis://[secret]@cache', config: { tokens: '[secret]' } })
+  })
+})
+
+describe('the log of a controller', () => {
+  it('says by which fencing token it leads', async () => {
+    const lines: { msg: string; fencing?: number }[] = []
+    nats.bus.subscribe('log.local.leading.i', (message) => void lines.push(JSON.parse(message.string())))
+    await nats.bus.flush()
+    const level = process.env.MYELIN_LOG
+    process.env.MYELIN_LOG = 'fatal'
+    const logger = createLogger({ unit: 'leading', instance: 'i' }, { bus: nats.bus, site: 'local' })
+    process.env.MYELIN_LOG = level
+    const leader = await stand(nats.bus, 'leading', logger)
+    await until(() => leader.leads)
+    await leader.stop()
+    await until(() => lines.some(({ msg }) => msg === 'leads no more'))
+    for (const line of lines.filter(({ msg }) => msg.startsWith('leads')))
+      expect(line.fencing).toEqual(expect.any(Number))
   })
 })
 

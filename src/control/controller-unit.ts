@@ -58,7 +58,7 @@ async function standing(bus: Bus, holder: string, log: Logger, opened: Opened) {
     name: 'controller',
     holder,
     onLead: (token, signal) => {
-      log.info({ token }, 'leads')
+      log.info({ fencing: token }, 'leads') // a field called token would be taken for a secret
       const stopTelling = announceFleet(
         bus,
         watching,
@@ -100,7 +100,7 @@ async function standing(bus: Bus, holder: string, log: Logger, opened: Opened) {
       }
       void watch()
       signal.addEventListener('abort', () => {
-        log.info({ token }, 'leads no more')
+        log.info({ fencing: token }, 'leads no more')
         stopTelling()
         stopLooking()
       })

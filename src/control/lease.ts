@@ -1,8 +1,8 @@
-// Who leads: a lease in a key-value bucket, renewed while its holder lives, with a fencing token that only grows. No
-// clocks are compared: a candidate takes over when the lease has not changed for its whole term by the candidate's own
-// watch, and a holder that cannot renew steps down before that.
+// Who leads: a lease in a key-value bucket, renewed while its holder lives, with a fencing token that only grows, also
+// when the bucket was removed and made anew. No clocks are compared: a candidate takes over when the lease has not changed
+// for its whole term by the candidate's own watch, and a holder that cannot renew steps down before that.
 import { z } from 'zod'
-import { type Bucket, type Bus, bucket, MyelinError, nameOf, timerMs } from '../bus/index.ts'
+import { type Bucket, type Bus, bucket, MyelinError, nameOf, streamIdentity, timerMs } from '../bus/index.ts'
 
 export interface LeaseOptions {
   readonly name: string
@@ -23,7 +23,7 @@ interface Mine {
 
 const Held = z.object({
   holder: z.string(),
-  /** Revision at which it was taken: the fencing token. */
+  /** The fencing token. */
   token: z.number(),
 })
 type Held = z.infer<typeof Held>
@@ -32,6 +32,7 @@ type Held = z.infer<typeof Held>
 const heldFor = 0.8
 
 export class Lease {
+  readonly #bus: Bus
   readonly #bucket: Bucket<Held>
   readonly #options: LeaseOptions
   readonly #termMs: number
@@ -42,7 +43,8 @@ export class Lease {
   #underWay: Promise<void> | undefined
   #stopped = false
 
-  private constructor(bucket: Bucket<Held>, options: LeaseOptions) {
+  private constructor(bus: Bus, bucket: Bucket<Held>, options: LeaseOptions) {
+    this.#bus = bus
     this.#bucket = bucket
     this.#options = options
     this.#termMs = options.termMs ?? 2_000
@@ -50,7 +52,7 @@ export class Lease {
 
   /** Stands as a candidate. @throws MyelinError JETSTREAM_DISABLED, STREAM_MISMATCH */
   static async stand(bus: Bus, options: LeaseOptions): Promise<Lease> {
-    const lease = new Lease(await bucket(bus, nameOf('bucket', 'LEASES'), { schema: Held }), options)
+    const lease = new Lease(bus, await bucket(bus, nameOf('bucket', 'LEASES'), { schema: Held }), options)
     await lease.#turn()
     lease.#timer = setInterval(() => void lease.#turn(), timerMs(lease.#termMs / 5))
     return lease
@@ -121,9 +123,10 @@ export class Lease {
     if (this.#seen?.revision !== revision) this.#seen = { revision, at: now }
     const free = !held || held.holder === '' || now - this.#seen!.at > this.#termMs
     if (!free || this.#stopped) return
-    // the token is the revision that this very write gets, which is known afterwards: a second write puts it down
+    // the token comes of the revision that this very write gets, which is known afterwards: a second write puts it down,
+    // and fails when the bucket was made anew in between
     const taken = await this.#write({ holder: this.#options.holder, token: 0 }, revision)
-    const token = taken
+    const token = await this.#tokenOf(taken)
     const written = await this.#write({ holder: this.#options.holder, token }, taken)
     if (this.#stopped || performance.now() - now >= this.#termMs * heldFor) return // so late that it may be another's
     const controller = new AbortController()
@@ -135,6 +138,15 @@ export class Lease {
       this.#lose() // who cannot lead must not keep others from it
       throw error
     }
+  }
+
+  /**
+   * Revisions grow, and begin at 1 again in a bucket that was made anew. So the moment when it was made, unix ms, is added:
+   * nobody writes a lease a thousand times a second, and so every token of a later bucket is higher. A safe integer.
+   */
+  async #tokenOf(revision: number): Promise<number> {
+    const { created } = await streamIdentity(this.#bus, this.#bucket.stream)
+    return Date.parse(created) + revision
   }
 
   #write(held: Held, after: number): Promise<number> {
