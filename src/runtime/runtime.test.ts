@@ -96,6 +96,19 @@ describe('composition', () => {
 })
 
 describe('up', () => {
+  it('asks for the replicas that its storage says, which one server cannot keep', async () => {
+    const { composition, ...rest } = composed({ parts: { use: './units/parts.ts' } })
+    const started = up(
+      await nats.connect(),
+      { ...rest, composition: { ...composition, storage: { replicas: 3 } } },
+      { log },
+    )
+    await expect(started).rejects.toMatchObject({
+      code: 'REPLICAS_UNAVAILABLE',
+      message: expect.stringContaining('this server is alone: it keeps one'),
+    })
+  })
+
   it('runs replicas here and in processes of their own, and drains them', async () => {
     const running = await up(
       nats.bus,

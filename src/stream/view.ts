@@ -30,10 +30,11 @@ export interface View<Row = unknown, Key extends string = string> {
 /**
  * A view: stream `VIEW_<name>`, a row per message on `view.<name>.<key>`, JSON. `row` is the schema its rows must fit, as
  * checked by the compiler. At its limits a view refuses new rows (the processor waits) or, with `maxAge`, forgets old ones.
+ * `replicas`: copies that a cluster keeps of it, 1 to 5; default: the connection's.
  */
 export function view<const Key extends string, RowSchema extends Schema = Schema>(
   name: string,
-  options: { key: Key; row?: RowSchema; maxAge?: Duration; maxBytes?: number },
+  options: { key: Key; row?: RowSchema; maxAge?: Duration; maxBytes?: number; replicas?: number },
 ): View<OutputOf<RowSchema>, Key> {
   subjectToken(name, 'view name')
   return {
@@ -45,6 +46,7 @@ export function view<const Key extends string, RowSchema extends Schema = Schema
       description: `view ${name}, by ${options.key}`,
       ...(options.maxAge === undefined ? {} : { maxAgeMs: durationMs(options.maxAge, `view ${name}: maxAge`) }),
       ...(options.maxBytes === undefined ? {} : { maxBytes: options.maxBytes }),
+      ...(options.replicas === undefined ? {} : { replicas: options.replicas }),
     },
   }
 }
@@ -86,6 +88,7 @@ export async function ensureParts(bus: Bus, view: View, partitions: number): Pro
     await ensureStream(bus, view.spec)
     return [{ stream: view.spec.name, subject: (key) => viewSubject(view.name, key) }]
   }
+  const { replicas } = view.spec
   const parts: ViewPart[] = []
   for (let partition = 0; partition < partitions; partition++) {
     const own = ownedStream('view part', view.name, partition)
@@ -99,6 +102,7 @@ export async function ensureParts(bus: Bus, view: View, partitions: number): Pro
       subjects: [subject('*')],
       description: `partition ${partition} of view ${view.name}`,
       maxAgeMs: partAgeMs,
+      ...(replicas === undefined ? {} : { replicas }),
     })
   }
   const sources = parts.map(({ stream, subject }) => ({

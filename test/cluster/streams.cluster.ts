@@ -1,4 +1,6 @@
 // What a cluster keeps, and what producers, buckets and writers see while its nodes die, leave, freeze and come back.
+import { join } from 'node:path'
+import { jetstreamManager } from '@nats-io/jetstream'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
   type Bus,
@@ -15,6 +17,10 @@ import {
   streamInfo,
   streamWriter,
 } from '../../src/bus/index.ts'
+import { parseComposition, up } from '../../src/runtime/index.ts'
+import { view } from '../../src/stream/index.ts'
+import { ensureParts } from '../../src/stream/view.ts'
+import { createLogger } from '../../src/unit/index.ts'
 import { type Cluster, natsCluster } from '../support/cluster.ts'
 import { codeOf, until } from '../support/nats.ts'
 
@@ -103,6 +109,29 @@ describe('a cluster of three', () => {
     expect(await belowWish(bus)).toEqual([{ stream: 'KV_ONE', replicas: 1, wanted: 3 }])
     expect(await belowWish(single)).toEqual([])
     expect(await codeOf(ensureStream(bus, { ...own, replicas: 5 }))).toBe('REPLICAS_UNAVAILABLE')
+  })
+
+  it('keeps what a composition stores as its storage says, in every process, and a view as the view itself says', async () => {
+    const composition = parseComposition(
+      { name: 'kept', storage: { replicas: 2 }, units: { parts: { use: './units/parts.ts', isolation: 'process' } } },
+      'kept',
+    )
+    const folder = join(import.meta.dirname, '../fixtures')
+    await using own = await connect({ servers: [...cluster.urls] })
+    await using running = await up(own, { composition, file: 'kept', folder }, { log: createLogger() })
+    await until(() => running.status().every(({ state }) => state === 'ready'), 60_000)
+    const [one, several] = [view('one', { key: 'k', replicas: 1 }), view('several', { key: 'k', replicas: 3 })]
+    await ensureParts(own, one, 1)
+    await ensureParts(own, several, 2)
+    const replicas = new Map<string, number>()
+    for await (const { config } of (await jetstreamManager(own.nats)).streams.list())
+      replicas.set(config.name, config.num_replicas)
+    expect(replicas.get('VIEW_one')).toBe(1)
+    const three = ['VIEW_several', 'VIEWPART_several_0', 'VIEWPART_several_1']
+    expect(three.map((stream) => replicas.get(stream))).toEqual([3, 3, 3])
+    const unit = [...replicas].filter(([stream]) => /parts|KV_MYELIN|BEATS/.test(stream))
+    expect(unit.length).toBeGreaterThan(4)
+    expect(unit.filter(([, count]) => count !== 2)).toEqual([])
   })
 
   it.each([

@@ -97,6 +97,7 @@ export const Declared = z
         view: name.describe('its name'),
         key: name.describe("the row's field that holds the key"),
         maxAge: duration('older rows are forgotten').optional(),
+        replicas: z.number().int().min(1).max(5).optional().describe('copies that a cluster keeps of the view'),
       })
       .describe('where the rows go'),
     partitions: z.number().int().min(1).max(1_024).default(1).describe('into how many parts keys are cut'),

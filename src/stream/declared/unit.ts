@@ -37,8 +37,12 @@ function sourceOf({ stream, subject }: Located, { extract, ask }: Items): Source
 
 function programOf(name: string, config: Declared, source: Source<Item | undefined>) {
   const { to, window, aggregate, time, outOfOrder, maxAhead, lateness, emit, as, partitions, checkpointMs } = config
-  const { maxAge } = to
-  const target = view(to.view, { key: to.key, ...(maxAge === undefined ? {} : { maxAge }) })
+  const { maxAge, replicas } = to
+  const target = view(to.view, {
+    key: to.key,
+    ...(maxAge === undefined ? {} : { maxAge }),
+    ...(replicas === undefined ? {} : { replicas }),
+  })
   const options = { from: source, to: target, partitions, checkpointMs }
   return processor(name, options, (found) => {
     const stream = declaredLine(found, config)
