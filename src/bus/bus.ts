@@ -18,6 +18,8 @@ export type BusEvent =
   | { type: 'reconnecting' }
   | { type: 'reconnected'; server: string }
   | { type: 'took-over'; server: string }
+  /** The disk of this folder's server got full, or has room again: the server was restarted, see `EmbeddedEvent`. */
+  | { type: 'disk-full' | 'disk-freed'; storeDir: string }
   | { type: 'slow-consumer'; subject: string; dropped: number }
   /** A stream that is read was made anew, or ends before what was read; see `StreamGap`. */
   | { type: 'stream-gap'; stream: string; reason: 'recreated' | 'shorter'; expected: number; next: number }

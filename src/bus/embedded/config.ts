@@ -40,6 +40,10 @@ export type EmbeddedEvent =
   | { type: 'died'; pid: number; reason: string }
   | { type: 'restarted'; pid: number; attempt: number }
   | { type: 'hung'; pid: number }
+  /** A write failed for want of room: it is restarted, and refuses (STREAM_FULL) until there is room again. */
+  | { type: 'disk-full'; pid: number; storeDir: string }
+  /** It refused, and there is room again: it is restarted, and takes messages. */
+  | { type: 'disk-freed'; pid: number; storeDir: string; freeBytes: number }
   | { type: 'gave-up'; reason: string }
   | { type: 'stopped' }
 
@@ -51,8 +55,14 @@ export interface Ports {
 }
 
 /** The configuration file's text. */
-export function serverConfig(options: EmbeddedOptions, storeDir: string, ports: Ports): string {
+export function serverConfig(
+  options: EmbeddedOptions,
+  storeDir: string,
+  ports: Ports,
+  storeLimitBytes?: number,
+): string {
   const host = options.host ?? '127.0.0.1'
+  const limit = storeLimitBytes === undefined ? '' : `, max_file_store: ${storeLimitBytes}`
   const lines = [
     ...(options.configFile ? [`include ${JSON.stringify(resolve(options.configFile))}`] : []),
     `host: ${JSON.stringify(host)}`,
@@ -64,7 +74,7 @@ export function serverConfig(options: EmbeddedOptions, storeDir: string, ports: 
     ...(ports.websocket === undefined
       ? []
       : [`websocket { host: ${JSON.stringify(host)}, port: ${ports.websocket}, no_tls: true }`]),
-    ...(options.jetstream === false ? [] : [`jetstream { store_dir: ${JSON.stringify(storeDir)} }`]),
+    ...(options.jetstream === false ? [] : [`jetstream { store_dir: ${JSON.stringify(storeDir)}${limit} }`]),
     ...(options.extraConfig ? [options.extraConfig] : []),
   ]
   return `${lines.join('\n')}\n`

@@ -7,6 +7,7 @@ import { failure, MyelinError, messageOf } from '../errors.ts'
 import { timerMs } from '../timer.ts'
 import { findNatsServer } from './binary.ts'
 import { type EmbeddedOptions, type Ports, serverConfig } from './config.ts'
+import { DiskWatch } from './disk.ts'
 import { lockStore, type StoreLock } from './lock.ts'
 import { removePortsFiles, type ServerProcess, startServer } from './server-process.ts'
 import { emptyStore, removeLeftBehind, temporaryPrefix } from './store.ts'
@@ -82,6 +83,7 @@ class Embedded implements EmbeddedNats {
   readonly #lock: StoreLock
   readonly #closed: Promise<string | undefined>
   #close!: (reason: string | undefined) => void
+  readonly #disk: DiskWatch
   #process!: ServerProcess
   #stopping: Promise<void> | undefined
   #deaths: number[] = []
@@ -94,6 +96,7 @@ class Embedded implements EmbeddedNats {
     this.#temporary = temporary
     this.#options = options
     this.#lock = lock
+    this.#disk = new DiskWatch(storeDir)
     this.#closed = new Promise((resolve) => {
       this.#close = resolve
     })
@@ -134,7 +137,8 @@ class Embedded implements EmbeddedNats {
 
   async #run(ports: Ports): Promise<void> {
     const configPath = join(this.storeDir, 'myelin-server.conf')
-    await writeFile(configPath, serverConfig(this.#options, this.storeDir, ports), { mode: 0o600 })
+    const limitBytes = this.#options.jetstream === false ? undefined : await this.#disk.limitBytes()
+    await writeFile(configPath, serverConfig(this.#options, this.storeDir, ports, limitBytes), { mode: 0o600 })
     const before = this.#process?.url ?? ''
     this.#process = await startServer({
       binary: this.#binary,
@@ -143,6 +147,7 @@ class Embedded implements EmbeddedNats {
       memoryLimitBytes: this.#options.memoryLimitBytes,
       temporary: this.#temporary ? this.storeDir : undefined,
       onSpawned: (pid) => this.#lock.update(pid, before),
+      onLog: (text) => void this.#said(text).catch(() => undefined),
     })
     await this.#lock.update(this.#process.pid, this.#process.url)
     void this.#process.ended.then((reason) => this.#died(reason))
@@ -157,11 +162,12 @@ class Embedded implements EmbeddedNats {
     for (let attempt = 1; !this.#stopping; attempt++) {
       const now = performance.now()
       this.#deaths = [...this.#deaths.filter((at) => now - at < crashLoop.withinMs), now]
-      if (this.#deaths.length >= crashLoop.deaths)
+      // on a full disk it may not even start, until there is room again
+      if (this.#deaths.length >= crashLoop.deaths && !this.#disk.full)
         return this.#giveUp(
           `nats-server ${reason}, ${crashLoop.deaths} times in ${crashLoop.withinMs / 1_000} s:\n${lines}`,
         )
-      await new Promise((resolve) => setTimeout(resolve, 50 * 2 ** (this.#deaths.length - 1)))
+      await new Promise((resolve) => setTimeout(resolve, Math.min(1_000, 50 * 2 ** (this.#deaths.length - 1))))
       if (this.#stopping) return
       try {
         // the same ports, so that clients find it again
@@ -187,6 +193,29 @@ class Embedded implements EmbeddedNats {
     this.#close(reason)
   }
 
+  async #said(text: string): Promise<void> {
+    if (!(await this.#disk.said(text))) return
+    this.#options.onEvent?.({ type: 'disk-full', pid: this.pid, storeDir: this.storeDir })
+    await this.#restart()
+  }
+
+  /** Ends the process in order, so that it is started again. */
+  async #restart(): Promise<void> {
+    if (this.#stopping || this.#options.restart === false) return
+    const ending = this.#process
+    ending.kill('SIGTERM')
+    const timer = setTimeout(() => ending.kill('SIGKILL'), timerMs(this.#options.stopTimeoutMs ?? 5_000))
+    await ending.ended
+    clearTimeout(timer)
+  }
+
+  async #lookAtDisk(): Promise<void> {
+    const freeBytes = await this.#disk.roomAgain().catch(() => undefined)
+    if (freeBytes === undefined || this.#stopping) return
+    this.#options.onEvent?.({ type: 'disk-freed', pid: this.pid, storeDir: this.storeDir, freeBytes })
+    await this.#restart()
+  }
+
   /** A hung server holds its port and answers nobody: after some missed probes it is killed, and so restarted. */
   #watch(): void {
     const everyMs = this.#options.probeMs ?? 2_000
@@ -194,6 +223,7 @@ class Embedded implements EmbeddedNats {
     let missed = 0
     this.#probe = setInterval(async () => {
       const asked = this.pid
+      void this.#lookAtDisk()
       const answered = await greets(this.#options.host ?? '127.0.0.1', this.port, everyMs)
       if (this.#stopping || asked !== this.pid) return
       missed = answered ? 0 : missed + 1

@@ -36,6 +36,8 @@ export interface ServerStart {
   readonly temporary?: string | undefined
   /** Its process is there and has not begun: the last moment to write down which one it is. */
   readonly onSpawned: (pid: number) => Promise<void>
+  /** What it says, as it says it. */
+  readonly onLog?: (text: string) => void
 }
 
 const readyMs = 20_000
@@ -62,6 +64,7 @@ export async function startServer(start: ServerStart): Promise<ServerProcess> {
   child.stderr?.on('data', (text: string) => {
     lines.push(...text.split('\n').filter(Boolean))
     if (lines.length > keptLines) lines.splice(0, lines.length - keptLines)
+    start.onLog?.(text)
   })
   let over: string | undefined
   const ended = new Promise<string>((resolve) => {

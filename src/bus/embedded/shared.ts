@@ -3,6 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Bus } from '../bus.ts'
 import { failure, MyelinError, messageOf } from '../errors.ts'
+import type { EmbeddedEvent } from './config.ts'
 import { type EmbeddedNats, embeddedNats } from './embedded.ts'
 import { type RunningServer, runningServer } from './lock.ts'
 
@@ -15,17 +16,32 @@ export class SharedServer {
   readonly #storeDir: string
   readonly #another: RunningServer | undefined
   #own: EmbeddedNats | undefined
+  #bus: Bus | undefined
   #stopped = false
 
-  constructor(storeDir: string, url: string, another: RunningServer | undefined, own: EmbeddedNats | undefined) {
+  /** @internal */
+  static async start(storeDir: string): Promise<SharedServer> {
+    let shared: SharedServer | undefined
+    const own = await embeddedNats({ storeDir, onEvent: (event) => shared?.tell(event) })
+    shared = new SharedServer(storeDir, own.url, undefined)
+    shared.#own = own
+    return shared
+  }
+
+  constructor(storeDir: string, url: string, another: RunningServer | undefined) {
     this.#storeDir = storeDir
     this.url = url
     this.#another = another
-    this.#own = own
+  }
+
+  /** @internal What happens to the server that this process runs, as far as it matters to its connection. */
+  tell({ type }: EmbeddedEvent): void {
+    if (type === 'disk-full' || type === 'disk-freed') this.#bus?.emit({ type, storeDir: this.#storeDir })
   }
 
   /** Starts a server for the connection's sake when the process that ran it is gone. */
   follow(bus: Bus): void {
+    this.#bus = bus
     if (this.#own) return
     let looking = false
     bus.on(({ type }) => {
@@ -55,7 +71,11 @@ export class SharedServer {
       // what such a server was told (accounts, TLS, ports) only its own process knows
       if (this.#another?.configured) return this.#giveUp(bus, 'start it again as it was started')
       const port = Number(new URL(this.url).port)
-      const own = await embeddedNats({ storeDir: this.#storeDir, port }).catch((error) => {
+      const own = await embeddedNats({
+        storeDir: this.#storeDir,
+        port,
+        onEvent: (event) => this.tell(event),
+      }).catch((error) => {
         if (error instanceof MyelinError && error.code === 'STORE_LOCKED') return undefined // another was faster
         throw error
       })
@@ -84,11 +104,10 @@ export class SharedServer {
 export async function sharedServer(storeDir: string, embed: boolean): Promise<SharedServer | undefined> {
   for (const end = performance.now() + startingMs; ; await sleep(lookEveryMs)) {
     const running = await runningServer(storeDir)
-    if (running) return new SharedServer(storeDir, running.url, running, undefined)
+    if (running) return new SharedServer(storeDir, running.url, running)
     if (!embed) return undefined
     try {
-      const own = await embeddedNats({ storeDir })
-      return new SharedServer(storeDir, own.url, undefined, own)
+      return await SharedServer.start(storeDir)
     } catch (error) {
       // another process begins at the same moment: its server is this one's as well
       const locked = error instanceof MyelinError && error.code === 'STORE_LOCKED'

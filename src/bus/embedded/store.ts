@@ -9,7 +9,7 @@ export const temporaryPrefix = 'myelin-nats-'
 const youngMs = 60_000
 
 /** What nats-server and this folder write there; a folder that was named by mistake holds other things as well. */
-const ofServer = /^(jetstream|myelin-server\.conf|.*\.ports)$/
+const ofServer = /^(jetstream|myelin-server\.conf|myelin-reserve|.*\.ports)$/
 
 /** Removes all that a server kept there, and nothing else. Only for who holds the lock. */
 export async function emptyStore(storeDir: string): Promise<void> {

@@ -66,7 +66,10 @@ export function replyFailure(error: JetStreamReplyError, where: string): MyelinE
   const code = error.err_code ?? 0
   if (wrongSequenceCodes.has(code)) return failure('WRONG_SEQUENCE', text, options)
   if (/per subject exceeded/i.test(error.description ?? '')) return failure('ALREADY_QUEUED', text, options)
-  if (fullCodes.has(code) || /maximum (messages|bytes)|no space|insufficient/i.test(error.description ?? '')) {
+  if (
+    fullCodes.has(code) ||
+    /maximum (messages|bytes)|no space|insufficient|error creating store for/i.test(error.description ?? '')
+  ) {
     return failure('STREAM_FULL', text, options)
   }
   if (noLeaderCodes.has(code)) return failure('NO_LEADER', text, options)

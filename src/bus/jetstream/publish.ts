@@ -112,7 +112,8 @@ async function again(
 
 function unknown(subject: string, tries: number, cause: MyelinError): MyelinError {
   return failure(
-    'DEADLINE_EXCEEDED',
+    // a server whose disk got full answered nobody before it said so
+    cause.code === 'STREAM_FULL' ? 'STREAM_FULL' : 'DEADLINE_EXCEEDED',
     `${subject}: sent ${tries} ${tries === 1 ? 'time' : 'times'} and never acknowledged; whether it is stored is not known. Sent again with the same id it is stored once (${cause.message})`,
     { cause, data: { stored: 'unknown', tries } },
   )

@@ -1,6 +1,6 @@
 // myelin up: the composition of this folder.
 import type { Command } from 'commander'
-import { belowWish, connect, failure } from '../../bus/index.ts'
+import { type BusEvent, belowWish, connect, failure } from '../../bus/index.ts'
 import {
   checkNames,
   checkUnits,
@@ -81,8 +81,8 @@ export function addUp(program: Command): void {
       const signal = interrupted()
       await using bus = await connect({ ...connectOptions(flags), name: loaded.composition.name, embed: true })
       bus.on((event) => {
-        if (event.type !== 'took-over') return
-        process.stderr.write(`the process that ran the server here ended; this one runs it now: ${event.server}\n`)
+        const told = toldOf(event)
+        if (told) process.stderr.write(`${told}\n`)
       })
       const lost = bus.closed().then((error) => error ?? failure('SERVER_UNREACHABLE', 'the connection was closed'))
       const tell = (status: InstanceStatus) => {
@@ -121,6 +121,17 @@ export function addUp(program: Command): void {
       await bus.close()
       process.exit(1)
     })
+}
+
+/** What an operator is told of the server that this process runs. */
+function toldOf(event: BusEvent): string | undefined {
+  if (event.type === 'took-over')
+    return `the process that ran the server here ended; this one runs it now: ${event.server}`
+  if (event.type === 'disk-full')
+    return `the disk of ${event.storeDir} is full: the server refuses messages (STREAM_FULL) until there is room again`
+  if (event.type === 'disk-freed')
+    return `the disk of ${event.storeDir} has room again: the server was restarted and takes messages`
+  return undefined
 }
 
 /** Goes on with what changed; a change that cannot be used changes nothing and is told. */
