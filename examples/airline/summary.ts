@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { type Bus, readSpan, removeStream, streamInfo } from 'myelin/bus'
 import { eventStream, jobStream } from 'myelin/contract'
 import type { InstanceStatus } from 'myelin/runtime'
-import { checkpointStream, refusedStream, viewStream } from 'myelin/stream'
+import { checkpointStream, errorStream, viewStream } from 'myelin/stream'
 import { DelayHour } from './contracts/delays.ts'
 
 const streams = {
@@ -34,7 +34,7 @@ export async function positionOf(bus: Bus): Promise<Position> {
 
 /** Removes what earlier runs stored. */
 export async function forgetAirline(bus: Bus): Promise<void> {
-  const made = processors.flatMap((name) => [viewStream(name), checkpointStream(name), refusedStream(name)])
+  const made = processors.flatMap((name) => [viewStream(name), checkpointStream(name), errorStream(name)])
   for (const stream of new Set([...Object.values(streams), ...made])) await removeStream(bus, stream)
 }
 

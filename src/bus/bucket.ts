@@ -2,6 +2,7 @@
 // there was. What the server copied into it from somewhere else is nobody's word: who may create streams could write
 // into a bucket that they may not write themselves.
 import type { StandardSchemaV1 } from '@standard-schema/spec'
+import { backoff } from './backoff.ts'
 import { BucketWatch } from './bucket-watch.ts'
 import type { Bus } from './bus.ts'
 import { now } from './clock.ts'
@@ -11,6 +12,7 @@ import { apiFailure, manager } from './jetstream/api.ts'
 import { type Stored, store } from './jetstream/publish.ts'
 import { ensureStream, streamInfo } from './jetstream/streams.ts'
 import { bucketStream } from './names.ts'
+import { sleep } from './timer.ts'
 
 export interface BucketOptions<Value> {
   /** Values kept of each key. Default 1. */
@@ -290,7 +292,9 @@ export class Bucket<Value = unknown> {
   /** Asks until there is an answer: an election lasts a second or two. */
   async #asked<Answer>(timeoutMs: number, ask: () => Promise<Answer>): Promise<Answer> {
     const end = now() + timeoutMs
-    for (let waitMs = 50; ; waitMs = Math.min(2 * waitMs, 1_000)) {
+    const nextMs = backoff(50, 1_000)
+    for (;;) {
+      const waitMs = nextMs()
       try {
         return await ask()
       } catch (error) {
@@ -298,7 +302,7 @@ export class Bucket<Value = unknown> {
         const passes = mapped.retriable || mapped.code === 'JETSTREAM_DISABLED'
         if (!passes || this.#bus.nats.isClosed() || now() + waitMs > end) throw mapped
       }
-      await new Promise((resolve) => setTimeout(resolve, waitMs))
+      await sleep(waitMs)
     }
   }
 

@@ -1,4 +1,5 @@
 // The ground: one connection to NATS, or an embedded server; codecs, headers, deadlines, traces, errors, streams.
+export { backoff } from './backoff.ts'
 export { type Bucket, type BucketEntry, type BucketOptions, bucket } from './bucket.ts'
 export { Bus, type BusEvent, type BusSubscription, type RequestOptions, type SubscribeOptions } from './bus.ts'
 export { now } from './clock.ts'
@@ -14,7 +15,9 @@ export {
   type RunningServer,
   runningServer,
 } from './embedded/index.ts'
+export { ErrorOutput, type Rejected, type Rejection, readRejection } from './error-output.ts'
 export { type ErrorCode, errorCatalogue, failure, isErrorCode, MyelinError, messageOf } from './errors.ts'
+export { Gathering, type GatherOptions, gather } from './gather.ts'
 export {
   checkedId,
   copiedLines,
@@ -27,10 +30,12 @@ export {
   textHeaderLine,
 } from './headers.ts'
 export * from './jetstream/index.ts'
+export { Lease, type LeaseOptions } from './lease.ts'
 export { bucketStream, consumerName, formerNameOf, joinedName, nameOf, ownedStream, queueName } from './names.ts'
 export { nearest, unknownKey } from './nearest.ts'
 export { Objects, type ObjectsOptions, type ObjectWait } from './objects.ts'
 export type { ConnectOptions } from './options.ts'
+export { perConnection } from './per-connection.ts'
 export { hideSecret, isReference, redact, redactText } from './redact.ts'
 export { PendingReply } from './requests.ts'
 export { boundedText } from './text.ts'

@@ -1,12 +1,11 @@
 // The controller as a unit: several may run, one leads. It tells the fleet's changes as events and carries out rollouts.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Bus, messageOf } from '../bus/index.ts'
+import { type Bus, Lease, messageOf } from '../bus/index.ts'
 import { announceFleet, type FleetChange, fleet } from '../heartbeat/index.ts'
 import { defineUnit, type Logger, type Opened, openAll, type Unit } from '../unit/index.ts'
 import { carryOut } from './carry-out.ts'
 import { DesiredStates } from './desired.ts'
 import { announceDrift } from './drift.ts'
-import { Lease } from './lease.ts'
 import { Rollouts } from './rollout.ts'
 
 const againMs = 1_000

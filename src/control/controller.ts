@@ -1,6 +1,5 @@
 // Giving commands: pick the instances, write what should be, tell them, and gather what each one answers.
-import type { Msg } from '@nats-io/nats-core'
-import { type Bus, failure, MyelinError, messageOf, now, PendingReply, readJsonObject } from '../bus/index.ts'
+import { type Bus, failure, gather, MyelinError, messageOf, now, readJsonObject } from '../bus/index.ts'
 import { type Fleet, type Member, matches, type Selector } from '../heartbeat/index.ts'
 import { record } from './audit.ts'
 import { type Ack, type Command, type CommandArgs, commandSubject, everyInstance, type Verb } from './command.ts'
@@ -157,7 +156,7 @@ async function give(
   if (!patch || !saysWhatShouldBe({ verb, selector, args, percent })) {
     const told = chosen.map((member) => {
       const { site, unit, instance } = member.beat
-      return gather(bus, fleet, commandSubject(site, unit, instance, verb), base, [member], timeoutMs)
+      return answersTo(bus, fleet, commandSubject(site, unit, instance, verb), base, [member], timeoutMs)
     })
     return (await Promise.all(told)).flat()
   }
@@ -167,7 +166,7 @@ async function give(
     const awaited = chosen.filter(({ beat }) => beat.site === site && beat.unit === unit)
     const subject = commandSubject(site, unit, everyInstance, verb)
     const wanted = verb === 'scale' ? Math.max(awaited.length, args.replicas ?? 1) : awaited.length
-    acks.push(...(await gather(bus, fleet, subject, { ...base, revision }, awaited, timeoutMs, wanted)))
+    acks.push(...(await answersTo(bus, fleet, subject, { ...base, revision }, awaited, timeoutMs, wanted)))
   }
   return acks
 }
@@ -247,7 +246,7 @@ async function askFirst(
     // one that seems dead may still be heard for by its host, but nobody waits for it here
     const awaited = chosen.filter(({ beat, status }) => beat.site === site && beat.unit === unit && status !== 'dead')
     const subject = commandSubject(site, unit, everyInstance, 'check')
-    return gather(bus, fleet, subject, sent, awaited, withinMs, Math.max(1, awaited.length))
+    return answersTo(bus, fleet, subject, sent, awaited, withinMs, Math.max(1, awaited.length))
   })
   const answers = (await Promise.all(asked)).flat()
   const refused = answers.find(({ ok }) => !ok)?.error
@@ -255,43 +254,6 @@ async function askFirst(
   if (!ownRefusals.includes(refused.code)) throw new MyelinError(refused.code, refused.message)
   const spared = { code: refused.code, message: `nothing was changed, another instance refused: ${refused.message}` }
   return answers.map((ack) => ({ ...ack, id: base.id, ok: false, error: ack.error ?? spared }))
-}
-
-class Acks extends PendingReply {
-  readonly acks: Ack[] = []
-  readonly ended = Promise.withResolvers<void>()
-  readonly #expected: number
-  readonly #awaited: Set<string>
-  constructor(subject: string, deadline: number, expected: number, awaited: readonly Member[]) {
-    super(subject, deadline)
-    this.#expected = expected
-    this.#awaited = new Set(awaited.map(({ beat }) => beat.instance))
-  }
-  onReply(message: Msg): void {
-    const told = readJsonObject(message.data)
-    if (typeof told?.instance !== 'string' || typeof told.ok !== 'boolean') return // a stranger's
-    const ack = told as unknown as Ack
-    this.acks.push(ack)
-    this.#awaited.delete(ack.instance)
-    // others may answer as well, like one that seemed dead: they do not stand for those that were asked
-    if (this.acks.length < this.#expected || this.#awaited.size > 0) return
-    this.finish()
-    this.ended.resolve()
-  }
-  /** Those who were asked and have not answered. */
-  get missing(): ReadonlySet<string> {
-    return this.#awaited
-  }
-  /** Whoever has not answered by now is not waited for any more. */
-  end(): void {
-    this.finish()
-    this.ended.resolve()
-  }
-  onFailure(error: MyelinError): void {
-    // nobody there, or not everybody in time: the outcome names who is missing
-    if (error.code === 'DEADLINE_EXCEEDED' || error.code === 'NO_RESPONDERS') this.ended.resolve()
-    else this.ended.reject(error)
-  }
 }
 
 /** Who died may still be answered for by its host, which starts it again; not when nobody is there to hear a command. */
@@ -302,7 +264,7 @@ const lookMs = 500
  * Resolves when those who are awaited have answered, and so many in all; or with who did in time. Those whose host died
  * are not waited for.
  */
-async function gather(
+async function answersTo(
   bus: Bus,
   fleet: Fleet,
   subject: string,
@@ -311,26 +273,43 @@ async function gather(
   timeoutMs: number,
   expected = awaited.length,
 ): Promise<Ack[]> {
-  const acks = new Acks(subject, now() + timeoutMs, expected, awaited)
-  bus.start(acks, Buffer.from(JSON.stringify(sent)), '')
+  const acks: Ack[] = []
+  const missing = new Set(awaited.map(({ beat }) => beat.instance))
+  const data = Buffer.from(JSON.stringify(sent))
+  const asked = gather(bus, subject, data, {
+    until: (message) => {
+      const told = readJsonObject(message.data)
+      if (typeof told?.instance !== 'string' || typeof told.ok !== 'boolean') return false // a stranger's
+      const ack = told as unknown as Ack
+      acks.push(ack)
+      missing.delete(ack.instance)
+      // others may answer as well, like one that seemed dead: they do not stand for those that were asked
+      return acks.length >= expected && missing.size === 0
+    },
+    deadline: now() + timeoutMs,
+  })
   let aliveAt = now()
   const watching = setInterval(() => {
-    const missing = fleet.list().filter(({ beat }) => acks.missing.has(beat.instance))
-    const alive = missing.some(({ status }) => status === 'alive' || status === 'suspect')
-    if (missing.length > 0 && missing.every(({ status }) => status === 'left')) acks.end()
-    else if (alive || fleet.blind || acks.missing.size === 0) aliveAt = now()
-    else if (now() - aliveAt > mourningMs) acks.end()
+    const members = fleet.list().filter(({ beat }) => missing.has(beat.instance))
+    const alive = members.some(({ status }) => status === 'alive' || status === 'suspect')
+    if (members.length > 0 && members.every(({ status }) => status === 'left')) asked.end()
+    else if (alive || fleet.blind || missing.size === 0) aliveAt = now()
+    else if (now() - aliveAt > mourningMs) asked.end()
     else if (now() - aliveAt > lookMs) {
       // the same again: whoever hears it answers as it did, or will
-      bus.request(subject, Buffer.from(JSON.stringify(sent)), { deadline: now() + lookMs }).catch((error) => {
-        if (error instanceof MyelinError && error.code === 'NO_RESPONDERS') acks.end()
+      bus.request(subject, data, { deadline: now() + lookMs }).catch((error) => {
+        if (nobodyThere(error)) asked.end()
       })
     }
   }, lookMs)
   try {
-    await acks.ended.promise
+    await asked.ended
+  } catch (error) {
+    if (!nobodyThere(error)) throw error // else the outcome names who is missing
   } finally {
     clearInterval(watching)
   }
-  return acks.acks
+  return acks
 }
+
+const nobodyThere = (error: unknown) => error instanceof MyelinError && error.code === 'NO_RESPONDERS'

@@ -10,11 +10,12 @@ import {
   failure,
   MyelinError,
   nameOf,
+  perConnection,
   streamInfo,
 } from '../bus/index.ts'
 import { logLevels } from './command.ts'
 
-const opened = new WeakMap<Bus, DesiredStates>()
+const opened = perConnection(() => ({}) as { states?: DesiredStates })
 const tries = 10
 
 export const Desired = z.object({
@@ -54,17 +55,17 @@ export class DesiredStates {
 
   /** Opened once per connection. @throws MyelinError JETSTREAM_DISABLED, STREAM_MISMATCH */
   static async open(bus: Bus): Promise<DesiredStates> {
-    const known = opened.get(bus)
+    const { states: known } = opened(bus)
     if (known) return known
     // what does not fit the schema, or came from another stream, is nothing that anyone should follow
     const states = new DesiredStates(await bucket(bus, nameOf('bucket', 'DESIRED'), { history: 10, schema: Desired }))
-    opened.set(bus, states)
+    opened(bus).states = states
     return states
   }
 
   /** The same for who may not make it: undefined until a controller has. @throws MyelinError JETSTREAM_DISABLED */
   static async find(bus: Bus): Promise<DesiredStates | undefined> {
-    const known = opened.get(bus)
+    const { states: known } = opened(bus)
     if (known) return known
     return (await streamInfo(bus, bucketStream(nameOf('bucket', 'DESIRED')))) && DesiredStates.open(bus)
   }

@@ -1,23 +1,20 @@
 // Claim check: a payload too large for a message waits in the object store, and the message carries its ticket.
 // Only endpoints that declare `claimCheck: true` do this. Who waits for the call removes both payloads when it is over;
 // those of callers that were killed go after ten minutes.
-import { type Bus, failure, nameOf, Objects, type ObjectWait } from '../bus/index.ts'
+import { type Bus, failure, nameOf, Objects, type ObjectWait, perConnection } from '../bus/index.ts'
 
 const bucket = nameOf('bucket', 'CLAIMS')
 const keptMs = 10 * 60_000
 const keptBytes = 1024 ** 3
 
-const stores = new WeakMap<Bus, Objects>()
-
-function claims(bus: Bus): Objects {
-  let store = stores.get(bus)
-  if (!store) {
-    const description = 'payloads too large for a message, kept until they were read, at most ten minutes'
-    store = new Objects(bus, bucket, { ttlMs: keptMs, maxBytes: keptBytes, description })
-    stores.set(bus, store)
-  }
-  return store
-}
+const claims = perConnection(
+  (bus) =>
+    new Objects(bus, bucket, {
+      ttlMs: keptMs,
+      maxBytes: keptBytes,
+      description: 'payloads too large for a message, kept until they were read, at most ten minutes',
+    }),
+)
 
 /** Stores a payload; returns its ticket. @throws MyelinError STREAM_FULL, DEADLINE_EXCEEDED, CANCELLED, DISCONNECTED, … */
 export async function storeClaim(bus: Bus, data: Uint8Array, wait?: ObjectWait): Promise<string> {

@@ -5,7 +5,7 @@ import { CallLimits } from './bounded.ts'
 import { callOnce, type Target, type Within } from './call.ts'
 import { DeclaredError } from './errors.ts'
 import { eventClient } from './events.ts'
-import { gather } from './gather.ts'
+import { gatherFrom } from './gather.ts'
 import { jobClient } from './jobs.ts'
 import { type Guard, Guards } from './resilience.ts'
 import { openStream } from './stream-call.ts'
@@ -130,6 +130,6 @@ function endpointClient(target: Target, guard: Guard | undefined, options: Clien
           throw error
         },
       ),
-    gather: (input: unknown, given = {}) => gather(target, input, given, within),
+    gather: (input: unknown, given = {}) => gatherFrom(target, input, given, within),
   })
 }

@@ -4,15 +4,14 @@ import type { Msg } from '@nats-io/nats-core'
 import {
   type Bus,
   failure,
+  gather,
   header,
   headerLine,
   isRecord,
-  type MyelinError,
+  MyelinError,
   now,
-  PendingReply,
   readHeaders,
   readJsonObject,
-  timerMs,
 } from '../bus/index.ts'
 import { type Contract, type ContractDefinition, contract, isVersion, type Schema, stream } from '../contract/index.ts'
 import { infoBytes } from './announce.ts'
@@ -124,39 +123,20 @@ function textsOf(metadata: unknown): Record<string, string> {
   )
 }
 
-/** Gathers answers until nobody has said anything for a third of the time, or the time is over. */
-class Answers extends PendingReply {
-  readonly found: Answer[] = []
-  readonly ended = Promise.withResolvers<void>()
-  lastAt = now()
-  onReply(message: Msg): void {
-    this.lastAt = now()
-    const answer = readAnswer(message.data)
-    if (answer) this.found.push(answer)
-  }
-  onFailure(error: MyelinError): void {
-    if (error.code === 'DEADLINE_EXCEEDED' || error.code === 'NO_RESPONDERS') this.ended.resolve()
-    else this.ended.reject(error)
-  }
-}
-
+/** Until nobody has said anything for a third of the time, or the time is over. */
 async function ask(bus: Bus, subject: string, waitMs: number): Promise<Answer[]> {
-  const answers = new Answers(subject, now() + waitMs)
-  const quiet = setInterval(
-    () => {
-      if (answers.found.length === 0 || now() - answers.lastAt < waitMs / 3) return
-      answers.finish()
-      answers.ended.resolve()
-    },
-    timerMs(waitMs / 6),
-  )
-  try {
-    bus.start(answers, new Uint8Array(0), '')
-    await answers.ended.promise
-  } finally {
-    clearInterval(quiet)
+  const found: Answer[] = []
+  const until = ({ data }: Msg) => {
+    const answer = readAnswer(data)
+    if (answer) found.push(answer)
+    return false
   }
-  return answers.found
+  try {
+    await gather(bus, subject, new Uint8Array(0), { until, deadline: now() + waitMs, quietMs: waitMs / 3 }).ended
+  } catch (error) {
+    if (!(error instanceof MyelinError && error.code === 'NO_RESPONDERS')) throw error
+  }
+  return found
 }
 
 /** An INFO that had to leave something out to fit into a message, fetched part by part; as it came where that fails. */

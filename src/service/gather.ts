@@ -1,15 +1,6 @@
 // Scatter/gather: one question to every instance, and their answers until enough, too late, or nothing more comes.
 import type { Msg } from '@nats-io/nats-core'
-import {
-  failure,
-  MyelinError,
-  PendingReply,
-  rpcSpan,
-  sentIn,
-  type TraceContext,
-  timerMs,
-  tracingOn,
-} from '../bus/index.ts'
+import { failure, gather, MyelinError, rpcSpan, sentIn, type TraceContext, tracingOn } from '../bus/index.ts'
 import { everyInstanceSubject } from '../contract/index.ts'
 import { cancelThere, cancelWith, deadlineOf, readReply, requestLines, type Target, type Within } from './call.ts'
 
@@ -28,24 +19,8 @@ export type GatheredReply<Value> =
   | { readonly ok: true; readonly value: Value }
   | { readonly ok: false; readonly error: MyelinError }
 
-class Gathering extends PendingReply {
-  readonly #onReply: (message: Msg) => void
-  readonly #onEnd: (error: MyelinError) => void
-  constructor(subject: string, deadline: number, onReply: (message: Msg) => void, onEnd: (error: MyelinError) => void) {
-    super(subject, deadline)
-    this.#onReply = onReply
-    this.#onEnd = onEnd
-  }
-  onReply(message: Msg): void {
-    this.#onReply(message)
-  }
-  onFailure(error: MyelinError): void {
-    this.#onEnd(error)
-  }
-}
-
 /** @throws MyelinError NO_RESPONDERS, CANCELLED, DISCONNECTED; a passed deadline just ends the gathering */
-export function gather(
+export function gatherFrom(
   target: Target,
   input: unknown,
   options: GatherOptions,
@@ -68,7 +43,7 @@ export function gather(
 }
 
 /** Asks all and resolves with their answers. */
-function ask(
+async function ask(
   target: Target,
   subject: string,
   input: unknown,
@@ -78,34 +53,23 @@ function ask(
   trace: TraceContext | undefined,
 ): Promise<GatheredReply<unknown>[]> {
   const replies: Promise<GatheredReply<unknown>>[] = []
-  let stall: NodeJS.Timeout | undefined
-  const arrived = new Promise<void>((resolve, reject) => {
-    const gathering = new Gathering(
-      subject,
-      deadline,
-      (message) => {
-        replies.push(readOne(target, message, deadline))
-        clearTimeout(stall)
-        if (replies.length >= count) end()
-        else stall = setTimeout(end, timerMs(stallMs))
-      },
-      (error) => {
-        clearTimeout(stall)
-        if (error.code === 'DEADLINE_EXCEEDED' || error.code === 'CANCELLED') cancelThere(target, gathering.reply)
-        if (error.code === 'DEADLINE_EXCEEDED') resolve()
-        else reject(error)
-      },
-    )
-    const end = () => {
-      clearTimeout(stall)
-      if (!gathering.finish()) return
-      cancelThere(target, gathering.reply) // instances that have not answered need not go on
-      resolve()
-    }
-    target.bus.start(gathering, target.codec.encode(input), requestLines(target, deadline, undefined, trace))
-    cancelWith(gathering, new Promise((done) => queueMicrotask(() => arrived.then(done, done))), signal, within?.signal)
+  const asked = gather(target.bus, subject, target.codec.encode(input), {
+    until: (message) => replies.push(readOne(target, message, deadline)) >= count,
+    deadline,
+    quietMs: stallMs,
+    headerLines: requestLines(target, deadline, undefined, trace),
   })
-  return arrived.then(() => Promise.all(replies))
+  cancelWith(asked, asked.ended, signal, within?.signal)
+  // those that have not answered need not go on
+  const cancel = () => cancelThere(target, asked.reply)
+  try {
+    await asked.ended
+    cancel()
+  } catch (error) {
+    if (error instanceof MyelinError && error.code === 'CANCELLED') cancel()
+    throw error
+  }
+  return Promise.all(replies)
 }
 
 async function readOne(target: Target, message: Msg, deadline: number): Promise<GatheredReply<unknown>> {

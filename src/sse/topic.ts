@@ -1,9 +1,10 @@
 // What is offered under one name: a view, a table, a kept event, or one that is not kept. One subscription for all
 // clients; the newest frames stay here for clients that come back, older ones are read from the stream again.
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setTimeout as delay } from 'node:timers/promises'
 import {
   type Bus,
   type BusSubscription,
+  backoff,
   failure,
   type MyelinError,
   nextMessage,
@@ -12,6 +13,7 @@ import {
   type StreamGap,
   type StreamReader,
   sequenceAt,
+  sleep,
   streamInfo,
 } from '../bus/index.ts'
 import type { Selection } from './audience.ts'
@@ -77,7 +79,7 @@ export class Topic {
    */
   async start(): Promise<void> {
     const first = this.#open()
-    const late = sleep(startWaitMs, 'late' as const, { ref: false })
+    const late = delay(startWaitMs, 'late' as const, { ref: false })
     const failed = await Promise.race([first.catch((error) => error), late])
     if (failed === undefined) return
     if (failed === 'late') {
@@ -101,8 +103,9 @@ export class Topic {
   }
 
   async #openLater(): Promise<void> {
-    for (let waitMs = 250; !this.#stopping.signal.aborted; waitMs = Math.min(waitMs * 2, 5_000)) {
-      await sleep(waitMs, undefined, { ref: false, signal: this.#stopping.signal }).catch(() => undefined)
+    const nextMs = backoff(250, 5_000)
+    while (!this.#stopping.signal.aborted) {
+      await sleep(nextMs(), this.#stopping.signal)
       if (this.#stopping.signal.aborted) return
       try {
         return await this.#open()

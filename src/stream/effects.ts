@@ -2,7 +2,7 @@
 // until it succeeds, and a checkpoint moves past an input only when all its effects succeeded. After a crash the effects
 // since the last checkpoint run again; give them an id by which the other end tells what it has already.
 import { setMaxListeners } from 'node:events'
-import { type Bus, inTrace, MyelinError, messageOf, sleep, type TraceContext } from '../bus/index.ts'
+import { type Bus, backoff, inTrace, MyelinError, messageOf, sleep, type TraceContext } from '../bus/index.ts'
 import type { Logger } from '../unit/index.ts'
 import { within } from './waits.ts'
 
@@ -104,7 +104,8 @@ export class Effects {
     trace: TraceContext | undefined,
   ): Promise<void> {
     const { signal } = this.#stop
-    for (let waitMs = 100; ; waitMs = Math.min(waitMs * 2, 5_000)) {
+    const nextMs = backoff(100, 5_000)
+    for (;;) {
       try {
         const outcome = await within(this.#names[effect]!, tryMs, signal, (signal) =>
           inTrace(trace, () => this.#run[effect]!(value, id, signal, trace)),
@@ -121,7 +122,7 @@ export class Effects {
           this.#log.warn({ err: error }, `${this.#names[effect]} fails and is tried again: ${messageOf(error)}`)
         this.#told = true
       }
-      await sleep(waitMs, signal)
+      await sleep(nextMs(), signal)
     }
   }
 }

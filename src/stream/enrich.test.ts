@@ -6,7 +6,7 @@ import { rowsOf } from '../../test/support/rows.ts'
 import { ensureStream, now, store, streamInfo } from '../bus/index.ts'
 import { serve } from '../service/index.ts'
 import { Effects } from './effects.ts'
-import { type Effect, enrich, messages, processor, refusedStream, view } from './index.ts'
+import { type Effect, enrich, errorStream, messages, processor, view } from './index.ts'
 
 const nats = withNats()
 const Numbered = z.object({ n: z.number() })
@@ -65,7 +65,7 @@ it('a stop gives up questions under way; their values are read again and nothing
   await until(async () => (await streamInfo(nats.bus, 'VIEW_mute'))!.state.messages === 6)
   expect((await rowsOf(nats.bus, 'mute')).map(({ n }) => n)).toEqual([1, 2, 3, 4, 5, 6])
   expect(again.stats!().replayed).toBe(0) // its place was written down
-  expect(await streamInfo(nats.bus, refusedStream('mute'))).toBeUndefined()
+  expect(await streamInfo(nats.bus, errorStream('mute'))).toBeUndefined()
 })
 
 it('an effect under way is told when the processor stops', async () => {

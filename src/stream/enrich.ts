@@ -2,7 +2,7 @@
 // way at once, their answers go on in the order of the input.
 import { setMaxListeners } from 'node:events'
 import { LRUCache } from 'lru-cache'
-import { type Bus, failure, MyelinError, messageOf, sleep } from '../bus/index.ts'
+import { type Bus, backoff, failure, MyelinError, messageOf, sleep } from '../bus/index.ts'
 import type { Logger } from '../unit/index.ts'
 import type { Source } from './sources.ts'
 import { within } from './waits.ts'
@@ -105,7 +105,8 @@ export class Enricher {
     if (this.#underWay >= concurrency) await new Promise<void>((resolve) => this.#queue.push(resolve))
     this.#underWay += 1
     try {
-      for (let waitMs = 50; !stop.aborted; waitMs = Math.min(waitMs * 2, 2_000)) {
+      const nextMs = backoff(50, 2_000)
+      for (let first = true; !stop.aborted; first = false) {
         try {
           return await within('the question', timeoutMs, stop, (signal) =>
             this.#enrichment.ask(value as never, { ...this.#host, signal }),
@@ -113,9 +114,9 @@ export class Enricher {
         } catch (error) {
           if (stop.aborted) break
           if (!(error instanceof MyelinError) || !again.has(error.code)) throw error
-          if (waitMs === 50) this.#host.log.warn({ code: error.code }, `asking waits: ${messageOf(error)}`)
+          if (first) this.#host.log.warn({ code: error.code }, `asking waits: ${messageOf(error)}`)
         }
-        await sleep(waitMs, stop)
+        await sleep(nextMs(), stop)
       }
       throw givenUp
     } finally {

@@ -11,12 +11,12 @@ import {
   collect,
   count,
   type End,
+  errorStream,
   last,
   messages,
   processor,
   type Rows,
-  readRefusal,
-  refusedStream,
+  readRejection,
   type Stream,
   sum,
   tumbling,
@@ -152,9 +152,9 @@ it('rows are those of the good events, and the error output has the others', { t
       )
       const bad: string[] = []
       let foreign = 0
-      if (await streamInfo(nats.bus, refusedStream(name))) {
-        for await (const message of readSpan(nats.bus, refusedStream(name))) {
-          const { source, data } = readRefusal(message)
+      if (await streamInfo(nats.bus, errorStream(name))) {
+        for await (const message of readSpan(nats.bus, errorStream(name))) {
+          const { source, data } = readRejection(message)
           if (source.stream === viewStream(name)) foreign += 1
           else bad.push(Buffer.from(data).toString())
         }

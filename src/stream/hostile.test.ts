@@ -12,6 +12,7 @@ import {
   collect,
   count,
   type End,
+  errorStream,
   job,
   last,
   messages,
@@ -19,9 +20,8 @@ import {
   processor,
   publish,
   type Rows,
-  readRefusal,
+  readRejection,
   reduce,
-  refusedStream,
   type Stream,
   table,
   tumbling,
@@ -69,7 +69,7 @@ async function run(
   await until(() => failed !== undefined || unit.stats!().position === input.length)
   if (failed) throw failed
   await until(async () => {
-    const messages = (await streamInfo(bus, refusedStream(name)))?.state.messages ?? 0
+    const messages = (await streamInfo(bus, errorStream(name)))?.state.messages ?? 0
     return messages >= (options.expected ?? 1)
   })
   await until(() => unit.stats!().effects! >= (options.effects ?? 0))
@@ -83,9 +83,9 @@ async function run(
 
 async function refusals(bus: Bus, name: string): Promise<Outcome['refused']> {
   const found: Outcome['refused'] = []
-  if (!(await streamInfo(bus, refusedStream(name)))) return found
-  for await (const message of readSpan(bus, refusedStream(name))) {
-    const { code, reason, data, source } = readRefusal(message)
+  if (!(await streamInfo(bus, errorStream(name)))) return found
+  for await (const message of readSpan(bus, errorStream(name))) {
+    const { code, reason, data, source } = readRejection(message)
     found.push({ code, reason, data: Buffer.from(data).toString(), sequence: source.sequence })
   }
   return found.sort((a, b) => a.sequence - b.sequence)
@@ -299,8 +299,8 @@ describe('messages that are odd', () => {
     })
     expect(refused).toMatchObject([{ code: 'INTERNAL', sequence: 1 }])
     expect(refused[0]!.data.length).toBeGreaterThan(size - 2_000)
-    for await (const message of readSpan(bus, refusedStream(`hostile${names}`))) {
-      expect(readRefusal(message).bytes).toBe(size)
+    for await (const message of readSpan(bus, errorStream(`hostile${names}`))) {
+      expect(readRejection(message).bytes).toBe(size)
     }
   })
 })

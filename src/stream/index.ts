@@ -1,4 +1,5 @@
 // Real-time stream processing: streams in, windows, joins and tables in event time, rows of views out.
+export { type Rejection, readRejection } from '../bus/index.ts'
 export {
   type Aggregate,
   type AnyAggregate,
@@ -47,7 +48,7 @@ export {
   type Timing,
   WindowedStream,
 } from './program/index.ts'
-export { type Refusal, readRefusal, refusedStream, refusedSubject } from './refused.ts'
+export { errorStream } from './rejected.ts'
 export {
   type ReplayedStream,
   type ReplayOptions,

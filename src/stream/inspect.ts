@@ -1,6 +1,6 @@
 // Looking into a running processor: every instance answers on `proc.<processor>.inspect` with its partitions.
 import type { Msg } from '@nats-io/nats-core'
-import { type Bus, type MyelinError, now, PendingReply, readJsonObject } from '../bus/index.ts'
+import { type Bus, gather, now, readJsonObject } from '../bus/index.ts'
 import type { CopyStatus } from './copies.ts'
 import type { TaskStatus } from './task.ts'
 
@@ -40,27 +40,18 @@ export function answerInspections(bus: Bus, processor: string, inspect: () => In
 
 /** Asks all instances of a processor; those that answer within the time. Nobody: an empty list. */
 export async function inspectProcessor(bus: Bus, processor: string, timeoutMs = 1_000): Promise<Inspection[]> {
-  const answers = new Answers(inspectSubject(processor), now() + timeoutMs)
-  bus.start(answers, new Uint8Array(0), '')
-  await answers.ended.promise
-  return answers.found.sort((a, b) => a.instance.localeCompare(b.instance))
-}
-
-class Answers extends PendingReply {
-  readonly found: Inspection[] = []
-  readonly ended = Promise.withResolvers<void>()
-  onReply(message: Msg): void {
-    const told = readJsonObject(message.data)
+  const found: Inspection[] = []
+  const until = ({ data }: Msg) => {
+    const told = readJsonObject(data)
     // on a subject that anybody may answer on
-    if (typeof told?.instance !== 'string' || typeof told.members !== 'number' || !Array.isArray(told.partitions))
-      return
+    if (typeof told?.instance !== 'string' || typeof told.members !== 'number' || !Array.isArray(told.partitions)) {
+      return false
+    }
     const inspection = told as unknown as Inspection
-    this.found.push(inspection)
-    if (this.found.length < inspection.members) return
-    this.finish()
-    this.ended.resolve()
+    found.push(inspection)
+    return found.length >= inspection.members
   }
-  onFailure(_error: MyelinError): void {
-    this.ended.resolve() // whoever answered until now
-  }
+  const asked = gather(bus, inspectSubject(processor), new Uint8Array(0), { until, deadline: now() + timeoutMs })
+  await asked.ended.catch(() => undefined) // whoever answered until now
+  return found.sort((a, b) => a.instance.localeCompare(b.instance))
 }

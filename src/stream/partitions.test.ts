@@ -12,13 +12,13 @@ import {
   count,
   endOfInput,
   enrich,
+  errorStream,
   event,
   inspectProcessor,
   messages,
   partitionOf,
   processor,
   publish,
-  refusedStream,
   rowsOf,
   sum,
   table,
@@ -266,7 +266,7 @@ describe('partitions', () => {
     for (let i = 0; i < 20; i++) await api.read.publish({ at: i, room: 'a', value: i })
     await until(() => statOf(unit, 'in') === 20)
     expect(statOf(unit, 'bad')).toBeGreaterThan(5)
-    expect((await read(refusedStream(name)))[0]).toMatchObject({ code: 'WRONG_PARTITION' })
+    expect((await read(errorStream(name)))[0]).toMatchObject({ code: 'WRONG_PARTITION' })
     await unit.drain()
     expect(await codeOf(serve(nats.bus, made(3)))).toBe('STREAM_MISMATCH')
     const bare = messages('X', { subject: 'x.y' })
@@ -405,12 +405,12 @@ describe('the error output', () => {
     put(JSON.stringify({ at: 1, room: 'a b', value: 1 }))
     put(JSON.stringify({ at: 1, room: 'a', value: 1 }))
     await until(() => statOf(unit, 'in') === 5)
-    await until(async () => ((await streamInfo(nats.bus, refusedStream(name)))?.state.messages ?? 0) === 4)
+    await until(async () => ((await streamInfo(nats.bus, errorStream(name)))?.state.messages ?? 0) === 4)
     await bus.nats.close()
     const again = await serve(nats.bus, rooms) // and reads some of it again
     put(JSON.stringify({ at: 2, room: 'a', value: 1 }))
     await until(() => statOf(again, 'position') === 6)
-    const refused = await read(refusedStream(name))
+    const refused = await read(errorStream(name))
     expect(refused.map(({ code }) => code)).toEqual([
       'MALFORMED_PAYLOAD',
       'INVALID_INPUT',

@@ -1,13 +1,13 @@
 // Time travel: a processor once more, under another name, over what its input still holds. What it writes is its own and
 // can be removed again; what the program does outside is left out unless it is wanted.
-import { type Bus, failure, lastMessage, now, removeStream, streamInfo } from '../bus/index.ts'
+import { type Bus, ErrorOutput, failure, lastMessage, now, removeStream, streamInfo } from '../bus/index.ts'
 import { subjectToken } from '../contract/index.ts'
 import { type Logger, serve, type Unit } from '../unit/index.ts'
 import { checkpointStream } from './checkpoint.ts'
 import { declaredProcessor } from './declared/index.ts'
 import { inputStream } from './input.ts'
 import { type Inspection, inspectProcessor } from './inspect.ts'
-import { ensureRefused, refusedStream } from './refused.ts'
+import { errorStream } from './rejected.ts'
 import { forgetShares } from './shares.ts'
 import { viewStream } from './view.ts'
 
@@ -85,7 +85,7 @@ export async function replay(bus: Bus, unit: Unit<never>, options: ReplayOptions
   }
   const mark = { [markOf]: name, [markSpan]: `${from ?? 'the start'} to ${until ?? 'the end'}` }
   await refuseTaken(bus, as, mark)
-  await ensureRefused(bus, as, mark)
+  await new ErrorOutput('processor', as).ensure(bus, mark)
   let before = { at: performance.now(), in: 0 }
   const span = { as, effects, ...(from === undefined ? {} : { from }), ...(until === undefined ? {} : { until }) }
   await using running = await serve(bus, unit as Unit<unknown>, {
@@ -102,7 +102,7 @@ export async function replay(bus: Bus, unit: Unit<never>, options: ReplayOptions
     signal?.addEventListener('abort', () => resolve('stopped'), { once: true })
   })
   const first = await whole(look, signal)
-  await ensureRefused(bus, as, { ...mark, [markStreams]: streamsOf(as, first[0]!).join(' ') })
+  await new ErrorOutput('processor', as).ensure(bus, { ...mark, [markStreams]: streamsOf(as, first[0]!).join(' ') })
   const end = await Promise.race([inputEnd(bus, first), stopped, failed.promise])
   for (;;) {
     const inspections = await look()
@@ -131,7 +131,7 @@ async function refuseTaken(bus: Bus, as: string, mark: Readonly<Record<string, s
       `"${as}" is a replay of ${before[markOf]}, ${before[markSpan]}; remove it first, or choose another name`,
     )
   }
-  for (const stream of [checkpointStream(as), checkpointStream(as, 0), viewStream(as), refusedStream(as)]) {
+  for (const stream of [checkpointStream(as), checkpointStream(as, 0), viewStream(as), errorStream(as)]) {
     if (await streamInfo(bus, stream)) {
       throw failure('INVALID_OPTION', `"${as}" is taken: ${stream} exists and is not a replay's; choose another name`)
     }
@@ -236,7 +236,7 @@ function progressOf(
 
 /** What a replay's own mark says, if there is one. */
 async function markedBy(bus: Bus, as: string): Promise<Readonly<Record<string, string>> | undefined> {
-  const metadata = (await streamInfo(bus, refusedStream(as)))?.config.metadata
+  const metadata = (await streamInfo(bus, errorStream(as)))?.config.metadata
   return metadata?.[markOf] === undefined ? undefined : metadata
 }
 
@@ -252,7 +252,7 @@ export async function replayedStreams(bus: Bus, as: string): Promise<readonly Re
   }
   const names = mark[markStreams]?.split(' ') ?? [viewStream(as), checkpointStream(as), inputStream(as)]
   const found: ReplayedStream[] = []
-  for (const stream of [...names, refusedStream(as)]) {
+  for (const stream of [...names, errorStream(as)]) {
     const info = await streamInfo(bus, stream)
     if (info) found.push({ stream, messages: info.state.messages, bytes: info.state.bytes })
   }

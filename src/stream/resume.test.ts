@@ -20,11 +20,11 @@ import {
   checkpointStream,
   collect,
   count,
+  errorStream,
   messages,
   processor,
   quantile,
-  readRefusal,
-  refusedStream,
+  readRejection,
   type Stream,
   tumbling,
   view,
@@ -58,8 +58,8 @@ const positionOf = (unit: RunningUnit) => unit.stats!().position!
 
 async function refusals(name: string) {
   const found: { code: string; stream: string; data: string }[] = []
-  for await (const message of readSpan(nats.bus, refusedStream(name))) {
-    const { code, source, data } = readRefusal(message)
+  for await (const message of readSpan(nats.bus, errorStream(name))) {
+    const { code, source, data } = readRejection(message)
     found.push({ code, stream: source.stream, data: Buffer.from(data).toString() })
   }
   return found
@@ -200,7 +200,7 @@ describe('checkpoints', () => {
     await last.drain()
     // the rows do not fit, and that is told; the state did
     expect(await rowsOf(bus, name)).toEqual([])
-    expect((await streamInfo(bus, refusedStream(name)))!.state.messages).toBe(2)
+    expect((await streamInfo(bus, errorStream(name)))!.state.messages).toBe(2)
   })
 
   it('of a state that does not change are cut as well', async () => {

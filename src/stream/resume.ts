@@ -7,6 +7,7 @@ import {
   failure,
   type MyelinError,
   messageOf,
+  type Rejected,
   readSpan,
   type StreamGap,
   type StreamMessage,
@@ -17,7 +18,6 @@ import { checkpointStream } from './checkpoint.ts'
 import type { Identity, Positions } from './checkpoint-log.ts'
 import type { Input } from './input.ts'
 import { type OutputPosition, rowHeader } from './output.ts'
-import type { Refused } from './refused.ts'
 import { type View, type ViewPart, viewStream } from './view.ts'
 
 /** Where a partition goes on. */
@@ -46,7 +46,7 @@ export interface ResumeOptions {
   readonly outputs: readonly ViewPart[]
   readonly found: { readonly positions: Positions; readonly identity: Identity } | undefined
   /** Tells the error output of a message that is not this partition's. */
-  readonly refuse: (refused: Refused) => Promise<unknown>
+  readonly refuse: (refused: Rejected) => Promise<unknown>
 }
 
 /** @throws MyelinError STREAM_MISMATCH, STREAM_TRUNCATED */

@@ -11,6 +11,7 @@ import {
   MyelinError,
   messageOf,
   now,
+  type Rejected,
   readStream,
   type StreamMessage,
   type StreamReader,
@@ -30,7 +31,7 @@ import { Enricher, givenUp } from './enrich.ts'
 import { type Input, partitionOf } from './input.ts'
 import { Output } from './output.ts'
 import type { End } from './program/index.ts'
-import { type Refused, refuse } from './refused.ts'
+import { reject } from './rejected.ts'
 import { inputLost, ownerOf, resume, wayOut } from './resume.ts'
 import type { Scout, Tick } from './scout.ts'
 import type { Source } from './sources.ts'
@@ -186,7 +187,7 @@ export class Task {
 
   async start(): Promise<void> {
     const { bus, log, processor, partition, partitions, input, effects, outputs, views } = this.#options
-    const plans = [...effects, refuse(processor) as EffectPlan, passOn({ partition, partitions, input }) as EffectPlan]
+    const plans = [...effects, reject(processor) as EffectPlan, passOn({ partition, partitions, input }) as EffectPlan]
     this.#refusals = effects.length
     this.#effects = new Effects(plans, { bus, log }, (error, origin, id) => this.#effectRefused(error, origin, id))
     const began = performance.now()
@@ -507,7 +508,7 @@ export class Task {
     if (!origin) return undefined
     const { sequence, subject, data } = origin
     // the message's bytes are the client library's buffer: a copy is what may wait
-    const refused: Refused = { id, error, stream: input.stream, sequence, subject, data: Buffer.from(data) }
+    const refused: Rejected = { id, error, stream: input.stream, sequence, subject, data: Buffer.from(data) }
     return this.#effects.start(this.#refusals, refused, '')
   }
 

@@ -4,18 +4,14 @@ import { PermissionViolationError } from '@nats-io/nats-core'
 import type { Bus } from '../bus.ts'
 import { isRecord, readJsonObject } from '../codec.ts'
 import { failure, MyelinError, messageOf } from '../errors.ts'
+import { perConnection } from '../per-connection.ts'
 
-const managers = new WeakMap<Bus, Promise<JetStreamManager>>()
+const managers = perConnection((bus) => jetstreamManager(bus.nats, { checkAPI: false }))
 
 /** The JetStream manager of a connection; waits while it is disconnected, where a request would only be lost. */
 export async function manager(bus: Bus): Promise<JetStreamManager> {
   await bus.whenConnected()
-  let found = managers.get(bus)
-  if (!found) {
-    found = jetstreamManager(bus.nats, { checkAPI: false })
-    managers.set(bus, found)
-  }
-  return found
+  return managers(bus)
 }
 
 // Codes of nats-server's server/errors.json: no more room in the stream, the account or the host.

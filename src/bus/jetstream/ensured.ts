@@ -1,22 +1,19 @@
 // Streams made when they are first needed, and again when somebody removed them under a running system.
 import type { Bus } from '../bus.ts'
 import { MyelinError } from '../errors.ts'
+import { perConnection } from '../per-connection.ts'
 import { manager } from './api.ts'
 import { type Stored, type StoreOptions, store } from './publish.ts'
 import { ensureStream, type StreamSpec, streamInfo } from './streams.ts'
 
-const ready = new WeakMap<Bus, Map<string, Promise<void>>>()
+const ready = perConnection(() => new Map<string, Promise<void>>())
 
 /**
  * Makes sure, once per connection, that a stream exists.
  * @throws MyelinError JETSTREAM_DISABLED, STREAM_MISMATCH, REPLICAS_UNAVAILABLE, NO_LEADER
  */
 export function ensureOnce(bus: Bus, spec: StreamSpec): Promise<void> {
-  let known = ready.get(bus)
-  if (!known) {
-    known = new Map()
-    ready.set(bus, known)
-  }
+  const known = ready(bus)
   let promise = known.get(spec.name)
   if (!promise) {
     const made = ensureStream(bus, spec)
@@ -29,7 +26,7 @@ export function ensureOnce(bus: Bus, spec: StreamSpec): Promise<void> {
 
 /** The next one who needs the stream looks whether it is there. */
 export function forgetEnsured(bus: Bus, name: string): void {
-  ready.get(bus)?.delete(name)
+  ready(bus).delete(name)
 }
 
 /**
@@ -54,7 +51,7 @@ export async function storeIn(
   }
 }
 
-const looked = new WeakMap<Bus, Map<string, number>>()
+const looked = perConnection(() => new Map<string, number>())
 const lookEveryMs = 60_000
 
 /**
@@ -62,11 +59,7 @@ const lookEveryMs = 60_000
  * (`maxBytes`) would set the whole size aside for each stream, used or not.
  */
 export async function keepBelow(bus: Bus, stream: string, bytes: number): Promise<void> {
-  let times = looked.get(bus)
-  if (!times) {
-    times = new Map()
-    looked.set(bus, times)
-  }
+  const times = looked(bus)
   const at = performance.now()
   if (at - (times.get(stream) ?? Number.NEGATIVE_INFINITY) < lookEveryMs) return
   times.set(stream, at)

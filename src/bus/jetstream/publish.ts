@@ -1,9 +1,11 @@
 // Publishing to a stream: resolves when stored. A full stream makes the producer wait, never drop; a lost connection, a
 // lost acknowledgement and a change of leader are ridden over where sending again is safe.
 import type { Msg } from '@nats-io/nats-core'
+import { backoff } from '../backoff.ts'
 import type { Bus } from '../bus.ts'
 import { now } from '../clock.ts'
 import { failure, MyelinError } from '../errors.ts'
+import { perConnection } from '../per-connection.ts'
 import { PendingReply } from '../requests.ts'
 import { sleep } from '../timer.ts'
 import { apiFailure, manager, readAcknowledgement, replyFailure } from './api.ts'
@@ -86,7 +88,9 @@ async function again(
   let error = first
   let tries = 1
   let lost = false // a try was neither acknowledged nor refused
-  for (let waitMs = 50; ; waitMs = Math.min(waitMs * 2, 1_000)) {
+  const nextMs = backoff(50, 1_000)
+  for (;;) {
+    const waitMs = nextMs()
     const unanswered = error.code === 'DISCONNECTED' || error.code === 'DEADLINE_EXCEEDED'
     lost ||= unanswered
     const refused = error.code === 'STREAM_FULL' || error.code === 'NO_LEADER' || error.code === 'NO_RESPONDERS'
@@ -119,15 +123,11 @@ function unknown(subject: string, tries: number, cause: MyelinError): MyelinErro
   )
 }
 
-const asked = new WeakMap<Bus, Map<string, Promise<'there' | 'missing' | 'unknown' | 'off'>>>()
+const asked = perConnection(() => new Map<string, Promise<'there' | 'missing' | 'unknown' | 'off'>>())
 
 /** Nobody took a message: is its stream without a leader, or is there none? */
 async function whyNobody(bus: Bus, subject: string, afterMs: number): Promise<MyelinError> {
-  let open = asked.get(bus)
-  if (!open) {
-    open = new Map()
-    asked.set(bus, open)
-  }
+  const open = asked(bus)
   // thousands may wait for the same stream: one of them asks
   let answer = open.get(subject)
   if (!answer) {

@@ -1,10 +1,12 @@
 // Reading a stream by pull: at most `maxPending` messages are here unreleased, so a slow reader never fills its memory
 // (the client library's consume() asks for more as messages arrive, not as they are handled).
 import { createInbox, type Msg } from '@nats-io/nats-core'
+import { backoff } from '../backoff.ts'
 import type { Bus, BusSubscription } from '../bus.ts'
 import { now } from '../clock.ts'
 import type { MyelinError } from '../errors.ts'
 import { readHeaders } from '../headers.ts'
+import { sleep } from '../timer.ts'
 import { apiFailure, manager } from './api.ts'
 import type { StreamGap } from './identity.ts'
 import { StreamMessage } from './message.ts'
@@ -259,7 +261,9 @@ export class StreamReader {
     this.#opening = true
     this.#subscription?.unsubscribe()
     this.#inbox = ''
-    for (let waitMs = 50; !this.#stopped; waitMs = Math.min(waitMs * 2, 2_000)) {
+    const nextMs = backoff(50, 2_000)
+    while (!this.#stopped) {
+      const waitMs = nextMs()
       try {
         await this.#ensure()
         break
@@ -267,7 +271,7 @@ export class StreamReader {
         const mapped = apiFailure(error, `reading stream ${this.#options.stream}`)
         if (waitMs > 1_000)
           this.#bus.guarded(() => this.#options.onError?.(mapped), `onError of ${this.#options.stream}`)
-        await new Promise((resolve) => setTimeout(resolve, waitMs))
+        await sleep(waitMs)
       }
     }
     this.#opening = false

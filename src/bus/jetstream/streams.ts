@@ -2,6 +2,7 @@
 
 import { isDeepStrictEqual } from 'node:util'
 import { JetStreamApiError, type StreamConfig, type StreamInfo } from '@nats-io/jetstream'
+import { backoff } from '../backoff.ts'
 import type { Bus } from '../bus.ts'
 import { now } from '../clock.ts'
 import { failure, MyelinError, messageOf } from '../errors.ts'
@@ -61,7 +62,9 @@ const patienceMs = 20_000
  */
 export async function ensureStream(bus: Bus, spec: StreamSpec): Promise<void> {
   const end = now() + patienceMs
-  for (let waitMs = 100; ; waitMs = Math.min(2 * waitMs, 2_000)) {
+  const nextMs = backoff(100, 2_000)
+  for (;;) {
+    const waitMs = nextMs()
     try {
       const existing = await streamInfo(bus, spec.name)
       return await (existing ? bringUpToDate(bus, existing, spec) : create(bus, spec))

@@ -3,11 +3,13 @@
 // the stream holds every message exactly once and in order, or the writer says so.
 // Hot path: 500 messages per batch reach about 130,000/s on 2 cores where single acknowledged publishes reach 42,000.
 import { type Msg, nuid } from '@nats-io/nats-core'
+import { backoff } from '../backoff.ts'
 import type { Bus } from '../bus.ts'
 import { now } from '../clock.ts'
 import { failure, MyelinError } from '../errors.ts'
 import { header } from '../headers.ts'
 import { PendingReply } from '../requests.ts'
+import { sleep } from '../timer.ts'
 import { manager, readAcknowledgement, replyFailure } from './api.ts'
 import { streamInfo } from './streams.ts'
 
@@ -206,12 +208,13 @@ export class StreamWriter {
     this.#recovering = true
     this.#sent = 0
     const startedAt = now()
-    for (let waitMs = 50; ; waitMs = Math.min(waitMs * 2, 1_000)) {
+    const nextMs = backoff(50, 1_000)
+    for (;;) {
       if (this.#bus.nats.isClosed())
         return this.#fail(failure('CLOSED', `the connection closed with messages for ${this.#stream} unsent`))
       if (reason.code !== 'WRONG_SEQUENCE') {
         this.#options.onWait?.(reason)
-        await new Promise((resolve) => setTimeout(resolve, waitMs))
+        await sleep(nextMs())
       }
       try {
         const info = await streamInfo(this.#bus, this.#stream)

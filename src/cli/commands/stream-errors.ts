@@ -1,7 +1,7 @@
 // myelin stream errors: the input that a processor could not use, with the reason.
 import type { Command } from 'commander'
 import { type Bus, readSpan, readStream, streamInfo } from '../../bus/index.ts'
-import { type Refusal, readRefusal, refusedStream } from '../../stream/index.ts'
+import { errorStream, type Rejection, readRejection } from '../../stream/index.ts'
 import { aborted, type ConnectionFlags, interrupted, onBus, withConnection } from '../connection.ts'
 import { hasRun, nobodyAnswers } from '../processors.ts'
 import { print, printJson, table, whole } from '../text.ts'
@@ -28,7 +28,7 @@ export function addStreamErrors(stream: Command): void {
       const limit = whole(flags.limit, '--limit')
       const signal = interrupted()
       await onBus(flags, async (bus) => {
-        const name = refusedStream(processor)
+        const name = errorStream(processor)
         let info = await streamInfo(bus, name)
         if (!info) {
           // it is made for the first one
@@ -52,7 +52,7 @@ export function addStreamErrors(stream: Command): void {
           from: { sequence: last_seq + 1 },
           maxPending: 256,
           onMessage: (message) => {
-            const refusal = readRefusal(message)
+            const refusal = readRejection(message)
             if (flags.json) printJson(forPrograms(refusal))
             else print(row(refusal).join('  '))
             reader.release()
@@ -64,15 +64,15 @@ export function addStreamErrors(stream: Command): void {
     })
 }
 
-async function refusals(bus: Bus, stream: string, from: number, until: number): Promise<Refusal[]> {
-  const found: Refusal[] = []
-  for await (const message of readSpan(bus, stream, { from, until })) found.push(readRefusal(message))
+async function refusals(bus: Bus, stream: string, from: number, until: number): Promise<Rejection[]> {
+  const found: Rejection[] = []
+  for await (const message of readSpan(bus, stream, { from, until })) found.push(readRejection(message))
   return found
 }
 
-const forPrograms = ({ data, ...refusal }: Refusal) => ({ ...refusal, payload: Buffer.from(data).toString() })
+const forPrograms = ({ data, ...refusal }: Rejection) => ({ ...refusal, payload: Buffer.from(data).toString() })
 
-const row = ({ at, code, reason, source, data }: Refusal): string[] => [
+const row = ({ at, code, reason, source, data }: Rejection): string[] => [
   at,
   code,
   short(reason, 80),

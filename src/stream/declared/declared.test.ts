@@ -6,7 +6,7 @@ import { ensureStream, lastMessage, readStream, store, streamWriter } from '../.
 import { contract } from '../../contract/index.ts'
 import { client, ensureContractStreams } from '../../service/index.ts'
 import { parseConfig, serve } from '../../unit/index.ts'
-import { declaredProcessor, readRefusal } from '../index.ts'
+import { declaredProcessor, readRejection } from '../index.ts'
 
 const nats = withNats()
 let names = 0
@@ -146,7 +146,7 @@ describe('a declared processor', () => {
     const reader = await readStream(nats.bus, {
       stream: `BAD_${name}`,
       onMessage: (message) => {
-        const { code, reason } = readRefusal(message)
+        const { code, reason } = readRejection(message)
         reasons.push(`${code} ${reason}`)
         reader.release()
       },

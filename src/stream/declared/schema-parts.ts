@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { messageOf } from '../../bus/index.ts'
 import { type Duration, durationMs, durationText } from '../../contract/index.ts'
-import { problemOf } from './expression.ts'
+import { problemOf } from '../../unit/internal.ts'
 
 /** A JSONata expression, checked when the configuration is. */
 export const expression = (what: string) =>

@@ -2,7 +2,12 @@
 // when the bucket was removed and made anew. No clocks are compared: a candidate takes over when the lease has not changed
 // for its whole term by the candidate's own watch, and a holder that cannot renew steps down before that.
 import { z } from 'zod'
-import { type Bucket, type Bus, bucket, MyelinError, nameOf, streamIdentity, timerMs } from '../bus/index.ts'
+import { type Bucket, bucket } from './bucket.ts'
+import type { Bus } from './bus.ts'
+import { MyelinError } from './errors.ts'
+import { streamIdentity } from './jetstream/identity.ts'
+import { nameOf } from './names.ts'
+import { timerMs } from './timer.ts'
 
 export interface LeaseOptions {
   readonly name: string

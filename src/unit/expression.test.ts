@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import jsonata from 'jsonata'
 import { describe, expect, it } from 'vitest'
-import { codeOf } from '../../../test/support/nats.ts'
+import { codeOf } from '../../test/support/nats.ts'
 import { compile, problemOf, truthy } from './expression.ts'
 
 const names = fc.constantFrom('a', 'b', 'c')

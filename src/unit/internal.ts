@@ -1,0 +1,2 @@
+// For sibling folders.
+export { compile, type Expression, problemOf, truthy } from './expression.ts'
