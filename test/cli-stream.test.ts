@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { store, streamInfo } from '../src/bus/index.ts'
+import { persist, streamInfo } from '../src/bus/index.ts'
 import { client, serve } from '../src/service/index.ts'
 import type { RunningUnit } from '../src/unit/index.ts'
 import rooms, { house } from './fixtures/units/rooms.ts'
@@ -16,7 +16,7 @@ const module = 'test/fixtures/units/rooms.ts'
 
 const messages = async (stream: string) => (await streamInfo(nats.bus, stream))?.state.messages
 const refuse = (text: string) =>
-  store(nats.bus, 'evt.house.read.x', Buffer.from(text), { deadline: Date.now() + 5_000 })
+  persist(nats.bus, 'evt.house.read.x', Buffer.from(text), { deadline: Date.now() + 5_000 })
 
 describe('myelin stream', () => {
   let unit: RunningUnit

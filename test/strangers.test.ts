@@ -2,7 +2,7 @@
 // connection that everything in the process uses goes on.
 import { describe, expect, it, vi } from 'vitest'
 import { z } from 'zod'
-import { type Bus, ensureStream, now, store, streamWriter } from '../src/bus/index.ts'
+import { type Bus, ensureStream, now, persist, streamWriter } from '../src/bus/index.ts'
 import { contract } from '../src/contract/index.ts'
 import { fleet } from '../src/heartbeat/index.ts'
 import { client, discover, discoverContract } from '../src/service/index.ts'
@@ -36,7 +36,7 @@ describe('a stranger who answers', () => {
     await ensureStream(bus, { name: 'TAKEN', subjects: ['taken.*'] })
     await using _ = await strangerOn('taken.*')
     for (let sequence = 1; sequence <= 20; sequence++) {
-      const stored = await store(bus, 'taken.one', Buffer.from('x'), { deadline: now() + 5_000 })
+      const stored = await persist(bus, 'taken.one', Buffer.from('x'), { deadline: now() + 5_000 })
       expect(stored).toEqual({ stream: 'TAKEN', sequence, duplicate: false })
     }
     const writer = await streamWriter(bus, 'TAKEN')
@@ -51,7 +51,7 @@ describe('a stranger who answers', () => {
   it('where no stream takes what is published: it fails with a code when its time is over', async () => {
     const bus = await nats.connect()
     await using _ = await strangerOn('untaken')
-    const told = store(bus, 'untaken', Buffer.from('x'), { deadline: now() + 300 })
+    const told = persist(bus, 'untaken', Buffer.from('x'), { deadline: now() + 300 })
     expect(await codeOf(told)).toBe('DEADLINE_EXCEEDED')
     await lives(bus)
   })

@@ -9,7 +9,7 @@ import {
 } from '@opentelemetry/sdk-trace-base'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { readStream, type StreamMessage, traceOf } from '../src/bus/index.ts'
+import { consume, type StreamMessage, traceOf } from '../src/bus/index.ts'
 import { contract, stream } from '../src/contract/index.ts'
 import { client, on, serve, service } from '../src/service/index.ts'
 import { count, event, job, processor, view } from '../src/stream/index.ts'
@@ -95,7 +95,7 @@ describe('a trace', () => {
     expect(processed.map((span) => span.status.message ?? 'done')).toEqual(['no seat', 'no seat', 'done'])
     // and a row that the one event led to
     let row: StreamMessage | undefined
-    const reader = await readStream(nats.bus, {
+    const reader = await consume(nats.bus, {
       stream: 'VIEW_delays',
       onMessage: (message) => {
         row = message

@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { flights } from '../../examples/airline/contracts/flights.ts'
 import { flightsFile } from '../../examples/airline/units/data.ts'
 import feedUnit from '../../examples/airline/units/flights-feed.ts'
-import { connect, store } from '../../src/bus/index.ts'
+import { connect, persist } from '../../src/bus/index.ts'
 import { contract } from '../../src/contract/index.ts'
 import { client, ensureContractStreams } from '../../src/service/index.ts'
 import { count, event, mean, processor, quantile, share, sum, tumbling, view } from '../../src/stream/index.ts'
@@ -77,7 +77,7 @@ export async function keys(url: string) {
       const underWay = new Set<Promise<unknown>>()
       for (let i = 0; i < wanted; i++) {
         const { subject, data, headerLines } = seen.encode({ id: `visitor-${i}`, at: 1, n: i })
-        const one = store(bus, subject, data, { deadline: Date.now() + 60_000, headerLines }).finally(() =>
+        const one = persist(bus, subject, data, { deadline: Date.now() + 60_000, headerLines }).finally(() =>
           underWay.delete(one),
         )
         underWay.add(one)

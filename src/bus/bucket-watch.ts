@@ -5,7 +5,7 @@ import type { Bus } from './bus.ts'
 import { failure, MyelinError } from './errors.ts'
 import { apiFailure } from './jetstream/api.ts'
 import type { StreamMessage } from './jetstream/message.ts'
-import { readStream, type StreamReader } from './jetstream/reader.ts'
+import { consume, type StreamReader } from './jetstream/reader.ts'
 import { streamInfo } from './jetstream/streams.ts'
 
 const retryMs = 500
@@ -65,7 +65,7 @@ export class BucketWatch<Value> {
       before.clear()
       this.#ready.resolve()
     }
-    this.#reader = await readStream(this.#bus, {
+    this.#reader = await consume(this.#bus, {
       stream: this.#bucket.stream,
       subjects: [this.#filter],
       from: 'last-per-subject',

@@ -9,7 +9,7 @@ import { now } from './clock.ts'
 import { failure, MyelinError, messageOf } from './errors.ts'
 import { header, headerLine } from './headers.ts'
 import { apiFailure, manager } from './jetstream/api.ts'
-import { type Stored, store } from './jetstream/publish.ts'
+import { type Persisted, persist } from './jetstream/publish.ts'
 import { ensureStream, streamInfo } from './jetstream/streams.ts'
 import { bucketStream } from './names.ts'
 import { sleep } from './timer.ts'
@@ -161,7 +161,7 @@ export class Bucket<Value = unknown> {
   }
 
   /** As `put`; the same id again within the bucket's deduplication window (two minutes) writes nothing. */
-  putOnce(key: string, value: Value, id: string, options?: WriteOptions): Promise<Stored> {
+  putOnce(key: string, value: Value, id: string, options?: WriteOptions): Promise<Persisted> {
     return this.#write(key, JSON.stringify(value), '', options, id)
   }
 
@@ -267,12 +267,12 @@ export class Bucket<Value = unknown> {
     lines: string,
     { timeoutMs = defaultTimeoutMs }: WriteOptions = {},
     id: string = crypto.randomUUID(),
-  ): Promise<Stored> {
+  ): Promise<Persisted> {
     const subject = this.#subject(checkedKey(key))
     // the id lets the same write be sent again when its acknowledgement was lost: also one that names a revision
     const headerLines = `${headerLine(header.messageId, id)}${lines}`
     const deadline = now() + timeoutMs
-    const send = () => store(this.#bus, subject, Buffer.from(text), { deadline, headerLines, deduplicated: true })
+    const send = () => persist(this.#bus, subject, Buffer.from(text), { deadline, headerLines, deduplicated: true })
     try {
       return await send()
     } catch (error) {

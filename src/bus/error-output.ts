@@ -4,7 +4,7 @@ import type { Bus } from './bus.ts'
 import { now } from './clock.ts'
 import { MyelinError, messageOf } from './errors.ts'
 import { header, headerLine, headerLines, textHeaderLine } from './headers.ts'
-import { keepBelow, storeIn } from './jetstream/ensured.ts'
+import { keepBelow, persistIn } from './jetstream/ensured.ts'
 import type { StreamMessage } from './jetstream/message.ts'
 import { ensureStream, type StreamSpec } from './jetstream/streams.ts'
 import { nameOf, ownedStream } from './names.ts'
@@ -76,7 +76,7 @@ export class ErrorOutput {
     return ensureStream(bus, { ...this.#spec, ...(metadata === undefined ? {} : { metadata }) })
   }
 
-  /** Stores what was rejected, each id once. @throws MyelinError as `storeIn` */
+  /** Stores what was rejected, each id once. @throws MyelinError as {@link persistIn} */
   async add(
     bus: Bus,
     { id, error, stream, sequence, subject, data }: Rejected,
@@ -88,7 +88,7 @@ export class ErrorOutput {
       textHeaderLine(header.error, reason)
     const room = Math.max(0, bus.maxPayloadBytes - Buffer.byteLength(lines) - headroomBytes)
     const fits = data.length <= room
-    const { duplicate } = await storeIn(bus, this.#spec, this.subject, fits ? data : data.subarray(0, room), {
+    const { duplicate } = await persistIn(bus, this.#spec, this.subject, fits ? data : data.subarray(0, room), {
       deadline: now() + 30_000,
       deduplicated: true,
       headerLines: fits ? lines : lines + headerLine(cutHeader, String(data.length)),

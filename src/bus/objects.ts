@@ -8,7 +8,7 @@ import { readJsonObject } from './codec.ts'
 import { failure } from './errors.ts'
 import { header, headerLine } from './headers.ts'
 import { manager } from './jetstream/api.ts'
-import { keepBelow, storeIn } from './jetstream/ensured.ts'
+import { keepBelow, persistIn } from './jetstream/ensured.ts'
 import { readSpan } from './jetstream/span.ts'
 import { lastMessage } from './jetstream/stored.ts'
 import type { StreamSpec } from './jetstream/streams.ts'
@@ -113,7 +113,7 @@ export class Objects {
 
   #store(subject: string, data: Uint8Array, id: string, deadline: number, lines = ''): Promise<unknown> {
     const headerLines = headerLine(header.messageId, id) + lines
-    return storeIn(this.#bus, this.#spec, subject, data, { deadline, headerLines, deduplicated: true })
+    return persistIn(this.#bus, this.#spec, subject, data, { deadline, headerLines, deduplicated: true })
   }
 
   async #meta(name: string): Promise<{ nuid: string; digest: string } | undefined> {

@@ -8,10 +8,10 @@ import {
   nameOf,
   now,
   ownedStream,
+  persistIn,
   readSpan,
   redact,
   sequenceAt,
-  storeIn,
   streamInfo,
 } from '../bus/index.ts'
 import type { Ack, CommandArgs, Verb } from './command.ts'
@@ -53,7 +53,7 @@ export async function record(bus: Bus, entry: AuditEntry): Promise<void> {
   const short = { ...clean, args: {}, note: boundedText(`${note} (arguments too large to keep)`, 2_000) }
   const texts = [clean, short, { ...short, results: [] }].map((one) => JSON.stringify(one))
   const text = texts.find((one) => Buffer.byteLength(one) <= bus.maxPayloadBytes - headroomBytes) ?? texts[2]!
-  await storeIn(bus, spec, `audit.control.${entry.verb}`, Buffer.from(text), {
+  await persistIn(bus, spec, `audit.control.${entry.verb}`, Buffer.from(text), {
     deadline: now() + 10_000,
     headerLines: headerLine(header.messageId, crypto.randomUUID()),
     deduplicated: true,

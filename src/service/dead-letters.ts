@@ -12,10 +12,10 @@ import {
   MyelinError,
   messageOf,
   now,
+  persist,
+  persistIn,
   readSpan,
   type StreamMessage,
-  store,
-  storeIn,
   streamInfo,
   textHeaderLine,
 } from '../bus/index.ts'
@@ -103,7 +103,7 @@ export async function keepDeadLetter(
     const { sequence } = await storeOnce(bus, deadLetterDataSubject(service), message.data, own, `${id}:data`, deadline)
     letter = { data: nothing, headerLines: reason + headerLine(named.data, String(sequence)) }
   }
-  await storeIn(bus, spec, deadLetterSubject(service, kind, name, consumer), letter.data, {
+  await persistIn(bus, spec, deadLetterSubject(service, kind, name, consumer), letter.data, {
     deadline,
     headerLines: letter.headerLines,
     deduplicated: true,
@@ -117,7 +117,7 @@ const nothing = new Uint8Array(0)
 function storeOnce(bus: Bus, subject: string, data: Uint8Array, lines: string, id: string, deadline: number) {
   const withId = lines + headerLine(header.messageId, id)
   const deduplicated = fits(bus, data, withId)
-  return store(bus, subject, data, { deadline, headerLines: deduplicated ? withId : lines, deduplicated })
+  return persist(bus, subject, data, { deadline, headerLines: deduplicated ? withId : lines, deduplicated })
 }
 
 export interface DeadLetterQuery {

@@ -11,12 +11,12 @@ import {
   messagingSpan,
   now,
   outgoingTrace,
+  type Persisted,
   parseTime,
+  persistIn,
   type StartPosition,
-  type Stored,
   type StreamGap,
   sentIn,
-  storeIn,
   type TraceContext,
   timeForm,
   traceLines,
@@ -86,7 +86,7 @@ export interface EventClient<Event extends EventDefinition> {
   publish(
     payload: InputOf<Event['payload']>,
     options?: PublishOptions,
-  ): Promise<Event extends { durable: unknown } ? Stored : void>
+  ): Promise<Event extends { durable: unknown } ? Persisted : void>
   /** An async iterable of events; leaving the loop, or `close()`, ends it. */
   subscribe(options?: EventSubscribeOptions): Subscription<OutputOf<Event['payload']>>
   /** The message that `publish` would send, for writers that batch. Does not validate. */
@@ -176,7 +176,7 @@ export function eventClient(
       const encoded = encode(payload, options)
       const limits = new CallLimits(now() + (options?.timeoutMs ?? 30_000), options?.signal, within)
       const storing = sentIn(spanOf(encoded, from), from, (trace) =>
-        storeIn(bus, spec, encoded.subject, encoded.data, {
+        persistIn(bus, spec, encoded.subject, encoded.data, {
           deadline: limits.deadline,
           headerLines: encoded.headerLines + headerLine(header.messageId, encoded.id) + traceLines(trace),
           deduplicated: true,

@@ -12,9 +12,9 @@ import {
   MyelinError,
   messagingSpan,
   now,
-  type Stored,
+  type Persisted,
+  persistIn,
   sentIn,
-  storeIn,
   type TraceContext,
   traceLines,
   tracingOn,
@@ -115,10 +115,10 @@ export function jobClient(
       const span = tracingOn() ? messagingSpan('send', { destination: base, subject: target, id }, from) : undefined
       const storing = sentIn(span, from, (trace) => {
         const traced = headerLines + traceLines(trace)
-        return storeIn(bus, spec, subject, data, { deadline, headerLines: traced, deduplicated: true })
+        return persistIn(bus, spec, subject, data, { deadline, headerLines: traced, deduplicated: true })
       })
       const stored = await boundedIfNeeded(storing, bus, limits, mayEnd, what).catch(
-        async (error): Promise<Pick<Stored, 'sequence' | 'duplicate'>> => {
+        async (error): Promise<Pick<Persisted, 'sequence' | 'duplicate'>> => {
           if (key === undefined || !(error instanceof MyelinError) || !taken.has(error.code)) throw error
           // the server looks at the key before it looks at the id: it may be this very job, sent again
           const there = await lastMessage(bus, jobStream(contract.name, name), everyUniqueSubject(contract.name, key))

@@ -1,6 +1,7 @@
 // Listening to events as an async iterable, with a bounded buffer in between.
 import {
   type Bus,
+  consume,
   consumerName,
   ensureOnce,
   failure,
@@ -9,7 +10,6 @@ import {
   queueName,
   readEvent,
   readHeaders,
-  readStream,
   type StreamReader,
   type StreamSpec,
 } from '../bus/index.ts'
@@ -246,7 +246,7 @@ export function subscribeDurable(
     async (queue) => {
       if (group !== undefined) consumerName(group, `${source.where}: as`)
       await ensureOnce(source.bus, spec)
-      const reader: StreamReader = await readStream(source.bus, {
+      const reader: StreamReader = await consume(source.bus, {
         stream: spec.name,
         subjects: [source.subjects],
         maxPending: options.maxPending ?? 1_000,

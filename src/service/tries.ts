@@ -10,9 +10,9 @@ import {
   lastMessage,
   nextMessage,
   now,
+  persist,
   readJson,
   type StreamMessage,
-  store,
 } from '../bus/index.ts'
 import { triesStream, triesSubject } from '../contract/index.ts'
 import { triesSpec } from './streams.ts'
@@ -77,7 +77,7 @@ export class Tries {
   /** Sets how often a message was begun; resolves when it is stored. */
   async set(message: StreamMessage, tries: EarlierTries): Promise<void> {
     const count: Count = { key: this.keyOf(message), ...tries }
-    await store(this.#bus, this.#countSubject(message), Buffer.from(JSON.stringify(count)), {
+    await persist(this.#bus, this.#countSubject(message), Buffer.from(JSON.stringify(count)), {
       deadline: now() + 10_000,
       deduplicated: true, // storing it twice is storing it
     })

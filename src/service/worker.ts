@@ -4,6 +4,7 @@
 // tries.ts): what was only fetched ahead is not counted, what killed its worker is.
 import {
   boundedText,
+  consume,
   failure,
   header,
   MyelinError,
@@ -11,7 +12,6 @@ import {
   messagingSpan,
   now,
   readPayload,
-  readStream,
   type StreamMessage,
   type StreamReader,
   type Traced,
@@ -90,7 +90,7 @@ export class Worker {
     const { scope, stream, subjects, durable, leaseMs, from } = this.#options
     await this.#tries.open()
     this.#renewedAt = now()
-    this.#reader = await readStream(scope.bus, {
+    this.#reader = await consume(scope.bus, {
       stream,
       subjects,
       maxPending: this.#window(),

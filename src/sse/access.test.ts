@@ -12,7 +12,7 @@ import { exportJWK, SignJWT } from 'jose'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { listen } from '../../test/support/event-stream.ts'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
-import { store } from '../bus/index.ts'
+import { persist } from '../bus/index.ts'
 import { serve } from '../service/index.ts'
 import { ensureView, view } from '../stream/index.ts'
 import { createLogger } from '../unit/index.ts'
@@ -33,7 +33,9 @@ async function start(config: Record<string, unknown> = {}, log = createLogger())
   return { unit, port, url: `http://127.0.0.1:${port}`, [Symbol.asyncDispose]: () => unit.drain() }
 }
 const put = (room: string, value: number) =>
-  store(nats.bus, `view.rooms.${room}`, Buffer.from(JSON.stringify({ room, value })), { deadline: Date.now() + 5_000 })
+  persist(nats.bus, `view.rooms.${room}`, Buffer.from(JSON.stringify({ room, value })), {
+    deadline: Date.now() + 5_000,
+  })
 
 async function refusal(url: string, headers: Record<string, string> = {}) {
   const response = await fetch(url, { headers })

@@ -2,13 +2,13 @@
 import { describe, expect, it } from 'vitest'
 import { listen } from '../../test/support/event-stream.ts'
 import { until, withNats } from '../../test/support/nats.ts'
-import { ensureStream, failure, removeStream, store } from '../bus/index.ts'
+import { ensureStream, failure, persist, removeStream } from '../bus/index.ts'
 import { serve } from '../service/index.ts'
 import { fromStream, type SseSource, sseGateway } from './index.ts'
 
 const nats = withNats()
 const put = (subject: string, n: number) =>
-  store(nats.bus, subject, Buffer.from(JSON.stringify({ n })), { deadline: Date.now() + 5_000 })
+  persist(nats.bus, subject, Buffer.from(JSON.stringify({ n })), { deadline: Date.now() + 5_000 })
 
 describe('a stream that cannot be read', () => {
   it('is told by the health check and comes back; the gateway and its other streams go on', async () => {

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { listen } from '../../test/support/event-stream.ts'
 import { until, withNats } from '../../test/support/nats.ts'
-import { ensureStream, store } from '../bus/index.ts'
+import { ensureStream, persist } from '../bus/index.ts'
 import { serve } from '../service/index.ts'
 import { view } from '../stream/index.ts'
 import { fromStream, fromView, sseGateway } from './index.ts'
@@ -24,7 +24,7 @@ async function start(config: Record<string, unknown> = {}) {
   return { unit, port, url: `http://127.0.0.1:${port}`, [Symbol.asyncDispose]: () => unit.drain() }
 }
 const put = (subject: string, value: unknown) =>
-  store(nats.bus, subject, Buffer.from(JSON.stringify(value)), { deadline: Date.now() + 5_000 })
+  persist(nats.bus, subject, Buffer.from(JSON.stringify(value)), { deadline: Date.now() + 5_000 })
 
 /** Sends bytes and collects what comes back; `closedAfterMs` is set when the server has ended the connection. */
 function send(port: number, bytes: string) {

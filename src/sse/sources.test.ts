@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { listen } from '../../test/support/event-stream.ts'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
-import { ensureStream, now, removeStream, store, streamInfo, streamWriter } from '../bus/index.ts'
+import { ensureStream, now, persist, removeStream, streamInfo, streamWriter } from '../bus/index.ts'
 import { contract } from '../contract/index.ts'
 import { client, serve } from '../service/index.ts'
 import { fromEvent, fromStream, fromTable, type SseSource, sseGateway } from './index.ts'
@@ -188,7 +188,7 @@ describe('any stream', () => {
       ['DEEP.east.a', 3],
       ['DEEP.a', 4],
     ] as const) {
-      await store(nats.bus, subject, Buffer.from(`{"n":${n}}`), { deadline: now() + 5_000 })
+      await persist(nats.bus, subject, Buffer.from(`{"n":${n}}`), { deadline: now() + 5_000 })
     }
     await using at = await start({ deep: fromStream('DEEP', { snapshot: true }) })
     const all = listen(`${at.url}/streams/deep`)

@@ -5,11 +5,11 @@ import {
   type Bus,
   type BusSubscription,
   backoff,
+  consume,
   failure,
   type MyelinError,
   nextMessage,
   readHeaders,
-  readStream,
   type StreamGap,
   type StreamReader,
   sequenceAt,
@@ -138,7 +138,7 @@ export class Topic {
     // clients that come back are served from here on; whoever needs older events gets them from the stream
     this.#last = end
     const caughtUp = Promise.withResolvers<void>()
-    this.#reader = await readStream(this.#bus, {
+    this.#reader = await consume(this.#bus, {
       stream: source.stream,
       subjects: [source.subject],
       // by sequence, so that nothing is between what clients come back to and what is read

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { collected } from '../../test/support/effects.ts'
 import { until, withNats } from '../../test/support/nats.ts'
-import { readStream, streamInfo } from '../bus/index.ts'
+import { consume, streamInfo } from '../bus/index.ts'
 import { contract } from '../contract/index.ts'
 import { client, serve } from '../service/index.ts'
 import type { RunningUnit } from '../unit/index.ts'
@@ -199,7 +199,7 @@ async function rowsOf(name: string): Promise<string[]> {
   const rows: string[] = []
   if (end === 0) return rows
   const done = Promise.withResolvers<void>()
-  const reader = await readStream(nats.bus, {
+  const reader = await consume(nats.bus, {
     stream: `VIEW_${name}`,
     onMessage: ({ data, sequence }) => {
       rows.push(Buffer.from(data).toString())

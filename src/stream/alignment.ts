@@ -1,16 +1,7 @@
 // One watermark over all partitions of a processor. The input has one order; a partition reads its part of it, tells the
 // others in marks how that moved its clocks, and takes a message when it knows of theirs up to its place. So watermark,
 // rows and what is late are those of one partition, at every message, and a replay meets them again.
-import {
-  type Bus,
-  headerLine,
-  lastMessage,
-  messageOf,
-  now,
-  readStream,
-  type StreamReader,
-  store,
-} from '../bus/index.ts'
+import { type Bus, consume, headerLine, lastMessage, messageOf, now, persist, type StreamReader } from '../bus/index.ts'
 import type { Logger } from '../unit/index.ts'
 import { controlHeader, watermarkValue } from './end-of-input.ts'
 import { decodeMark, encodeMark, type Mark, markSubject } from './marks.ts'
@@ -94,7 +85,7 @@ export class Alignment {
   static async open(options: AlignmentOptions): Promise<Alignment> {
     const alignment = new Alignment(options)
     const { bus, log, stream, processor, position } = options
-    alignment.#reader = await readStream(bus, {
+    alignment.#reader = await consume(bus, {
       stream,
       subjects: [markSubject(processor, '*')],
       // marks lie behind what they tell of
@@ -232,7 +223,7 @@ export class Alignment {
       const to = count < this.#news.length ? this.#news[count]!.sequence - 1 : this.#covered
       if (to <= this.#published) return
       const mark = { partition, after: this.#published, to, wants: Math.min(to, this.#told), ticks }
-      await store(bus, markSubject(processor, partition), encodeMark(mark), {
+      await persist(bus, markSubject(processor, partition), encodeMark(mark), {
         deadline: now() + 10_000,
         headerLines: headerLine(controlHeader, watermarkValue),
       })

@@ -4,7 +4,7 @@
 //
 // It lies in one partition of a processor, and all of them must hear it, each at the same place in every replay. Where
 // partitions tell each other of their clocks in marks, a mark says it; else that partition stores a copy for each other.
-import { type HeaderReader, header, headerLine, headerLines, now, store } from '../bus/index.ts'
+import { type HeaderReader, header, headerLine, headerLines, now, persist } from '../bus/index.ts'
 import { type Contract, eventSubject } from '../contract/index.ts'
 import type { Effect } from './effects.ts'
 import type { Input } from './input.ts'
@@ -63,7 +63,7 @@ export function passOn(of: {
       async ({ source, sequence }) => {
         await Promise.all(
           others.map((other) =>
-            store(bus, of.input.endSubject(other, source), new Uint8Array(0), {
+            persist(bus, of.input.endSubject(other, source), new Uint8Array(0), {
               deadline: now() + 30_000,
               deduplicated: true,
               headerLines: headerLines({

@@ -3,7 +3,7 @@ import { expect, it } from 'vitest'
 import { z } from 'zod'
 import { until, withNats } from '../../test/support/nats.ts'
 import { rowsOf } from '../../test/support/rows.ts'
-import { ensureStream, now, store, streamInfo } from '../bus/index.ts'
+import { ensureStream, now, persist, streamInfo } from '../bus/index.ts'
 import { serve } from '../service/index.ts'
 import { Effects } from './effects.ts'
 import { type Effect, enrich, errorStream, messages, processor, view } from './index.ts'
@@ -12,7 +12,7 @@ const nats = withNats()
 const Numbered = z.object({ n: z.number() })
 
 const put = async (stream: string, n: number) => {
-  await store(nats.bus, stream, Buffer.from(`{"n":${n}}`), { deadline: now() + 5_000 })
+  await persist(nats.bus, stream, Buffer.from(`{"n":${n}}`), { deadline: now() + 5_000 })
 }
 
 it('a question that is not answered is asked again', async () => {

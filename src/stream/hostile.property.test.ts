@@ -5,7 +5,7 @@ import { expect, it } from 'vitest'
 import { until, withNats } from '../../test/support/nats.ts'
 import { runProgram } from '../../test/support/program.ts'
 import { rowsOf } from '../../test/support/rows.ts'
-import { ensureStream, now, readSpan, store, streamInfo } from '../bus/index.ts'
+import { ensureStream, now, persist, readSpan, streamInfo } from '../bus/index.ts'
 import { serve } from '../service/index.ts'
 import {
   collect,
@@ -120,7 +120,7 @@ it('rows are those of the good events, and the error output has the others', { t
         programs[which] as never,
       )
       const put = (subject: string, text: string) =>
-        store(nats.bus, subject, Buffer.from(text), { deadline: now() + 5_000 })
+        persist(nats.bus, subject, Buffer.from(text), { deadline: now() + 5_000 })
       let bus = await nats.connect()
       let running = await serve(bus, unit)
       let sent = 0

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { until, withNats } from '../../test/support/nats.ts'
 import { rowsOf } from '../../test/support/rows.ts'
-import { type Bus, ensureStream, now, readSpan, store, streamInfo } from '../bus/index.ts'
+import { type Bus, ensureStream, now, persist, readSpan, streamInfo } from '../bus/index.ts'
 import { contract } from '../contract/index.ts'
 import { serve } from '../service/index.ts'
 import {
@@ -64,7 +64,7 @@ async function run(
   })
   for (const one of input) {
     const data = Buffer.from(typeof one === 'string' ? one : JSON.stringify(one))
-    await store(bus, `s.${name}`, data, { deadline: Date.now() + 5_000 })
+    await persist(bus, `s.${name}`, data, { deadline: Date.now() + 5_000 })
   }
   await until(() => failed !== undefined || unit.stats!().position === input.length)
   if (failed) throw failed
@@ -308,7 +308,10 @@ describe('messages that are odd', () => {
 it('a value of a table that expired is gone: what the server leaves in its place is no value', async () => {
   await new Kvm(nats.bus.nats).create('EXPIRING', { markerTTL: 60_000 })
   const put = (key: string, headerLines: string) =>
-    store(nats.bus, `$KV.EXPIRING.${key}`, Buffer.from('{"city":"Atlanta"}'), { deadline: now() + 5_000, headerLines })
+    persist(nats.bus, `$KV.EXPIRING.${key}`, Buffer.from('{"city":"Atlanta"}'), {
+      deadline: now() + 5_000,
+      headerLines,
+    })
   await put('ATL', 'Nats-TTL:1s\r\n')
   const City = z.object({ city: z.string() })
   const unit = processor(

@@ -2,7 +2,7 @@
 import { jetstreamManager } from '@nats-io/jetstream'
 import { expect, it } from 'vitest'
 import { until, withNats } from '../../test/support/nats.ts'
-import { ensureStream, now, readSpan, store, streamInfo } from '../bus/index.ts'
+import { ensureStream, now, persist, readSpan, streamInfo } from '../bus/index.ts'
 import { messages } from './index.ts'
 import { inputOf } from './input.ts'
 
@@ -13,7 +13,7 @@ it('is cut without the last message of a source that is quiet: the server goes o
     await ensureStream(nats.bus, { name, subjects: [`${name.toLowerCase()}.*`] })
   }
   const put = (subject: string, n: number) =>
-    store(nats.bus, `${subject}.k${n}`, Buffer.from(String(n)), { deadline: now() + 5_000 })
+    persist(nats.bus, `${subject}.k${n}`, Buffer.from(String(n)), { deadline: now() + 5_000 })
   const sources = [messages('QUIET', { subject: 'quiet.*' }), messages('BUSY', { subject: 'busy.*' })]
   const input = inputOf('cut', sources, 1)
   await input.ensure(nats.bus)

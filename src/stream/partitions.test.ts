@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
-import { ensureStream, readStream, streamInfo } from '../bus/index.ts'
+import { consume, ensureStream, streamInfo } from '../bus/index.ts'
 import { contract } from '../contract/index.ts'
 import { client, serve } from '../service/index.ts'
 import type { RunningUnit } from '../unit/index.ts'
@@ -52,7 +52,7 @@ async function read(stream: string): Promise<{ subject: string; value: Record<st
   const found: { subject: string; value: Record<string, unknown>; code?: string }[] = []
   if (end === 0) return found
   const done = Promise.withResolvers<void>()
-  const reader = await readStream(nats.bus, {
+  const reader = await consume(nats.bus, {
     stream,
     onMessage: ({ subject, data, headers, sequence }) => {
       const text = Buffer.from(data).toString()

@@ -2,7 +2,7 @@ import { Kvm } from '@nats-io/kv'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
-import { type Bus, ensureStream, lastMessage, readStream, store, streamInfo, streamWriter } from '../bus/index.ts'
+import { type Bus, consume, ensureStream, lastMessage, persist, streamInfo, streamWriter } from '../bus/index.ts'
 import { contract } from '../contract/index.ts'
 import { client, deadLetters, serve, service } from '../service/index.ts'
 import type { RunningUnit } from '../unit/index.ts'
@@ -60,7 +60,7 @@ async function rowsOf(bus: Bus, name: string): Promise<string[]> {
   const rows: string[] = []
   if (end === 0) return rows
   const done = Promise.withResolvers<void>()
-  const reader = await readStream(bus, {
+  const reader = await consume(bus, {
     stream: `VIEW_${name}`,
     onMessage: (message) => {
       const row = JSON.parse(Buffer.from(message.data).toString())
@@ -88,7 +88,7 @@ describe('processor', () => {
       await api.read.publish({ at, room, value })
     await until(() => statOf(unit, 'out') === 2)
     const end = endOfInput(readings, 'read')
-    await store(nats.bus, end.subject, end.data, { deadline: Date.now() + 5_000, headerLines: end.headerLines })
+    await persist(nats.bus, end.subject, end.data, { deadline: Date.now() + 5_000, headerLines: end.headerLines })
     await unit.done
     expect(await rowsOf(nats.bus, name)).toEqual([
       'a 1970-01-01T00:00:00Z 2 4',
@@ -101,7 +101,7 @@ describe('processor', () => {
     const { readings, rooms } = sensor()
     await using unit = await serve(nats.bus, rooms())
     const subject = `evt.${readings.name}.read.x`
-    const put = (text: string) => store(nats.bus, subject, Buffer.from(text), { deadline: Date.now() + 5_000 })
+    const put = (text: string) => persist(nats.bus, subject, Buffer.from(text), { deadline: Date.now() + 5_000 })
     await put('{"at":1,"room":"a","value":1}')
     await put('not json')
     await put('{"at":1,"room":"a"}')
@@ -116,7 +116,7 @@ describe('processor', () => {
     const { readings, rooms } = sensor()
     await using unit = await serve(nats.bus, rooms())
     const put = (id: string, data: unknown) =>
-      store(
+      persist(
         nats.bus,
         `evt.${readings.name}.read.x`,
         Buffer.from(JSON.stringify({ specversion: '1.0', id, source: '/x', type: 'x', data })),
@@ -133,7 +133,7 @@ describe('processor', () => {
     const { readings, rooms } = sensor()
     await using unit = await serve(nats.bus, rooms())
     const put = (lines: string) =>
-      store(nats.bus, `evt.${readings.name}.read.x`, Buffer.from('{"at":1,"room":"a","value":1}'), {
+      persist(nats.bus, `evt.${readings.name}.read.x`, Buffer.from('{"at":1,"room":"a","value":1}'), {
         deadline: Date.now() + 5_000,
         headerLines: lines,
       })

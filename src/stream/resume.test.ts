@@ -7,9 +7,9 @@ import {
   connect,
   embeddedNats,
   ensureStream,
+  persist,
   readSpan,
   removeStream,
-  store,
   streamInfo,
 } from '../bus/index.ts'
 import { serve } from '../service/index.ts'
@@ -49,7 +49,7 @@ function counting(program?: (input: Stream<Anything>) => Anything) {
   ) as Unit<never>
   const begin = (bus: Bus = nats.bus) => ensureStream(bus, { name: input, subjects: [`s.${name}`] })
   const put = async (value: unknown, bus: Bus = nats.bus) => {
-    await store(bus, `s.${name}`, Buffer.from(JSON.stringify(value)), { deadline: Date.now() + 5_000 })
+    await persist(bus, `s.${name}`, Buffer.from(JSON.stringify(value)), { deadline: Date.now() + 5_000 })
   }
   return { name, input, unit: unit as Unit<unknown>, begin, put, view: viewStream(name) }
 }
@@ -76,7 +76,7 @@ describe('a message in a view that its processor did not write', () => {
     for (let i = 0; i < 10; i++) await put({ key: 'a' })
     await until(async () => (await streamInfo(nats.bus, view))!.state.messages === 10)
     await bus.nats.close() // without a word
-    for (let i = 0; i < 3; i++) await store(nats.bus, `view.${name}.a`, forged, { deadline: Date.now() + 5_000 })
+    for (let i = 0; i < 3; i++) await persist(nats.bus, `view.${name}.a`, forged, { deadline: Date.now() + 5_000 })
     for (let i = 0; i < 10; i++) await put({ key: 'a' })
     await using second = await serve(nats.bus, unit)
     await until(() => positionOf(second) === 20)
@@ -95,7 +95,7 @@ describe('a message in a view that its processor did not write', () => {
     await using running = await serve(nats.bus, unit)
     for (let i = 0; i < 5; i++) await put({ key: 'a' })
     await until(async () => (await streamInfo(nats.bus, view))!.state.messages === 5)
-    await store(nats.bus, `view.${name}.a`, forged, { deadline: Date.now() + 5_000 })
+    await persist(nats.bus, `view.${name}.a`, forged, { deadline: Date.now() + 5_000 })
     for (let i = 0; i < 5; i++) await put({ key: 'a' })
     await until(() => positionOf(running) === 10)
     await until(async () => (await streamInfo(nats.bus, view))!.state.messages === 10)
@@ -116,7 +116,7 @@ describe('a message in a view that its processor did not write', () => {
         ['part', '[[0]]'],
         ['other', 'x'],
       ]) {
-        await store(nats.bus, `ckpt.${name}.0.${token}`, Buffer.from(text!), { deadline: Date.now() + 5_000 })
+        await persist(nats.bus, `ckpt.${name}.0.${token}`, Buffer.from(text!), { deadline: Date.now() + 5_000 })
       }
     }
     expect((await rowsOf(nats.bus, name)).map(({ n }) => n)).toEqual(Array.from({ length: 15 }, (_, i) => i + 1))
@@ -238,7 +238,7 @@ async function writeCommit(name: string, commit: Anything): Promise<void> {
   }
   const options = { deadline: Date.now() + 5_000 }
   for (const { data, lines } of parts) {
-    await store(nats.bus, `ckpt.${name}.0.part`, data, { ...options, headerLines: lines })
+    await persist(nats.bus, `ckpt.${name}.0.part`, data, { ...options, headerLines: lines })
   }
-  await store(nats.bus, `ckpt.${name}.0.commit`, Buffer.from(JSON.stringify(commit)), options)
+  await persist(nats.bus, `ckpt.${name}.0.commit`, Buffer.from(JSON.stringify(commit)), options)
 }

@@ -7,12 +7,12 @@
 import {
   type Bus,
   boundedTraceLines,
+  consume,
   failure,
   MyelinError,
   messageOf,
   now,
   type Rejected,
-  readStream,
   type StreamMessage,
   type StreamReader,
   streamWriter,
@@ -229,7 +229,7 @@ export class Task {
     if (!opened.found) await this.#save()
     this.#tellEnd()
     if (this.#options.scout) this.#alignment = await this.#align()
-    this.#reader = await readStream(bus, {
+    this.#reader = await consume(bus, {
       stream: input.stream,
       subjects: [input.subject(partition)],
       from: { sequence: this.#input + 1 },

@@ -7,13 +7,13 @@ import {
   belowWish,
   bucket,
   connect,
+  consume,
   ensureStream,
   header,
   headerLine,
   now,
-  readStream,
-  type Stored,
-  store,
+  type Persisted,
+  persist,
   streamInfo,
   streamWriter,
 } from '../../src/bus/index.ts'
@@ -40,7 +40,7 @@ const name = () => `S${crypto.randomUUID().slice(0, 8)}`
 
 /** Publishes with ids until told to stop; what was acknowledged, and what not. */
 function producer(subject: string) {
-  const acknowledged = new Map<string, Stored>()
+  const acknowledged = new Map<string, Persisted>()
   const failed: string[] = []
   let longestMs = 0
   let stopped = false
@@ -48,7 +48,7 @@ function producer(subject: string) {
     for (let i = 0; !stopped; i++) {
       const id = `${number}-${i}`
       const at = performance.now()
-      await store(bus, subject, Buffer.from(id), {
+      await persist(bus, subject, Buffer.from(id), {
         deadline: now() + 60_000,
         headerLines: headerLine(header.messageId, id),
         deduplicated: true,
@@ -76,7 +76,7 @@ async function stored(stream: string): Promise<string[]> {
   const { last_seq: end } = (await streamInfo(bus, stream))!.state
   const found: string[] = []
   const done = Promise.withResolvers<void>()
-  const reader = await readStream(bus, {
+  const reader = await consume(bus, {
     stream,
     from: 'start',
     onMessage: (message) => {
@@ -169,7 +169,7 @@ describe('a cluster of three', () => {
     const leader = await cluster.leaderOf(bus, own.name)
     const [first, second] = [0, 1, 2].filter((node) => node !== leader) as [number, number]
     await Promise.all([cluster.kill(first), cluster.kill(second)])
-    const late = await store(bus, own.subjects[0]!, Buffer.from('x'), {
+    const late = await persist(bus, own.subjects[0]!, Buffer.from('x'), {
       deadline: now() + 6_000,
       headerLines: headerLine(header.messageId, 'x'),
       deduplicated: true,

@@ -7,7 +7,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { manyAtOnce, parentsKilled, startParent } from '../../../test/support/embedded-parent.ts'
 import { now } from '../clock.ts'
 import { connect } from '../connect.ts'
-import { ensureStream, store, streamInfo } from '../jetstream/index.ts'
+import { ensureStream, persist, streamInfo } from '../jetstream/index.ts'
 import { findNatsServer } from './binary.ts'
 import { type EmbeddedEvent, embeddedNats, runningServer } from './index.ts'
 
@@ -40,7 +40,7 @@ describe('an embedded server', () => {
     {
       await using bus = await connect({ servers: first.url, requires: { jetstream: true } })
       await ensureStream(bus, { name: 'KEPT', subjects: ['kept'] })
-      await store(bus, 'kept', Buffer.from('x'), { deadline: now() + 2_000 })
+      await persist(bus, 'kept', Buffer.from('x'), { deadline: now() + 2_000 })
       await using web = await connect({ servers: first.websocketUrl! })
       expect(web.serverVersion).toBe(bus.serverVersion)
       expect((await fetch(`${first.monitorUrl}/healthz`)).status).toBe(200)
@@ -118,7 +118,7 @@ describe('an embedded server', () => {
         code: 'STORE_LOCKED',
         message: expect.stringContaining(`pid ${first.pid}`),
       })
-      await store(bus, 'kept', Buffer.from('x'), { deadline: now() + 2_000 })
+      await persist(bus, 'kept', Buffer.from('x'), { deadline: now() + 2_000 })
     }
     await using second = await embeddedNats({ storeDir, fresh: true })
     await using bus = await connect({ servers: second.url })

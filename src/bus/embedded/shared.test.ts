@@ -6,7 +6,7 @@ import { startParent } from '../../../test/support/embedded-parent.ts'
 import { until } from '../../../test/support/nats.ts'
 import { now } from '../clock.ts'
 import { connect } from '../connect.ts'
-import { ensureStream, store, streamInfo } from '../jetstream/index.ts'
+import { ensureStream, persist, streamInfo } from '../jetstream/index.ts'
 import { embeddedNats } from './index.ts'
 
 describe('the server of a folder', () => {
@@ -30,7 +30,7 @@ describe('the server of a folder', () => {
     bus.on((event) => event.type === 'took-over' && took.push(event.server))
     watching.on((event) => event.type === 'took-over' && took.push('the wrong one'))
     await ensureStream(bus, { name: 'KEPT', subjects: ['kept'] })
-    await store(bus, 'kept', Buffer.from('x'), { deadline: now() + 5_000 })
+    await persist(bus, 'kept', Buffer.from('x'), { deadline: now() + 5_000 })
     first.kill()
     await until(() => took.length > 0 && bus.connected && watching.connected, 30_000)
     expect(took).toEqual([url])

@@ -3,7 +3,7 @@ import type { Bus } from '../bus.ts'
 import { MyelinError } from '../errors.ts'
 import { perConnection } from '../per-connection.ts'
 import { manager } from './api.ts'
-import { type Stored, type StoreOptions, store } from './publish.ts'
+import { type Persisted, type PersistOptions, persist } from './publish.ts'
 import { ensureStream, type StreamSpec, streamInfo } from './streams.ts'
 
 const ready = perConnection(() => new Map<string, Promise<void>>())
@@ -31,23 +31,23 @@ export function forgetEnsured(bus: Bus, name: string): void {
 
 /**
  * Stores one message in a stream that is made when it is missing, also when it was removed since it was last seen.
- * @throws MyelinError as {@link store} and {@link ensureOnce}
+ * @throws MyelinError as {@link persist} and {@link ensureOnce}
  */
-export async function storeIn(
+export async function persistIn(
   bus: Bus,
   spec: StreamSpec,
   subject: string,
   data: Uint8Array,
-  options: StoreOptions,
-): Promise<Stored> {
+  options: PersistOptions,
+): Promise<Persisted> {
   await ensureOnce(bus, spec)
   try {
-    return await store(bus, subject, data, options)
+    return await persist(bus, subject, data, options)
   } catch (error) {
     if (!(error instanceof MyelinError && error.code === 'STREAM_NOT_FOUND')) throw error
     forgetEnsured(bus, spec.name)
     await ensureOnce(bus, spec)
-    return store(bus, subject, data, options)
+    return persist(bus, subject, data, options)
   }
 }
 

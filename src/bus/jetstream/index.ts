@@ -1,10 +1,10 @@
 // JetStream: streams as specs, publishing that resolves when stored, one-writer batches, bounded readers.
 
-export { ensureOnce, keepBelow, storeIn } from './ensured.ts'
+export { ensureOnce, keepBelow, persistIn } from './ensured.ts'
 export { compareStream, type StreamGap, type StreamIdentity, type StreamPlace, streamIdentity } from './identity.ts'
 export { StreamMessage } from './message.ts'
-export { type Stored, type StoreOptions, store } from './publish.ts'
-export { type ReaderOptions, readStream, type StartPosition, type StreamReader } from './reader.ts'
+export { type Persisted, type PersistOptions, persist } from './publish.ts'
+export { consume, type ReaderOptions, type StartPosition, type StreamReader } from './reader.ts'
 export { readSpan, type SpanOptions } from './span.ts'
 export {
   lastMessage,

@@ -11,16 +11,16 @@ import { sleep } from '../timer.ts'
 import { apiFailure, manager, readAcknowledgement, replyFailure } from './api.ts'
 
 /** Where a message was stored. `duplicate`: it had been stored before under the same id. */
-export interface Stored {
+export interface Persisted {
   readonly stream: string
   readonly sequence: number
   readonly duplicate: boolean
 }
 
 /** A message on its way into a stream. */
-class StoreReply extends PendingReply {
-  readonly promise: Promise<Stored>
-  #resolve!: (stored: Stored) => void
+class PersistReply extends PendingReply {
+  readonly promise: Promise<Persisted>
+  #resolve!: (stored: Persisted) => void
   #reject!: (error: MyelinError) => void
 
   constructor(subject: string, deadline: number) {
@@ -44,7 +44,7 @@ class StoreReply extends PendingReply {
   }
 }
 
-export interface StoreOptions {
+export interface PersistOptions {
   /** Absolute, in ms of `now()`. */
   readonly deadline: number
   readonly headerLines?: string
@@ -64,8 +64,8 @@ const graceMs = 3_000
  * @throws MyelinError STREAM_FULL (still full at the deadline), NO_LEADER, STREAM_NOT_FOUND, WRONG_SEQUENCE,
  *   PAYLOAD_TOO_LARGE, DISCONNECTED, DEADLINE_EXCEEDED
  */
-export function store(bus: Bus, subject: string, data: Uint8Array, options: StoreOptions): Promise<Stored> {
-  const attempt = new StoreReply(subject, tryUntil(options))
+export function persist(bus: Bus, subject: string, data: Uint8Array, options: PersistOptions): Promise<Persisted> {
+  const attempt = new PersistReply(subject, tryUntil(options))
   try {
     bus.start(attempt, data, options.headerLines ?? '')
   } catch (error) {
@@ -74,16 +74,16 @@ export function store(bus: Bus, subject: string, data: Uint8Array, options: Stor
   return attempt.promise.catch((error: MyelinError) => again(bus, subject, data, options, error))
 }
 
-const tryUntil = ({ deduplicated, deadline }: StoreOptions) =>
+const tryUntil = ({ deduplicated, deadline }: PersistOptions) =>
   deduplicated ? Math.min(deadline, now() + tryMs) : deadline
 
 async function again(
   bus: Bus,
   subject: string,
   data: Uint8Array,
-  options: StoreOptions,
+  options: PersistOptions,
   first: MyelinError,
-): Promise<Stored> {
+): Promise<Persisted> {
   const startedAt = now()
   let error = first
   let tries = 1
@@ -99,7 +99,7 @@ async function again(
     if (error.code === 'STREAM_NOT_FOUND') throw error
     if (now() + waitMs >= options.deadline) throw lost ? unknown(subject, tries, error) : error
     await sleep(waitMs)
-    const attempt = new StoreReply(subject, tryUntil(options))
+    const attempt = new PersistReply(subject, tryUntil(options))
     try {
       tries += 1
       bus.start(attempt, data, options.headerLines ?? '')

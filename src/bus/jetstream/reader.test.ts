@@ -3,14 +3,14 @@ import { codeOf, until, withNats } from '../../../test/support/nats.ts'
 import {
   type Bus,
   connect,
+  consume,
   embeddedNats,
   ensureStream,
   type MyelinError,
+  persist,
   type ReaderOptions,
-  readStream,
   type StreamMessage,
   type StreamReader,
-  store,
   streamInfo,
   streamWriter,
 } from '../index.ts'
@@ -35,7 +35,7 @@ async function streamOf(bus: Bus, name: string, count: number): Promise<string> 
 async function noting(bus: Bus, options: Omit<ReaderOptions, 'onMessage'>, handle?: (message: StreamMessage) => void) {
   const seen: number[] = []
   const released: { reader?: StreamReader } = {}
-  const reader = await readStream(bus, {
+  const reader = await consume(bus, {
     ...options,
     onMessage: (message) => {
       seen.push(message.sequence)
@@ -54,7 +54,7 @@ describe('an ordered reader', () => {
     const stream = await streamOf(nats.bus, 'ORDERED', 2_500)
     const { reader, seen } = await noting(nats.bus, { stream, maxPending: 100 })
     await until(() => seen.length === 2_500)
-    await store(nats.bus, 'ORDERED.b', bytes('later'), { deadline: Date.now() + 5_000 })
+    await persist(nats.bus, 'ORDERED.b', bytes('later'), { deadline: Date.now() + 5_000 })
     await until(() => seen.length === 2_501)
     expect(seen).toEqual(numbers(2_501))
     expect(reader.lastSequence).toBe(2_501)

@@ -87,7 +87,7 @@ export class StreamReader {
   #watchdog: NodeJS.Timeout | undefined
   #stopWatching: (() => void) | undefined
 
-  /** Use {@link readStream}. */
+  /** Use {@link consume}. */
   constructor(bus: Bus, options: ReaderOptions) {
     this.#bus = bus
     this.#options = options
@@ -286,7 +286,7 @@ export class StreamReader {
  * Starts reading a stream.
  * @throws MyelinError INVALID_OPTION, STREAM_NOT_FOUND, JETSTREAM_DISABLED, PERMISSION_DENIED
  */
-export async function readStream(bus: Bus, options: ReaderOptions): Promise<StreamReader> {
+export async function consume(bus: Bus, options: ReaderOptions): Promise<StreamReader> {
   const reader = new StreamReader(bus, options)
   try {
     await reader.open()

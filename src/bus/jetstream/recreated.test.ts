@@ -3,14 +3,14 @@ import { describe, expect, it } from 'vitest'
 import { codeOf, until, withNats } from '../../../test/support/nats.ts'
 import {
   type BusEvent,
+  consume,
   ensureStream,
+  persist,
   type ReaderOptions,
-  readStream,
   removeStream,
   type StreamGap,
   type StreamMessage,
   type StreamReader,
-  store,
   streamInfo,
 } from '../index.ts'
 import { AckFloor } from './ack-floor.ts'
@@ -21,7 +21,7 @@ const nats = withNats()
 const make = (name: string) => ensureStream(nats.bus, { name, subjects: [`${name}.>`] })
 async function put(stream: string, from: number, to: number): Promise<void> {
   for (let n = from; n <= to; n++) {
-    await store(nats.bus, `${stream}.a`, Buffer.from(String(n)), { deadline: Date.now() + 5_000 })
+    await persist(nats.bus, `${stream}.a`, Buffer.from(String(n)), { deadline: Date.now() + 5_000 })
   }
 }
 const deleteConsumer = async (stream: string, name: string) => (await manager(nats.bus)).consumers.delete(stream, name)
@@ -34,7 +34,7 @@ async function noting(
   const seen: number[] = []
   const gaps: StreamGap[] = []
   const held: { reader?: StreamReader } = {}
-  held.reader = await readStream(nats.bus, {
+  held.reader = await consume(nats.bus, {
     ...options,
     onMessage: (message) => {
       seen.push(Number(Buffer.from(message.data).toString()))
@@ -90,7 +90,7 @@ describe('a stream that is made anew under a live reader', () => {
     await make(stream)
     const held: { reader?: StreamReader } = {}
     const seen: number[] = []
-    held.reader = await readStream(nats.bus, {
+    held.reader = await consume(nats.bus, {
       stream,
       onMessage: ({ sequence }) => void seen.push(sequence),
       onGap: () => void held.reader?.stop(),
@@ -206,7 +206,7 @@ describe('a handler of messages that fails', () => {
       if (message.sequence % 2 === 0) throw new Error('thrown')
       return Promise.reject(new Error('rejected'))
     }
-    const reader = await readStream(nats.bus, { stream, maxPending: 4, onMessage: fail })
+    const reader = await consume(nats.bus, { stream, maxPending: 4, onMessage: fail })
     const other = await noting({ stream, maxPending: 4 })
     await put(stream, 1, 30)
     await until(() => seen.length === 30 && other.seen.length === 30)
@@ -219,7 +219,7 @@ describe('a handler of messages that fails', () => {
     const stream = 'FAILSAGAIN'
     await make(stream)
     const seen: number[] = []
-    const reader = await readStream(nats.bus, {
+    const reader = await consume(nats.bus, {
       stream,
       durable: { name: 'group', ackWaitMs: 60_000 },
       maxPending: 2,

@@ -1,6 +1,15 @@
 import { describe, expect, it } from 'vitest'
 import { codeOf, withNats } from '../../../test/support/nats.ts'
-import { bucket, connect, ensureStream, removeStream, type StreamSpec, store, storeIn, streamInfo } from '../index.ts'
+import {
+  bucket,
+  connect,
+  ensureStream,
+  persist,
+  persistIn,
+  removeStream,
+  type StreamSpec,
+  streamInfo,
+} from '../index.ts'
 
 const nats = withNats({ extraConfig: 'jetstream { max_file_store: 10GB }' })
 const spec = (more: Partial<StreamSpec> = {}): StreamSpec => {
@@ -75,7 +84,7 @@ describe('a stream that was removed under a running system', () => {
   it('is made again by who stores in it', async () => {
     const own = spec()
     const put = (text: string) =>
-      storeIn(nats.bus, own, own.subjects[0]!, Buffer.from(text), { deadline: Date.now() + 10_000 })
+      persistIn(nats.bus, own, own.subjects[0]!, Buffer.from(text), { deadline: Date.now() + 10_000 })
     expect(await put('a')).toMatchObject({ sequence: 1 })
     await removeStream(nats.bus, own.name)
     expect(await put('b')).toMatchObject({ sequence: 1 })
@@ -84,7 +93,7 @@ describe('a stream that was removed under a running system', () => {
   it('and is made by nobody is told at once, however much time there is', async () => {
     const startedAt = performance.now()
     const options = { deadline: Date.now() + 60_000, deduplicated: true }
-    expect(await codeOf(store(nats.bus, 'nobody.takes.this', Buffer.from('x'), options))).toBe('STREAM_NOT_FOUND')
+    expect(await codeOf(persist(nats.bus, 'nobody.takes.this', Buffer.from('x'), options))).toBe('STREAM_NOT_FOUND')
     expect(performance.now() - startedAt).toBeLessThan(5_000)
   })
 })

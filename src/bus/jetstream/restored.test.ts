@@ -8,14 +8,14 @@ import {
   type Bus,
   compareStream,
   connect,
+  consume,
   type EmbeddedNats,
   embeddedNats,
   ensureStream,
   now,
-  readStream,
+  persist,
   type StreamGap,
   type StreamReader,
-  store,
   streamIdentity,
 } from '../index.ts'
 
@@ -48,13 +48,14 @@ async function meanwhile(change: (streamFolder: string) => Promise<void>): Promi
   await until(() => bus.connected)
 }
 async function put(from: number, to: number): Promise<void> {
-  for (let n = from; n <= to; n++) await store(bus, `${stream}.a`, Buffer.from(String(n)), { deadline: now() + 10_000 })
+  for (let n = from; n <= to; n++)
+    await persist(bus, `${stream}.a`, Buffer.from(String(n)), { deadline: now() + 10_000 })
 }
 async function reading(durable?: { name: string; ackWaitMs: number }) {
   const seen: number[] = []
   const gaps: StreamGap[] = []
   const held: { reader?: StreamReader } = {}
-  held.reader = await readStream(bus, {
+  held.reader = await consume(bus, {
     stream,
     ...(durable ? { durable } : {}),
     onMessage: (message) => {

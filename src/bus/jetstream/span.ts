@@ -3,7 +3,7 @@
 import type { Bus } from '../bus.ts'
 import { failure, type MyelinError } from '../errors.ts'
 import type { StreamMessage } from './message.ts'
-import { readStream, type StreamReader } from './reader.ts'
+import { consume, type StreamReader } from './reader.ts'
 import { nextMessage } from './stored.ts'
 import { streamInfo } from './streams.ts'
 
@@ -70,7 +70,7 @@ export async function* readSpan(
   let reader: StreamReader | undefined
   signal?.addEventListener('abort', woken)
   try {
-    reader = await readStream(bus, {
+    reader = await consume(bus, {
       stream,
       ...(subjects === undefined ? {} : { subjects }),
       from: latest ? 'last-per-subject' : { sequence: first },

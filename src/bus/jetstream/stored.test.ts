@@ -5,11 +5,11 @@ import {
   deleteMessage,
   ensureStream,
   nextMessage,
+  persist,
   readSpan,
   type SpanOptions,
   type StoredMessage,
   sequenceAt,
-  store,
   streamInfo,
   streamWriter,
 } from '../index.ts'
@@ -77,7 +77,7 @@ describe('a span of a stream', () => {
   const put = async (stream: string, subjects: readonly string[]) => {
     if (!(await streamInfo(nats.bus, stream))) await ensureStream(nats.bus, { name: stream, subjects: [`${stream}.*`] })
     for (const subject of subjects) {
-      await store(nats.bus, `${stream}.${subject}`, Buffer.from('x'), { deadline: Date.now() + 5_000 })
+      await persist(nats.bus, `${stream}.${subject}`, Buffer.from('x'), { deadline: Date.now() + 5_000 })
     }
   }
   const read = async (stream: string, options?: SpanOptions) => {

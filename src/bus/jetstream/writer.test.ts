@@ -3,10 +3,10 @@ import { codeOf, until, withNats } from '../../../test/support/nats.ts'
 import {
   type Bus,
   connect,
+  consume,
   embeddedNats,
   ensureStream,
   type MyelinError,
-  readStream,
   removeStream,
   type StreamMessage,
   streamInfo,
@@ -19,7 +19,7 @@ const bytes = (text: string) => Buffer.from(text)
 async function content(bus: Bus, stream: string): Promise<string[]> {
   const last = (await streamInfo(bus, stream))!.state.last_seq
   const all: string[] = []
-  const reader = await readStream(bus, {
+  const reader = await consume(bus, {
     stream,
     onMessage: (message: StreamMessage) => {
       all.push(Buffer.from(message.data).toString())

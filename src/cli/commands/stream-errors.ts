@@ -1,6 +1,6 @@
 // myelin stream errors: the input that a processor could not use, with the reason.
 import type { Command } from 'commander'
-import { type Bus, readSpan, readStream, streamInfo } from '../../bus/index.ts'
+import { type Bus, consume, readSpan, streamInfo } from '../../bus/index.ts'
 import { errorStream, type Rejection, readRejection } from '../../stream/index.ts'
 import { aborted, type ConnectionFlags, interrupted, onBus, withConnection } from '../connection.ts'
 import { hasRun, nobodyAnswers } from '../processors.ts'
@@ -47,7 +47,7 @@ export function addStreamErrors(stream: Command): void {
         else if (stored.length > 0) print(table(head, stored.map(row)))
         else if (!flags.follow) print(`${processor} has refused nothing`)
         if (!flags.follow) return
-        const reader = await readStream(bus, {
+        const reader = await consume(bus, {
           stream: name,
           from: { sequence: last_seq + 1 },
           maxPending: 256,

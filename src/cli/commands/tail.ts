@@ -2,11 +2,11 @@
 import type { Command } from 'commander'
 import {
   type Bus,
+  consume,
   failure,
   type HeaderReader,
   parseTime,
   readHeaders,
-  readStream,
   type StartPosition,
   streamInfo,
 } from '../../bus/index.ts'
@@ -69,7 +69,7 @@ Examples:
           if (shown >= limit) done.resolve()
         }
         if (source.stream) {
-          const reader = await readStream(bus, {
+          const reader = await consume(bus, {
             stream: source.stream,
             ...(source.subject ? { subjects: [source.subject] } : {}),
             from: from ?? 'new',

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { codeOf, until, withNats } from '../../../test/support/nats.ts'
 import { rowsOf } from '../../../test/support/rows.ts'
-import { ensureStream, lastMessage, readStream, store, streamWriter } from '../../bus/index.ts'
+import { consume, ensureStream, lastMessage, persist, streamWriter } from '../../bus/index.ts'
 import { contract } from '../../contract/index.ts'
 import { client, ensureContractStreams } from '../../service/index.ts'
 import { parseConfig, serve } from '../../unit/index.ts'
@@ -143,7 +143,7 @@ describe('a declared processor', () => {
     const { name, bad } = await run(values, { where: 'room != "z" or true', aggregate })
     expect(bad).toBe(4)
     const reasons: string[] = []
-    const reader = await readStream(nats.bus, {
+    const reader = await consume(nats.bus, {
       stream: `BAD_${name}`,
       onMessage: (message) => {
         const { code, reason } = readRejection(message)
@@ -211,7 +211,7 @@ describe('a declared processor', () => {
     await using unit = await serve(nats.bus, declaredProcessor, { unit: name, config })
     for (const { room, ...rest } of readings) {
       const data = Buffer.from(JSON.stringify({ room, ...rest }))
-      await store(nats.bus, `${name}.${room}`, data, { deadline: Date.now() + 5_000 })
+      await persist(nats.bus, `${name}.${room}`, data, { deadline: Date.now() + 5_000 })
     }
     await until(async () => (await rowsOf(nats.bus, name)).length === 5)
     expect(unit.stats!().bad).toBe(0)
