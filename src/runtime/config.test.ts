@@ -182,6 +182,19 @@ units:
       /keys\.yaml:3:21: units\.a: unknown key "replicsa"; did you mean "replicas"\?/,
     )
     const starting = up(nats.bus, await loadComposition(folder), { only: ['counter'], beatMs: 0 })
-    await expect(starting).rejects.toThrow('did you mean "slow"?')
+    await expect(starting).rejects.toThrow(
+      /^unit 'counter': \S*myelin\.yaml:9:27: config\.sloow: unknown key "sloow"; did you mean "slow"\?$/,
+    )
+    for (const isolation of ['process', 'worker']) {
+      await write(
+        'own.yaml',
+        `name: x\nunits:\n  own:\n    use: ${counter}\n    isolation: ${isolation}\n    config:\n      sloow: true\n      subject: s\n`,
+      )
+      const own = await loadComposition(join(folder, 'own.yaml'))
+      await expect(up(nats.bus, own, { beatMs: 0 })).rejects.toThrow(/own\.yaml:7:7: config\.sloow: unknown key/)
+      // what flags say is not written there
+      const flagged = up(nats.bus, own, { beatMs: 0, config: { own: { sloow: false } } })
+      await expect(flagged).rejects.toThrow(/^unit 'own': config\.sloow: unknown key/)
+    }
   }, 60_000)
 })

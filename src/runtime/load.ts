@@ -115,11 +115,28 @@ export async function checkUnits(loaded: LoadedComposition, names: readonly stri
 }
 
 /** Where the keys of a unit's configuration are written. */
-export function placesOf(
-  { at }: LoadedComposition,
-  name: string,
-): ((path: readonly PropertyKey[]) => string) | undefined {
+function placesOf({ at }: LoadedComposition, name: string): ((path: readonly PropertyKey[]) => string) | undefined {
   return at && ((path) => at(['units', name, 'config', ...path]))
+}
+
+/**
+ * Why a unit did not start. Of a configuration that does not fit, with the place of each key that its file gives; what
+ * flags or desired state gave has none.
+ */
+export async function throwPlaced(
+  error: unknown,
+  loaded: LoadedComposition,
+  name: string,
+  config: Readonly<Record<string, unknown>>,
+): Promise<never> {
+  const at = placesOf(loaded, name)
+  if (at && error instanceof MyelinError && error.code === 'INVALID_CONFIG') {
+    const written = loaded.composition.units[name]?.config ?? {}
+    const fromFile = ([key = '']: readonly PropertyKey[]) => config[String(key)] === written[String(key)]
+    const unit = await loadUnitOf(loaded, name)
+    await parseConfig(unit, config, `unit '${name}'`, (path) => (fromFile(path) ? at(path) : undefined))
+  }
+  throw error
 }
 
 async function importDefault(

@@ -8,7 +8,7 @@ import type { Composition, UnitSpec } from './composition.ts'
 import { startHere } from './in-process.ts'
 import { Instance, type InstanceStatus } from './instance.ts'
 import { startIsolated } from './isolated.ts'
-import { type LoadedComposition, loadUnit } from './load.ts'
+import { type LoadedComposition, loadUnit, throwPlaced } from './load.ts'
 import { configHash, moduleHash, useName } from './origin.ts'
 
 export interface UpOptions {
@@ -309,8 +309,9 @@ class Host implements Running {
 
   /** One more copy of a unit. */
   async #add(name: string): Promise<void> {
-    const { folder, composition } = this.#loaded
-    const spec: UnitSpec = composition.units[name]!
+    const loaded = this.#loaded
+    const { folder } = loaded
+    const spec: UnitSpec = loaded.composition.units[name]!
     const desired = this.#agent?.wanted(name)
     const id = crypto.randomUUID().slice(0, 8)
     const log = this.#log.child({ unit: name, instance: id })
@@ -329,7 +330,7 @@ class Host implements Running {
         const drainMs = this.#options.drainMs ?? 15_000
         this.#modules.set(instance, await moduleHash(spec.use, folder))
         if (spec.isolation !== 'none') {
-          return startIsolated(
+          const life = startIsolated(
             {
               unit: name,
               instance: id,
@@ -345,9 +346,11 @@ class Host implements Running {
             },
             { as: spec.isolation, drainMs, givenUp },
           )
+          return life.catch((error) => throwPlaced(error, loaded, name, config))
         }
         const unit = await loadUnit(spec.use, folder, `units.${name}.use`)
-        return startHere(unit, { bus: this.#bus, config, unit: name, instance: id, site, log }, drainMs, givenUp)
+        const host = { bus: this.#bus, config, unit: name, instance: id, site, log }
+        return startHere(unit, host, drainMs, givenUp).catch((error) => throwPlaced(error, loaded, name, config))
       },
     })
     if (desired) {
