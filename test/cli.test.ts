@@ -58,6 +58,10 @@ describe('myelin', () => {
     expect(await told('call', 'airports.get', '-s', 'nats://127.0.0.1:1')).toMatch(/^SERVER_UNREACHABLE/)
     expect(await told('tail', 'view.nothing')).toMatch(/^STREAM_NOT_FOUND/)
     expect(await misused('tail', 'airports.closed', '--from', 'soon')).toMatch(/^INVALID_INPUT/)
+    expect(await misused('tail', 'evt.>', '--key', 'ATL')).toMatch(/^INVALID_INPUT: --key: it picks from an event/)
+    expect(await misused('call', 'airports.search', '{"text":"san"}', '--all')).toMatch(
+      /^INVALID_INPUT: --all does nothing/,
+    )
     expect(await told('contract', 'doc', 'package.json.ts')).toMatch(/^FILE_NOT_FOUND/)
     expect(await misused('tail', 'airports.closed', '--limit', '0')).toMatch(/^INVALID_INPUT: --limit/)
     expect(await misused('ls', 'unt=one')).toMatch(/^INVALID_INPUT: selector "unt=one"/)

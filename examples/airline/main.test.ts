@@ -16,13 +16,13 @@ afterAll(() => rm(store, { recursive: true, force: true }))
 
 function start(...args: string[]) {
   const main = join(import.meta.dirname, 'main.ts')
-  const child = spawn(
-    process.execPath,
-    ['--conditions=myelin-source', main, '--store', store, '--port', '0', ...args],
-    {
-      env: { ...process.env, NATS_URL: '' },
-    },
-  )
+  const own = [
+    ...(args.includes('--server') ? [] : ['--store', store]),
+    ...(args.includes('--no-board') ? [] : ['--port', '0']),
+  ]
+  const child = spawn(process.execPath, ['--conditions=myelin-source', main, ...own, ...args], {
+    env: { ...process.env, NATS_URL: '' },
+  })
   const ran = { out: '', err: '' }
   child.stdout.on('data', (chunk) => {
     ran.out += chunk
@@ -56,6 +56,10 @@ describe('npm start', () => {
       [['--for', 'ever'], 'expected a duration like 20s or 5m'],
       [['--port', 'x'], 'expected a port'],
       [['--server', 'nats://127.0.0.1:1'], 'SERVER_UNREACHABLE'],
+      [
+        ['--server', 'nats://127.0.0.1:1', '--fresh'],
+        'INVALID_OPTION: --fresh empties the store of a server of its own',
+      ],
     ] as const) {
       const { ran, ended } = start(...args)
       expect(await ended).toBe(1)

@@ -53,6 +53,7 @@ main().catch((error) => {
 })
 
 async function main(): Promise<void> {
+  checkOptions()
   const say = (line: string) => {
     if (!options.json) process.stdout.write(`${line}\n`)
   }
@@ -104,6 +105,21 @@ async function main(): Promise<void> {
   if (options.json) process.stdout.write(`${JSON.stringify(summary)}\n`)
   else say(`\n${told(summary)}`)
   if (summary.lost > 0 || summary.duplicates > 0) process.exitCode = 1
+}
+
+/** What would do nothing beside another option is refused. @throws MyelinError INVALID_OPTION */
+function checkOptions(): void {
+  const typed = (name: string) => program.getOptionValueSource(name) === 'cli'
+  const refuse = (why: string) => {
+    throw new MyelinError('INVALID_OPTION', why)
+  }
+  if (options.server && options.fresh)
+    refuse(
+      '--fresh empties the store of a server of its own, never that of --server: leave one out, or remove the streams there first (nats stream rm)',
+    )
+  if (options.server && typed('store'))
+    refuse('--store is where a server of its own keeps its data; that of --server has its place: leave one out')
+  if (!options.board && typed('port')) refuse('--port is that of the page: leave it or --no-board out')
 }
 
 function chosen(units: readonly string[]): string[] {

@@ -233,6 +233,9 @@ describe('commands', () => {
       'no instance fits unit=nobody; units that beat:',
     )
     expect(await codeOf(say('pause', { percent: 0 }))).toBe('INVALID_OPTION')
+    // what changes no desired state cannot depend on its revision
+    expect(await codeOf(say('pause', { percent: 50, expectedRevision: 1 }))).toBe('INVALID_OPTION')
+    expect(await codeOf(say('restart', { expectedRevision: 1 }))).toBe('INVALID_OPTION')
     expect((await say('resume', { token: 7 })).ok).toBe(true)
     expect(await codeOf(say('pause', { token: 6 }))).toBe('FENCED')
     const { instance } = running.status()[0]!

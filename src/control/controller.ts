@@ -71,6 +71,12 @@ function patchOf(verb: Verb, args: CommandArgs): DesiredPatch | undefined {
 export async function command(bus: Bus, fleet: Fleet, request: CommandRequest): Promise<CommandOutcome> {
   const started = performance.now()
   const { verb, selector, args = {}, by } = request
+  if (request.expectedRevision !== undefined && !saysWhatShouldBe(request)) {
+    throw failure(
+      'INVALID_OPTION',
+      `${verb}: a revision is asked for, but this changes no desired state that could have it; leave the revision out, or command whole units (by site and unit, without a percentage)`,
+    )
+  }
   const states = await DesiredStates.open(bus)
   // a unit without copies has nobody that beats: only its desired state knows of it
   const none = verb === 'scale' || verb === 'reset' ? await withoutCopies(states, fleet, request) : []

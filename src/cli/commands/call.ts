@@ -5,6 +5,7 @@ import { nearest } from '../../runtime/index.ts'
 import { client, discoverContract } from '../../service/index.ts'
 import { type ConnectionFlags, interrupted, onBus, withConnection } from '../connection.ts'
 import { milliseconds, payload, printJson, printValue, twoParts } from '../text.ts'
+import { refuseUnused } from '../unused.ts'
 
 interface Flags extends ConnectionFlags {
   timeout: string
@@ -40,7 +41,7 @@ Examples:
   myelin call airports.search '{"text":"san"}' --json | head -3
   myelin call flights.speed '{"speed":"max"}' --all`,
     )
-    .action(async (name: string, typed: string | undefined, flags: Flags) => {
+    .action(async (name: string, typed: string | undefined, flags: Flags, made: Command) => {
       const [service, endpoint] = twoParts(name, '<service>.<endpoint>, like airports.get')
       const input = await payload(typed)
       const timeoutMs = milliseconds(flags.timeout)
@@ -51,6 +52,7 @@ Examples:
         pick(Object.keys(endpoints), endpoint, 'endpoint', service)
         const api = client(bus, contract, { caller: 'myelin-cli' }) as AnyClient
         if ('stream' in endpoints[endpoint]!.out) {
+          refuseUnused(made, ['all'], `with ${name}, whose reply is streamed: one instance answers; leave it out`)
           for await (const item of api[endpoint](input, { timeoutMs, signal })) printJson(item)
         } else if (flags.all) {
           for (const answer of await api[endpoint].gather(input, { timeoutMs, signal })) {

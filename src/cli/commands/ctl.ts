@@ -17,6 +17,7 @@ import { nearest } from '../../runtime/index.ts'
 import { readConfig } from '../config.ts'
 import { type ConnectionFlags, onBus, withConnection } from '../connection.ts'
 import { milliseconds, print, printJson, selectorOf, table, UsageError } from '../text.ts'
+import { refuseUnused } from '../unused.ts'
 
 interface Flags extends ConnectionFlags {
   config?: string
@@ -55,7 +56,7 @@ Examples:
   myelin ctl loglevel delays --level debug
   myelin ctl reset feed                    # back to what its composition says`,
     )
-    .action(async (verb: string, words: string[], flags: Flags) => {
+    .action(async (verb: string, words: string[], flags: Flags, made: Command) => {
       if (!(offered as readonly string[]).includes(verb)) {
         const near = nearest(verb, offered)
         throw new UsageError(
@@ -64,6 +65,8 @@ Examples:
       }
       if (verb === 'configure' && flags.config === undefined) throw new UsageError('configure needs --config')
       if (verb === 'loglevel' && flags.level === undefined) throw new UsageError('loglevel needs --level')
+      if (verb !== 'configure') refuseUnused(made, ['config'], `with ${verb}: it is for configure`)
+      if (verb !== 'loglevel') refuseUnused(made, ['level'], `with ${verb}: it is for loglevel`)
       const args: CommandArgs = {
         ...(flags.config === undefined ? {} : { config: await readConfig(flags.config) }),
         ...(flags.level === undefined ? {} : { level: flags.level }),

@@ -4,6 +4,7 @@ import { failure } from '../../bus/index.ts'
 import { deadLetters, redrive } from '../../service/index.ts'
 import { type ConnectionFlags, onBus, withConnection } from '../connection.ts'
 import { print, printJson, printValue, table, UsageError, whole } from '../text.ts'
+import { refuseUnused } from '../unused.ts'
 
 interface Flags extends ConnectionFlags {
   name?: string
@@ -58,9 +59,11 @@ export function addDead(program: Command): void {
     .option('--all', 'every one of them')
     .option('--name <job or event>', 'all of this job or event')
     .addHelpText('after', '\nExamples:\n  myelin dead redrive rebooking 17 18\n  myelin dead redrive rebooking --all')
-    .action(async (service: string, typed: string[], flags: Flags) => {
+    .action(async (service: string, typed: string[], flags: Flags, made: Command) => {
       if (typed.length === 0 && !flags.all && !flags.name)
         throw new UsageError('name the sequences to put back, or give --all or --name')
+      if (typed.length > 0) refuseUnused(made, ['all', 'name'], 'beside sequences: give the one or the other')
+      if (flags.name) refuseUnused(made, ['all'], 'beside --name: leave out --name to put back every one, else --all')
       const sequences = typed.map((text) => whole(text, 'sequence'))
       const back = await onBus(flags, (bus) =>
         redrive(bus, service, {

@@ -3,7 +3,7 @@ import { type Command, Option } from 'commander'
 import { logLevels } from '../../control/index.ts'
 import { logSubject } from '../../unit/index.ts'
 import { aborted, type ConnectionFlags, interrupted, onBus, sayWaiting, withConnection } from '../connection.ts'
-import { print, selectorOf } from '../text.ts'
+import { print, selectorOf, UsageError } from '../text.ts'
 
 interface Flags extends ConnectionFlags {
   level: (typeof logLevels)[number]
@@ -33,7 +33,9 @@ export function addLogs(program: Command): void {
       '\nExamples:\n  myelin logs\n  myelin logs delays --level warn\n  myelin logs --json | jq .msg',
     )
     .action(async (words: string[], flags: Flags) => {
-      const { site = '*', unit = '*', instance = '*' } = selectorOf(words)
+      const { site = '*', unit = '*', instance = '*', ...others } = selectorOf(words)
+      const [unknown] = Object.keys(others)
+      if (unknown) throw new UsageError(`${unknown}=…: log lines are picked by site, unit and instance alone`)
       const least = numbers[flags.level]!
       const signal = interrupted()
       await onBus(flags, async (bus) => {

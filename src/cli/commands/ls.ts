@@ -7,7 +7,8 @@ import { nearest } from '../../runtime/index.ts'
 import { discover, type FoundService } from '../../service/index.ts'
 import { type ConnectionFlags, onBus, withConnection } from '../connection.ts'
 import { fleetTable, memberJson } from '../fleet-table.ts'
-import { fewCopies, milliseconds, print, printJson, selectorOf, table } from '../text.ts'
+import { fewCopies, milliseconds, print, printJson, selectorOf, table, UsageError } from '../text.ts'
+import { refuseUnused } from '../unused.ts'
 
 export function addLs(program: Command): void {
   withConnection(program.command('ls'))
@@ -19,9 +20,11 @@ export function addLs(program: Command): void {
       'after',
       '\nExamples:\n  myelin ls\n  myelin ls site=atl unit=delays --json\n  myelin ls --services airports',
     )
-    .action(async (words: string[], flags: ConnectionFlags & { services?: boolean; wait: string }) => {
+    .action(async (words: string[], flags: ConnectionFlags & { services?: boolean; wait: string }, made: Command) => {
       if (flags.services) {
         const [service] = words
+        if (words.length > 1 || service?.includes('='))
+          throw new UsageError(`--services takes the name of one service or none, got "${words.join(' ')}"`)
         const found = await onBus(flags, (bus) =>
           discover(bus, { ...(service === undefined ? {} : { service }), waitMs: milliseconds(flags.wait) }),
         )
@@ -29,6 +32,7 @@ export function addLs(program: Command): void {
         else print(found.length === 0 ? 'no service answers' : servicesTable(found))
         return
       }
+      refuseUnused(made, ['wait'], 'without --services: beats are there already; add --services or leave it out')
       const selector = selectorOf(words)
       await onBus(flags, async (bus) => {
         await using watching = await fleet(bus)

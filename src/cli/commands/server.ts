@@ -25,7 +25,7 @@ export function addServer(program: Command): void {
     .option('-c, --config <file>', 'a nats-server configuration file to start from')
     .option('--monitor-port <port>', 'HTTP monitoring', port)
     .option('--websocket-port <port>', 'WebSocket, without TLS', port)
-    .option('--memory <megabytes>', 'soft memory limit', Number)
+    .option('--memory <megabytes>', 'soft memory limit', megabytes)
     .option('--json', 'say where it listens as one JSON object')
     .addHelpText('after', '\nExamples:\n  myelin server\n  myelin server --port 0 --json\n  myelin server -c nats.conf')
     .action(async (flags: Flags) => {
@@ -58,6 +58,13 @@ export function addServer(program: Command): void {
         process.exitCode = 1
       }
     })
+}
+
+/** @throws InvalidArgumentError */
+function megabytes(typed: string): number {
+  if (!/^\d+(\.\d+)?$/.test(typed) || !(Number(typed) > 0))
+    throw new InvalidArgumentError('expected a number of megabytes above 0')
+  return Number(typed)
 }
 
 /** A port as typed. @throws InvalidArgumentError */

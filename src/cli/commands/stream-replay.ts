@@ -7,6 +7,7 @@ import { type ReplayProgress, removeReplay, replay, replayedStreams } from '../.
 import type { Unit } from '../../unit/index.ts'
 import { type ConnectionFlags, interrupted, onBus, withConnection } from '../connection.ts'
 import { ago, instant, print, printJson, size, table, UsageError } from '../text.ts'
+import { refuseUnused } from '../unused.ts'
 
 interface Flags extends ConnectionFlags {
   as?: string
@@ -40,7 +41,12 @@ Examples:
   myelin tail view.delays-july --from start
   myelin stream replay --remove delays-july`,
     )
-    .action(async (module: string | undefined, flags: Flags) => {
+    .action(async (module: string | undefined, flags: Flags, command: Command) => {
+      if (flags.remove !== undefined) {
+        const others = ['as', 'from', 'until', 'follow', 'effects', 'path']
+        refuseUnused(command, others, 'with --remove, which runs nothing: leave one out')
+        if (module !== undefined) throw new UsageError(`--remove ${flags.remove} runs nothing: leave out ${module}`)
+      } else refuseUnused(command, ['yes'], 'without --remove, which alone asks back: leave it out')
       if (flags.remove !== undefined) return remove(flags.remove, flags)
       if (module === undefined) throw new UsageError('name the module of a processor, or give --remove')
       if (flags.as === undefined) throw new UsageError('name the replay: --as <name>')

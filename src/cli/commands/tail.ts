@@ -119,6 +119,11 @@ async function sourceOf(
     if (info) return { stream, ...(key === undefined ? {} : { subject: `evt.${what}.${key}` }) }
     return { subject: key === undefined ? `evt.${what}.>` : `evt.${what}.${key}`, ...(await bare(bus, first, second)) }
   }
+  if (key !== undefined) {
+    throw new UsageError(
+      `--key: it picks from an event (airports.closed) or a view (view.delays), and "${what}" is neither; leave it out, or follow the subject that ends with the key`,
+    )
+  }
   if (/^[A-Z][A-Z0-9_a-z=-]*$/.test(what) && (await streamInfo(bus, what).catch(() => undefined)))
     return { stream: what }
   return { subject: what }

@@ -21,7 +21,8 @@ import {
   tellFailure,
   withConnection,
 } from '../connection.ts'
-import { fewCopies, print, printJson, table } from '../text.ts'
+import { fewCopies, print, printJson, table, UsageError } from '../text.ts'
+import { refuseUnused } from '../unused.ts'
 import { port } from './server.ts'
 
 interface Flags extends ConnectionFlags {
@@ -49,7 +50,17 @@ export function addUp(program: Command): void {
       'after',
       '\nExamples:\n  myelin up\n  myelin up examples/airline --only airports,board\n  myelin up --dry-run --json',
     )
-    .action(async (path: string, flags: Flags) => {
+    .action(async (path: string, flags: Flags, command: Command) => {
+      if (flags.schema) {
+        const others = ['only', 'site', 'http', 'watch', 'failFast', 'dryRun', 'server', 'creds']
+        refuseUnused(command, others, 'with --schema, which prints a schema and runs nothing: leave one out')
+        if (command.args.length > 0)
+          throw new UsageError(`--schema is the same for every composition: leave out ${path}`)
+      }
+      if (flags.dryRun) {
+        const others = ['http', 'watch', 'failFast', 'server', 'creds']
+        refuseUnused(command, others, 'with --dry-run, which starts nothing and asks no server: leave one out')
+      }
       if (flags.schema) return printJson(await compositionJsonSchema())
       const read = await loadComposition(path)
       const loaded = flags.watch ? inOwnProcesses(read) : read
