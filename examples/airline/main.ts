@@ -1,9 +1,9 @@
 // npm start: the whole airline on a nats-server of its own, with a page to look at. See --help.
 import { join } from 'node:path'
 import { Command, InvalidArgumentError, Option } from 'commander'
-import { type Bus, connect, embeddedNats, MyelinError, streamInfo } from 'myelin/bus'
+import { type Bus, connect, embeddedNats, MyelinError } from 'myelin/bus'
 import { loadComposition, type Running, up } from 'myelin/runtime'
-import { forgetAirline, type Position, positionOf, type Summary, summarize } from './summary.ts'
+import { forgetAirline, infoOf, type Position, positionOf, type Summary, summarize } from './summary.ts'
 
 const folder = import.meta.dirname
 
@@ -200,8 +200,8 @@ async function everythingThrough(running: Running): Promise<string> {
 /** Waits until windows have seen every flight and the jobs are done; not for ever. */
 async function settle(bus: Bus, running: Running): Promise<void> {
   for (const end = Date.now() + 30_000; Date.now() < end; await new Promise((resolve) => setTimeout(resolve, 100))) {
-    const stored = (await streamInfo(bus, 'EVT_flights_departed'))?.state.last_seq ?? 0
-    const waiting = (await streamInfo(bus, 'JOB_rebooking_rebook'))?.state.messages ?? 0
+    const stored = (await infoOf(bus, 'EVT_flights_departed'))?.state.last_seq ?? 0
+    const waiting = (await infoOf(bus, 'JOB_rebooking_rebook'))?.state.messages ?? 0
     const read = running.status().find(({ unit }) => unit === 'delays')?.stats.position ?? 0
     if (read >= stored && waiting === 0) break
   }

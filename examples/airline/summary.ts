@@ -1,7 +1,7 @@
 // What a run did, counted anew from the streams themselves: whether every flight is in exactly one window is measured,
 // not assumed.
 import { readFile } from 'node:fs/promises'
-import { type Bus, readSpan, removeStream, streamInfo } from 'myelin/bus'
+import { askAgain, type Bus, readSpan, removeStream, streamInfo } from 'myelin/bus'
 import { eventStream, jobStream } from 'myelin/contract'
 import type { InstanceStatus } from 'myelin/runtime'
 import { checkpointStream, errorStream, viewStream } from 'myelin/stream'
@@ -25,17 +25,23 @@ export interface Position {
   readonly ended: boolean
 }
 
+/** What a stream is like; a server that restarts in this moment is asked again. */
+export const infoOf = (bus: Bus, stream: string, subjects?: string) =>
+  askAgain(bus, `stream ${stream}`, () => streamInfo(bus, stream, subjects === undefined ? {} : { subjects }))
+
 export async function positionOf(bus: Bus): Promise<Position> {
-  const flights = await streamInfo(bus, streams.flights, { subjects: 'evt.flights.departed._end' })
+  const flights = await infoOf(bus, streams.flights, 'evt.flights.departed._end')
   const ended = Object.keys(flights?.state.subjects ?? {}).length > 0
-  const windows = (await streamInfo(bus, streams.windows))?.state.last_seq ?? 0
+  const windows = (await infoOf(bus, streams.windows))?.state.last_seq ?? 0
   return { flights: (flights?.state.last_seq ?? 0) - (ended ? 1 : 0), windows, ended }
 }
 
 /** Removes what earlier runs stored. */
 export async function forgetAirline(bus: Bus): Promise<void> {
   const made = processors.flatMap((name) => [viewStream(name), checkpointStream(name), errorStream(name)])
-  for (const stream of new Set([...Object.values(streams), ...made])) await removeStream(bus, stream)
+  for (const stream of new Set([...Object.values(streams), ...made])) {
+    await askAgain(bus, `stream ${stream}`, () => removeStream(bus, stream))
+  }
 }
 
 export interface Summary {
@@ -68,14 +74,14 @@ export async function summarize(
   const sum = (unit: string, key: string) =>
     status.reduce((total, instance) => total + (instance.unit === unit ? (instance.stats[key] ?? 0) : 0), 0)
   const now = await positionOf(bus)
-  const rows = await countRows(bus)
+  const rows = await askAgain(bus, 'the rows of the view', () => countRows(bus))
   const read = Math.min(sum('delays', 'position'), now.flights)
   const missing = read - rows.flights - sum('delays', 'open')
   return {
     flights: now.flights - before.flights,
     windows: now.windows - before.windows,
     jobs: sum('rebooking', 'jobsDone'),
-    jobsWaiting: (await streamInfo(bus, streams.jobs))?.state.messages ?? 0,
+    jobsWaiting: (await infoOf(bus, streams.jobs))?.state.messages ?? 0,
     jobsDead: sum('rebooking', 'jobsDead'),
     lost: Math.max(0, missing),
     duplicates: Math.max(0, -missing) + rows.repeated,

@@ -2,17 +2,16 @@
 // there was. What the server copied into it from somewhere else is nobody's word: who may create streams could write
 // into a bucket that they may not write themselves.
 import type { StandardSchemaV1 } from '@standard-schema/spec'
-import { backoff } from './backoff.ts'
 import { BucketWatch } from './bucket-watch.ts'
 import type { Bus } from './bus.ts'
 import { now } from './clock.ts'
 import { failure, MyelinError, messageOf } from './errors.ts'
 import { header, headerLine } from './headers.ts'
-import { apiFailure, manager } from './jetstream/api.ts'
+import { manager } from './jetstream/api.ts'
+import { askAgain } from './jetstream/asked.ts'
 import { type Persisted, persist } from './jetstream/publish.ts'
 import { ensureStream, streamInfo } from './jetstream/streams.ts'
 import { bucketStream } from './names.ts'
-import { sleep } from './timer.ts'
 
 export interface BucketOptions<Value> {
   /** Values kept of each key. Default 1. */
@@ -130,20 +129,25 @@ export class Bucket<Value = unknown> {
   async #last(subject: string, timeoutMs: number): Promise<RawEntry | undefined> {
     const query = { last_by_subj: subject }
     let direct = false
-    const found = await this.#asked(timeoutMs, async () => {
-      const api = await manager(this.#bus)
-      try {
-        return direct
-          ? await api.direct.getMessage(this.stream, query)
-          : await api.streams.getMessage(this.stream, query)
-      } catch (error) {
-        if (/no message found|stream not found/i.test(messageOf(error))) return null
-        // who may only look has this way alone; any replica answers, also one that is a moment behind
-        if (direct || !/permissions violation/i.test(messageOf(error))) throw error
-        direct = true
-        return api.direct.getMessage(this.stream, query)
-      }
-    })
+    const found = await askAgain(
+      this.#bus,
+      `bucket ${this.name}`,
+      async () => {
+        const api = await manager(this.#bus)
+        try {
+          return direct
+            ? await api.direct.getMessage(this.stream, query)
+            : await api.streams.getMessage(this.stream, query)
+        } catch (error) {
+          if (/no message found|stream not found/i.test(messageOf(error))) return null
+          // who may only look has this way alone; any replica answers, also one that is a moment behind
+          if (direct || !/permissions violation/i.test(messageOf(error))) throw error
+          direct = true
+          return api.direct.getMessage(this.stream, query)
+        }
+      },
+      timeoutMs,
+    )
     if (!found) return undefined
     return {
       subject: found.subject,
@@ -286,23 +290,6 @@ export class Bucket<Value = unknown> {
       const last = await this.#last(subject, timeoutMs)
       if (!last || ![last.header(header.messageId)].flat().includes(id)) throw error
       return { stream: this.stream, sequence: last.sequence, duplicate: false }
-    }
-  }
-
-  /** Asks until there is an answer: an election lasts a second or two. */
-  async #asked<Answer>(timeoutMs: number, ask: () => Promise<Answer>): Promise<Answer> {
-    const end = now() + timeoutMs
-    const nextMs = backoff(50, 1_000)
-    for (;;) {
-      const waitMs = nextMs()
-      try {
-        return await ask()
-      } catch (error) {
-        const mapped = apiFailure(error, `bucket ${this.name}`)
-        const passes = mapped.retriable || mapped.code === 'JETSTREAM_DISABLED'
-        if (!passes || this.#bus.nats.isClosed() || now() + waitMs > end) throw mapped
-      }
-      await sleep(waitMs)
     }
   }
 

@@ -1,5 +1,6 @@
 // JetStream: streams as specs, publishing that resolves when stored, one-writer batches, bounded readers.
 
+export { askAgain } from './asked.ts'
 export { ensureOnce, keepBelow, persistIn } from './ensured.ts'
 export { compareStream, type StreamGap, type StreamIdentity, type StreamPlace, streamIdentity } from './identity.ts'
 export { StreamMessage } from './message.ts'
