@@ -13,6 +13,7 @@ import { type Persisted, persist } from './jetstream/publish.ts'
 import { ensureStream, streamInfo } from './jetstream/streams.ts'
 import { bucketStream } from './names.ts'
 
+/** How a bucket keeps its values; what is left out stays as it is where the bucket exists. */
 export interface BucketOptions<Value> {
   /** Values kept of each key. Default 1. */
   readonly history?: number
@@ -63,6 +64,7 @@ const defaultTimeoutMs = 5_000
 /** What the server puts into a message that it took from somewhere: sources and mirrors, republishing, schedules. */
 const copyMarks = ['Nats-Stream-Source', 'Nats-Stream', 'Nats-Scheduler']
 
+/** A key-value bucket of JSON values, checked by a schema; made by {@link bucket}. */
 export class Bucket<Value = unknown> {
   readonly name: string
   /** The stream behind it. */

@@ -36,11 +36,13 @@ export interface BusLimits {
   readonly servers?: readonly string[] | undefined
 }
 
+/** How a subject is heard. */
 export interface SubscribeOptions {
   /** Share the messages among all subscribers of this queue group; without it everyone gets every message. */
   queue?: string
 }
 
+/** A subscription that is heard; made by {@link Bus.subscribe}. */
 export interface BusSubscription {
   readonly subject: string
   readonly received: number
@@ -49,6 +51,7 @@ export interface BusSubscription {
   unsubscribe(): void
 }
 
+/** How long to wait for the reply to {@link Bus.request}, and what goes with it. */
 export interface RequestOptions {
   /** Absolute, in ms of `now()`. Default: 5 s from now. */
   deadline?: number

@@ -19,6 +19,7 @@ const json = 'application/json'
 /**
  * The payload of an event's message. Hot path: of JSON it costs a look at the headers, and nothing is cut out of them.
  * @throws MyelinError MALFORMED_PAYLOAD, also when the headers say that it is an event and its id or time is none
+ * @example const order = readPayload(readHeaders(message), message.data)
  */
 export function readPayload(headers: HeaderReader, data: Uint8Array): unknown {
   const type = typeOf(headers)
@@ -27,7 +28,10 @@ export function readPayload(headers: HeaderReader, data: Uint8Array): unknown {
   return codecFor(type ?? (attributed ? dataType(headers) : undefined)).decode(data)
 }
 
-/** An event's payload, id and time. @throws MyelinError MALFORMED_PAYLOAD */
+/**
+ * An event's payload, id and time. @throws MyelinError MALFORMED_PAYLOAD
+ * @example const { payload, id, time } = readEvent(readHeaders(message), message.data)
+ */
 export function readEvent(headers: HeaderReader, data: Uint8Array): ReadEvent {
   const type = typeOf(headers)
   if (isStructured(type)) return readStructured(type, data)

@@ -2,6 +2,7 @@
 import { encode as pack, decode as unpack } from '@msgpack/msgpack'
 import { failure, messageOf } from './errors.ts'
 
+/** Turns values into the bytes of a message and back. */
 export interface Codec {
   /** The value of the `content-type` header; JSON sends none. */
   readonly contentType: string
@@ -84,12 +85,17 @@ const raw: Codec = {
   decode: (bytes) => bytes,
 }
 
+/** All codecs by name: `json`, `msgpack`, and `raw` for what is bytes already. */
 export const codecs = { json, msgpack, raw } as const
+/** The codecs there are. */
 export type CodecName = keyof typeof codecs
 
 const byContentType = new Map<string, Codec>(Object.values(codecs).map((codec) => [codec.contentType, codec]))
 
-/** The codec for a received `content-type`; parameters are ignored, none means JSON. @throws MALFORMED_PAYLOAD */
+/**
+ * The codec for a received `content-type`; parameters are ignored, none means JSON. @throws MALFORMED_PAYLOAD
+ * @example const value = codecFor(headers.get('content-type')).decode(data)
+ */
 export function codecFor(contentType: string | undefined): Codec {
   if (contentType === undefined || contentType === json.contentType) return json
   const name = contentType.split(';', 1)[0]?.trim().toLowerCase() ?? ''

@@ -98,7 +98,10 @@ export class ErrorOutput {
   }
 }
 
-/** Reads a message of an {@link ErrorOutput}. */
+/**
+ * Reads a message of an {@link ErrorOutput}.
+ * @example for await (const message of readSpan(bus, output.stream)) console.log(readRejection(message).reason)
+ */
 export function readRejection({ sequence, timestampMs, headers, data }: StreamMessage): Rejection {
   const [stream = '', from = '', subject = ''] = headers.get(sourceHeader)?.split(' ') ?? []
   const cut = headers.get(cutHeader)

@@ -9,6 +9,7 @@ interface ErrorSpec {
   readonly retriable?: true
 }
 
+/** Every code with what it means, what to do, and whether trying again can help; `docs/errors.md` is made from it. */
 export const errorCatalogue = {
   // reaching a server
   SERVER_UNREACHABLE: {
@@ -289,11 +290,18 @@ export class MyelinError extends Error {
   }
 }
 
-/** An error of a given catalogue code; the message names the thing it happened to. */
+/**
+ * An error of a given catalogue code; the message names the thing it happened to.
+ * @example throw failure('INVALID_INPUT', `no airport is called ${code}`)
+ */
 export function failure(code: ErrorCode, message: string, options?: MyelinErrorOptions): MyelinError {
   return new MyelinError(code, message, options)
 }
 
+/**
+ * Whether a text is a code of the catalogue.
+ * @example if (isErrorCode(text)) console.log(errorCatalogue[text].what)
+ */
 export function isErrorCode(code: string): code is ErrorCode {
   return Object.hasOwn(errorCatalogue, code)
 }

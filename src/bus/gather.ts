@@ -5,6 +5,7 @@ import type { MyelinError } from './errors.ts'
 import { PendingReply } from './requests.ts'
 import { timerMs } from './timer.ts'
 
+/** When to stop taking answers; see {@link gather}. */
 export interface GatherOptions {
   /** Takes an answer; true: that is enough. */
   readonly until: (message: Msg) => boolean | undefined

@@ -34,7 +34,10 @@ const lineBreak = /[\r\n]/
 /** Printable ASCII without the colon. Source: ADR-4. */
 const nameForm = /^[!-9;-~]+$/
 
-/** `name:value` lines for {@link HeaderBlock}; undefined values are left out. @throws as {@link headerLine} */
+/**
+ * `name:value` lines for {@link HeaderBlock}; undefined values are left out. @throws as {@link headerLine}
+ * @example bus.publish('orders.new', data, headerLines({ 'Nats-Msg-Id': id, 'Tenant': 'acme' }))
+ */
 export function headerLines(headers: Headers): string {
   let lines = ''
   for (const name in headers) {
@@ -48,6 +51,7 @@ export function headerLines(headers: Headers): string {
  * One header. A line break in a value would begin a header of its own, so it is refused, not changed: values name who
  * and what (ids, tenants, times).
  * @throws MyelinError INVALID_OPTION
+ * @example bus.publish('orders.new', data, headerLine('Nats-Msg-Id', id))
  */
 export function headerLine(name: string, value: string): string {
   if (!nameForm.test(name))
@@ -177,7 +181,10 @@ interface RawMessage {
   readonly _msg?: { readonly hdr?: number }
 }
 
-/** The headers of a message, undecoded until asked for. */
+/**
+ * The headers of a message, undecoded until asked for.
+ * @example bus.subscribe('orders.new', (message) => console.log(readHeaders(message).get('Tenant')))
+ */
 export function readHeaders(message: Msg): HeaderReader {
   const raw = message as unknown as RawMessage
   const length = raw._msg?.hdr

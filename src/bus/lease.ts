@@ -9,6 +9,7 @@ import { streamIdentity } from './jetstream/identity.ts'
 import { nameOf } from './names.ts'
 import { timerMs } from './timer.ts'
 
+/** What a lease is called, who wants it, and what to do with it. */
 export interface LeaseOptions {
   readonly name: string
   /** Who wants it, for people to read. */
@@ -36,6 +37,16 @@ type Held = z.infer<typeof Held>
 /** Share of a term for which a holder believes that it leads without having renewed. */
 const heldFor = 0.8
 
+/**
+ * A lease that one of several candidates has at a time, with a fencing token that only grows.
+ * @example
+ * const lease = await Lease.stand(bus, {
+ *   name: 'nightly',
+ *   holder: hostname(),
+ *   onLead: (token, signal) => run(token, signal),
+ * })
+ * await lease.stop() // the next one need not wait
+ */
 export class Lease {
   readonly #bus: Bus
   readonly #bucket: Bucket<Held>

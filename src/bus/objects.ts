@@ -14,6 +14,7 @@ import { lastMessage } from './jetstream/stored.ts'
 import type { StreamSpec } from './jetstream/streams.ts'
 import { timerMs } from './timer.ts'
 
+/** How long objects are kept, and how much of them. */
 export interface ObjectsOptions {
   /** Objects are forgotten after this long. Default: never. */
   readonly ttlMs?: number
@@ -23,6 +24,7 @@ export interface ObjectsOptions {
   readonly description?: string
 }
 
+/** How long to wait for a store of objects. */
 export interface ObjectWait {
   /** Absolute, in ms of `now()`. Default: 30 s from now. */
   readonly deadline?: number

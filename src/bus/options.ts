@@ -13,6 +13,7 @@ import { failure, messageOf } from './errors.ts'
 import { unknownKey } from './nearest.ts'
 import { timerMs } from './timer.ts'
 
+/** Which servers to connect to, as whom, and what the connection may hold; see {@link connect}. */
 export interface ConnectOptions {
   /** `nats://`, `tls://`, `ws://` or `wss://` URLs, or host:port. Default: `NATS_URL`, then a server embedded here. */
   servers?: string | readonly string[]

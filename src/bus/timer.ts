@@ -42,7 +42,10 @@ export function setLongTimeout(callback: () => void, ms: number): LongTimer {
   return handle
 }
 
-/** Resolves after any delay, or as soon as the signal is aborted: look at the signal afterwards. */
+/**
+ * Resolves after any delay, or as soon as the signal is aborted: look at the signal afterwards.
+ * @example await sleep(1_000, signal)
+ */
 export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   if (signal?.aborted) return Promise.resolve()
   return new Promise((resolve) => {

@@ -108,7 +108,10 @@ export function outgoingTrace(within: TraceContext | undefined): TraceContext | 
   return (span && contextOf(span)) ?? within
 }
 
-/** Runs something as a part of a trace that came from elsewhere. */
+/**
+ * Runs something as a part of a trace that came from elsewhere.
+ * @example await inTrace(traceOf(message.headers), () => handle(message))
+ */
 export function inTrace<T>(from: TraceContext | undefined, work: () => T): T {
   return from && tracingOn() ? context.with(remoteContext(from), work) : work()
 }

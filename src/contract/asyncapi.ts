@@ -9,6 +9,7 @@ import { endpointSubject, eventSubject, jobSubject, queueGroup } from './subject
 
 type Json = Record<string, unknown>
 
+/** Title, version and servers of the document that {@link asyncapi} writes. */
 export interface AsyncApiOptions {
   readonly title?: string
   readonly version?: string
@@ -16,7 +17,10 @@ export interface AsyncApiOptions {
   readonly server?: string
 }
 
-/** The AsyncAPI 3.0 document of one or more contracts, as plain data. */
+/**
+ * The AsyncAPI 3.0 document of one or more contracts, as plain data.
+ * @example writeFileSync('asyncapi.json', JSON.stringify(asyncapi([airports, flights], { title: 'Airline' }), null, 2))
+ */
 export function asyncapi(contracts: readonly Contract[], options: AsyncApiOptions = {}): Json {
   const document = new Document()
   for (const [label, contract] of labelled(contracts)) document.add(contract, label)

@@ -92,17 +92,26 @@ export function contract<const Definition extends ContractDefinition>(
   return { name, definition }
 }
 
-/** Whether a text is a semantic version. */
+/**
+ * Whether a text is a semantic version.
+ * @example isVersion('1.0.0-rc.1') // true
+ */
 export function isVersion(text: unknown): text is string {
   return typeof text === 'string' && semver.test(text)
 }
 
-/** Whether an endpoint's reply is streamed. */
+/**
+ * Whether an endpoint's reply is streamed.
+ * @example const item = isStream(endpoint.out) ? endpoint.out.item : endpoint.out
+ */
 export function isStream(out: Schema | StreamOf): out is StreamOf {
   return 'stream' in out
 }
 
-/** Whether a value (a module's export, say) is a contract. */
+/**
+ * Whether a value (a module's export, say) is a contract.
+ * @example const contracts = Object.values(await import('./contracts.ts')).filter(isContract)
+ */
 export function isContract(value: unknown): value is Contract {
   const candidate = value as Partial<Contract> | null
   return (

@@ -93,6 +93,7 @@ export interface JobDefinition {
   readonly unique?: string
 }
 
+/** What a service offers: its endpoints, events and jobs, each with schemas; see {@link contract}. */
 export interface ContractDefinition {
   readonly version: string
   readonly description?: string

@@ -1,6 +1,7 @@
 // Durations as people write them in contracts: '500ms', '1s', '10m', '1h', '7d', or a number of milliseconds.
 import { failure } from '../bus/index.ts'
 
+/** A time span: milliseconds as a number, or text with a unit, as in `'250ms'`, `'5s'`, `'1.5h'`, `'7d'`. */
 export type Duration = number | `${number}${'ms' | 's' | 'm' | 'h' | 'd'}`
 
 const unitsMs = { ms: 1n, s: 1_000n, m: 60_000n, h: 3_600_000n, d: 86_400_000n } as const
@@ -9,7 +10,10 @@ const longestMs = 36_525 * 86_400_000
 /** How durations are written, as a pattern and for messages. */
 export const durationText = /^(\d{1,16})(?:\.(\d{1,16}))?(ms|s|m|h|d)$/
 
-/** @throws MyelinError INVALID_CONTRACT, naming `where` */
+/**
+ * @throws MyelinError INVALID_CONTRACT, naming `where`
+ * @example durationMs('1.5s', 'timeout') // 1500
+ */
 export function durationMs(duration: Duration, where: string): number {
   const ms = typeof duration === 'number' ? duration : parsed(duration)
   if (ms === undefined || !(ms >= 0)) {

@@ -15,7 +15,10 @@ const leniently: Readonly<Record<string, Json>> = {
   arktype: { fallback: (context: { base: unknown }) => context.base },
 }
 
-/** What travels on the wire as JSON Schema (draft-07), or undefined where the library cannot say. */
+/**
+ * What travels on the wire as JSON Schema (draft-07), or undefined where the library cannot say.
+ * @example const schema = jsonSchemaOf(z.object({ code: z.string() }))
+ */
 export function jsonSchemaOf(schema: Schema): Json | undefined {
   const standard = schema['~standard'] as (typeof schema)['~standard'] & WithJsonSchema
   const libraryOptions = leniently[standard.vendor]

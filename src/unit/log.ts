@@ -3,6 +3,7 @@
 import { destination, type LoggerOptions, multistream, type Logger as Pino, pino } from 'pino'
 import { type Bus, messageOf, redact, redactText } from '../bus/index.ts'
 
+/** A pino logger; its fields are redacted, and it logs to the bus as well where the unit's host says so. */
 export type Logger = Pick<Pino, 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal'> & {
   child(bindings: object): Logger
 }
@@ -35,6 +36,7 @@ const withoutSecrets: LoggerOptions = {
 /**
  * A logger for a process. The level on stderr comes from `MYELIN_LOG` (default `info`); on NATS everything from `info`
  * on is published, or from the level a unit was told by the control plane.
+ * @example const log = createLogger({ name: 'orders' })
  */
 export function createLogger(bindings: Record<string, string> = {}, target?: LogTarget): Logger {
   const level = process.env.MYELIN_LOG ?? 'info'

@@ -7,6 +7,7 @@ import { withSecrets } from './secrets.ts'
 import type { RunningUnit, Unit } from './unit.ts'
 import { unknownKeys } from './unknown-keys.ts'
 
+/** Configuration, logger and name for {@link serve}. */
 export interface ServeOptions<Config> {
   config?: Config
   unit?: string

@@ -108,7 +108,10 @@ export function defineUnit<Config>(unit: Unit<Config>): Unit<Config> {
   return unit
 }
 
-/** Whether a value (a module's default export, say) is a unit. */
+/**
+ * Whether a value (a module's default export, say) is a unit.
+ * @example if (!isUnit(loaded)) throw new Error('the module exports no unit by default')
+ */
 export function isUnit(value: unknown): value is Unit {
   return (
     typeof value === 'object' &&

@@ -1,6 +1,7 @@
 // The options of an embedded server, and the nats-server configuration they become.
 import { resolve } from 'node:path'
 
+/** Where an embedded server keeps its data, and what it listens to. */
 export interface EmbeddedOptions {
   /** Client port; 0 or absent: a free one. */
   port?: number
@@ -35,6 +36,7 @@ export interface EmbeddedOptions {
   onEvent?: (event: EmbeddedEvent) => void
 }
 
+/** What happened to an embedded server; see `onEvent` of {@link EmbeddedOptions}. */
 export type EmbeddedEvent =
   | { type: 'started'; pid: number; port: number }
   | { type: 'died'; pid: number; reason: string }

@@ -42,7 +42,10 @@ export interface StoreLock {
 /** Locks that this process holds itself, by id. */
 const mine = new Set<string>()
 
-/** The live server of a store folder, or undefined. */
+/**
+ * The live server of a store folder, or undefined.
+ * @example const server = await runningServer('.myelin/nats')
+ */
 export async function runningServer(storeDir: string): Promise<RunningServer | undefined> {
   const found = await read(join(storeDir, fileName))
   // between a server's death and its restart the parent still holds the folder; a server without one is about to end

@@ -15,6 +15,7 @@ interface Delivery {
   readonly pending: number
 }
 
+/** A message of a stream, with its place there. */
 export class StreamMessage {
   readonly #message: Msg
   readonly #floor: AckFloor | undefined

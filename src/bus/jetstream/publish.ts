@@ -44,6 +44,7 @@ class PersistReply extends PendingReply {
   }
 }
 
+/** How long to try, and what goes with the message. */
 export interface PersistOptions {
   /** Absolute, in ms of `now()`. */
   readonly deadline: number
@@ -63,6 +64,12 @@ const graceMs = 3_000
  * is false, or 'unknown' when something was sent and never acknowledged.
  * @throws MyelinError STREAM_FULL (still full at the deadline), NO_LEADER, STREAM_NOT_FOUND, WRONG_SEQUENCE,
  *   PAYLOAD_TOO_LARGE, DISCONNECTED, DEADLINE_EXCEEDED
+ * @example
+ * const { sequence } = await persist(bus, 'orders.new', data, {
+ *   deadline: now() + 5_000,
+ *   headerLines: headerLine('Nats-Msg-Id', id),
+ *   deduplicated: true, // it may be sent again: the id makes the stream keep it once
+ * })
  */
 export function persist(bus: Bus, subject: string, data: Uint8Array, options: PersistOptions): Promise<Persisted> {
   const attempt = new PersistReply(subject, tryUntil(options))

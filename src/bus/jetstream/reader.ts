@@ -31,6 +31,7 @@ export interface DurableOptions {
   readonly inactiveMs?: number
 }
 
+/** What {@link consume} reads of a stream, from where on, and how much of it ahead. */
 export interface ReaderOptions {
   readonly stream: string
   readonly subjects?: readonly string[]
@@ -285,6 +286,15 @@ export class StreamReader {
 /**
  * Starts reading a stream.
  * @throws MyelinError INVALID_OPTION, STREAM_NOT_FOUND, JETSTREAM_DISABLED, PERMISSION_DENIED
+ * @example
+ * const reader = await consume(bus, {
+ *   stream: 'ORDERS',
+ *   onMessage: ({ sequence, data }) => {
+ *     console.log(sequence, JSON.parse(data.toString()))
+ *     reader.release() // one more may come
+ *   },
+ * })
+ * await reader.stop()
  */
 export async function consume(bus: Bus, options: ReaderOptions): Promise<StreamReader> {
   const reader = new StreamReader(bus, options)

@@ -7,6 +7,7 @@ import { consume, type StreamReader } from './reader.ts'
 import { nextMessage } from './stored.ts'
 import { streamInfo } from './streams.ts'
 
+/** Which part of a stream {@link readSpan} reads. */
 export interface SpanOptions {
   /** First sequence. Default: the first that the stream holds. */
   readonly from?: number

@@ -23,6 +23,7 @@ export interface StoredMessage {
  * The first message at or after a position, of these subjects only if given; undefined when there is none yet.
  * Direct gets where the stream allows them (ADR-31), which any replica answers; else the stream's leader is asked.
  * @throws MyelinError STREAM_NOT_FOUND, JETSTREAM_DISABLED, DEADLINE_EXCEEDED, DISCONNECTED
+ * @example const first = await nextMessage(bus, 'ORDERS', 1)
  */
 export async function nextMessage(
   bus: Bus,
@@ -41,7 +42,10 @@ export async function nextMessage(
   }
 }
 
-/** The last message of a subject, or undefined. */
+/**
+ * The last message of a subject, or undefined.
+ * @example const newest = await lastMessage(bus, 'ORDERS', 'orders.new')
+ */
 export async function lastMessage(bus: Bus, stream: string, subject: string): Promise<StoredMessage | undefined> {
   try {
     const found = await (await manager(bus)).streams.getMessage(stream, { last_by_subj: subject })

@@ -11,6 +11,7 @@ import { apiFailure, manager } from './api.ts'
 import { copiesOf, copiesWanted, replicasFailure, tooMany } from './replicas.ts'
 import { changesOf, newConfig, ownerKey } from './stream-config.ts'
 
+/** What a stream is called, takes and keeps; see {@link ensureStream}. */
 export interface StreamSpec {
   readonly name: string
   readonly subjects: readonly string[]
@@ -44,6 +45,7 @@ export interface StreamSpec {
   readonly sources?: readonly StreamSourceSpec[]
 }
 
+/** What the server copies out of another stream. */
 export interface StreamSourceSpec {
   readonly stream: string
   /** What is copied, and under which subject it arrives. */
@@ -59,6 +61,7 @@ const patienceMs = 20_000
  * open stays as an operator set it, and replicas are never lowered. A stream that belongs to something else, or takes
  * subjects that this spec does not name, is left as it is. Waits up to 20 s for servers that elect a leader.
  * @throws MyelinError JETSTREAM_DISABLED, STREAM_MISMATCH, STREAM_FULL, REPLICAS_UNAVAILABLE, NO_LEADER
+ * @example await ensureStream(bus, { name: 'ORDERS', subjects: ['orders.>'], maxAgeMs: 7 * 86_400_000 })
  */
 export async function ensureStream(bus: Bus, spec: StreamSpec): Promise<void> {
   const end = now() + patienceMs
@@ -180,7 +183,10 @@ export async function nameKept(bus: Bus, name: string, former: string, subjects:
   return before && isDeepStrictEqual(before.config.subjects, subjects) ? former : name
 }
 
-/** What the server knows of a stream, or undefined if there is none. @throws MyelinError JETSTREAM_DISABLED */
+/**
+ * What the server knows of a stream, or undefined if there is none. @throws MyelinError JETSTREAM_DISABLED
+ * @example const stored = (await streamInfo(bus, 'ORDERS'))?.state.messages
+ */
 export async function streamInfo(
   bus: Bus,
   name: string,
@@ -198,7 +204,10 @@ export async function streamInfo(
   }
 }
 
-/** Removes a stream and all it holds; nothing happens if there is none. */
+/**
+ * Removes a stream and all it holds; nothing happens if there is none.
+ * @example await removeStream(bus, 'ORDERS')
+ */
 export async function removeStream(bus: Bus, name: string): Promise<void> {
   try {
     await (await manager(bus)).streams.delete(name)
@@ -258,6 +267,7 @@ export interface FewCopies {
  * The streams that have fewer replicas than what is wanted on this connection (`replicas` of `connect`, or three in a
  * cluster): made before there was a cluster, or by somebody who may not ask for more. Empty on a server of its own, and
  * for a user who may not list streams.
+ * @example for (const { stream, replicas, wanted } of await belowWish(bus)) console.log(stream, replicas, wanted)
  */
 export async function belowWish(bus: Bus): Promise<FewCopies[]> {
   const few: FewCopies[] = []

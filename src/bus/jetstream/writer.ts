@@ -13,6 +13,7 @@ import { sleep } from '../timer.ts'
 import { manager, readAcknowledgement, replyFailure } from './api.ts'
 import { streamInfo } from './streams.ts'
 
+/** Where a writer goes on, and how much it may have under way. */
 export interface WriterOptions {
   /** Messages per atomic batch, at most 1,000 (the server's limit). Default 500. */
   readonly batchSize?: number
@@ -290,7 +291,13 @@ class BatchReply extends PendingReply {
   }
 }
 
-/** Opens a {@link StreamWriter} at the stream's present end. @throws MyelinError STREAM_NOT_FOUND, JETSTREAM_DISABLED */
+/**
+ * Opens a {@link StreamWriter} at the stream's present end. @throws MyelinError STREAM_NOT_FOUND, JETSTREAM_DISABLED
+ * @example
+ * const writer = await streamWriter(bus, 'READINGS')
+ * writer.add('readings.a', Buffer.from('{"value":1}'))
+ * await writer.flush()
+ */
 export async function streamWriter(bus: Bus, stream: string, options: WriterOptions = {}): Promise<StreamWriter> {
   const info = await streamInfo(bus, stream)
   if (!info) throw failure('STREAM_NOT_FOUND', `stream ${stream} does not exist`)
