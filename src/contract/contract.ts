@@ -102,7 +102,7 @@ export function isVersion(text: unknown): text is string {
 
 /**
  * Whether an endpoint's reply is streamed.
- * @example const item = isStream(endpoint.out) ? endpoint.out.item : endpoint.out
+ * @example const item = isStream(endpoint.out) ? endpoint.out.stream : endpoint.out
  */
 export function isStream(out: Schema | StreamOf): out is StreamOf {
   return 'stream' in out
