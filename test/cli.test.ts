@@ -101,6 +101,26 @@ describe('myelin', () => {
       .map((line) => JSON.parse(line))
     expect(first).toMatchObject({ sequence: 1, subject: 'evt.airports.closed.ATL', data: JSON.parse(closure) })
     expect(first.headers).toMatchObject({ 'ce-type': 'airports.closed', 'Myelin-Caller': 'myelin-cli' })
+    expect(first.event).toEqual({ id: first.headers['ce-id'], type: 'airports.closed', time: first.headers['ce-time'] })
+    // the same event as other tools may send it: in structured mode
+    const attributes = { specversion: '1.0', id: 'é 7', source: '/x', type: 'x.closed', time: '2001-01-02T12:00:00Z' }
+    nats.bus.publish(
+      'evt.airports.closed.ATL',
+      Buffer.from(JSON.stringify({ ...attributes, data: JSON.parse(closure) })),
+      'Content-Type:application/cloudevents+json\r\n',
+    )
+    await nats.bus.flush()
+    const whole = await myelin('tail', 'airports.closed', '--from', '3', '-n', '1', '--json')
+    expect(JSON.parse(whole.out)).toEqual({
+      subject: 'evt.airports.closed.ATL',
+      sequence: 3,
+      event: { id: 'é 7', type: 'x.closed', time: '2001-01-02T12:00:00Z' },
+      data: JSON.parse(closure),
+    })
+    const read = await myelin('tail', 'airports.closed', '--from', '3', '-n', '1', '--headers')
+    expect(read.out).toMatch(
+      /^# Content-Type: [\s\S]*^# ce-id: é 7$[\s\S]*^3 evt\.airports\.closed\.ATL \{"iata":"ATL",/m,
+    )
     const following = start(['tail', 'evt.>', '-n', '1'])
     const keep = setInterval(() => void client(nats.bus, airports).closed.publish(JSON.parse(closure)), 50)
     const { out, code } = await following.ended

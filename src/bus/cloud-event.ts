@@ -99,6 +99,25 @@ export function payloadText(headers: HeaderReader | undefined, data: Uint8Array)
   }
 }
 
+/**
+ * All attributes of an event in either mode as texts, `data` apart, for showing them; undefined where there are none.
+ * @throws MyelinError MALFORMED_PAYLOAD for what says that it is an event and is none
+ */
+export function eventAttributes(headers: HeaderReader, data: Uint8Array): Readonly<Record<string, string>> | undefined {
+  const type = typeOf(headers)
+  let pairs: [string, unknown][]
+  if (isStructured(type)) {
+    readStructured(type, data)
+    pairs = Object.entries(readJsonObject(data) ?? {}).filter(([name]) => name !== 'data' && name !== 'data_base64')
+  } else {
+    readAttributes(headers)
+    const names = Object.keys(headers.all()).filter((name) => /^ce-/i.test(name))
+    pairs = names.map((name) => [name.slice(3).toLowerCase(), attribute(headers, name)])
+  }
+  const told = pairs.filter(([, value]) => value !== null && value !== undefined && typeof value !== 'object')
+  return told.length === 0 ? undefined : Object.fromEntries(told.map(([name, value]) => [name, String(value)]))
+}
+
 /** `application/cloudevents`, with any format and parameters, in any case. */
 function isStructured(type: string | undefined): type is string {
   return type !== undefined && type !== json && structuredForm.test(type)

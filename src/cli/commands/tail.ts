@@ -3,9 +3,11 @@ import type { Command } from 'commander'
 import {
   type Bus,
   consume,
+  eventAttributes,
   failure,
   type HeaderReader,
   parseTime,
+  payloadText,
   readHeaders,
   type StartPosition,
   streamInfo,
@@ -55,16 +57,18 @@ Examples:
           if (shown >= limit) return
           shown += 1
           waiting.came()
+          const { attributes, text } = readable(headers, data)
           if (flags.json) {
             printJson({
               subject,
               ...(sequence === undefined ? {} : { sequence }),
+              ...(attributes ? { event: { id: attributes.id, type: attributes.type, time: attributes.time } } : {}),
               ...(flags.headers ? { headers: headers.all() } : {}),
-              data: decoded(data),
+              data: decoded(text),
             })
           } else {
-            if (flags.headers) for (const [name, value] of Object.entries(headers.all())) print(`# ${name}: ${value}`)
-            print(`${sequence === undefined ? '' : `${sequence} `}${subject} ${Buffer.from(data).toString()}`)
+            if (flags.headers) for (const line of headerTexts(headers, attributes)) print(`# ${line}`)
+            print(`${sequence === undefined ? '' : `${sequence} `}${subject} ${text}`)
           }
           if (shown >= limit) done.resolve()
         }
@@ -150,8 +154,33 @@ function position(typed: string | undefined): StartPosition | undefined {
   return { timeMs }
 }
 
-function decoded(data: Uint8Array): unknown {
-  const text = Buffer.from(data).toString()
+interface Readable {
+  readonly attributes: Readonly<Record<string, string>> | undefined
+  readonly text: string
+}
+
+/** What a message holds: of an event in structured mode its data, as of one in binary mode. What is no event is told as it is. */
+function readable(headers: HeaderReader, data: Uint8Array): Readable {
+  try {
+    return { attributes: eventAttributes(headers, data), text: textOf(payloadText(headers, data)) }
+  } catch {
+    return { attributes: undefined, text: textOf(data) }
+  }
+}
+
+const textOf = (data: Uint8Array | string) => (typeof data === 'string' ? data : Buffer.from(data).toString())
+
+/** The headers, and what an event in structured mode has instead. */
+function headerTexts(headers: HeaderReader, attributes: Readable['attributes'] = {}): string[] {
+  const all = headers.all()
+  const had = new Set(Object.keys(all).map((name) => name.toLowerCase()))
+  const instead = Object.entries(attributes).map(([name, value]) => [`ce-${name}`, value] as const)
+  return [...Object.entries(all), ...instead.filter(([name]) => !had.has(name))].map(
+    ([name, value]) => `${name}: ${value}`,
+  )
+}
+
+function decoded(text: string): unknown {
   try {
     return JSON.parse(text)
   } catch {
