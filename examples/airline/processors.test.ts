@@ -3,12 +3,11 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DuckDBInstance } from '@duckdb/node-api'
-import { type Bus, connect, embeddedNats, readSpan, streamInfo } from 'myelin/bus'
+import { type Bus, connect, embeddedNats, now, readSpan, streamInfo } from 'myelin/bus'
 import { loadComposition, up } from 'myelin/runtime'
-import { viewStream } from 'myelin/stream'
+import { processed, viewStream } from 'myelin/stream'
 import { createLogger } from 'myelin/unit'
 import { expect, it } from 'vitest'
-import { until } from '../../test/support/nats.ts'
 import { airportsFile, flightsFile } from './units/data.ts'
 
 const limit = 120_000
@@ -55,10 +54,9 @@ it('join flights to their airports and find unusual hours as DuckDB does', { tim
       expected.map((row) => `${row.state} ${row.hour} ${row.flights} ${row.mean} ${row.late}`).sort(),
     )
 
-    const hours = (await streamInfo(bus, viewStream('delays')))!.state.last_seq
-    const read = () => running.status().find(({ unit }) => unit === 'unusual')?.stats.in ?? 0
-    await until(() => read() >= hours, 30_000)
-    await new Promise((resolve) => setTimeout(resolve, 200)) // rows on their way
+    const hours = viewStream('delays')
+    const { last_seq: sequence } = (await streamInfo(bus, hours))!.state
+    await processed(bus, 'unusual', { stream: hours, sequence }, { deadline: now() + 30_000 })
     const unusual = await rowsOf<{ origin: string; hour: string; mean: number }>(bus, 'unusual')
     const found = await ask(`,
       hourly as (select origin, date_trunc('hour', date) as hour, count(*) as flights, avg(delay) as mean from flights group by 1, 2),

@@ -5,11 +5,10 @@ import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { BucketWatch } from './bucket-watch.ts'
 import type { Bus } from './bus.ts'
 import { now } from './clock.ts'
-import { failure, MyelinError, messageOf } from './errors.ts'
+import { failure, MyelinError } from './errors.ts'
 import { header, headerLine } from './headers.ts'
-import { manager } from './jetstream/api.ts'
-import { askAgain } from './jetstream/asked.ts'
 import { type Persisted, persist } from './jetstream/publish.ts'
+import { latestMessage } from './jetstream/stored.ts'
 import { ensureStream, streamInfo } from './jetstream/streams.ts'
 import { bucketStream } from './names.ts'
 
@@ -129,28 +128,10 @@ export class Bucket<Value = unknown> {
 
   /** The last message of a subject. */
   async #last(subject: string, timeoutMs: number): Promise<RawEntry | undefined> {
-    const query = { last_by_subj: subject }
-    let direct = false
-    const found = await askAgain(
-      this.#bus,
-      `bucket ${this.name}`,
-      async () => {
-        const api = await manager(this.#bus)
-        try {
-          return direct
-            ? await api.direct.getMessage(this.stream, query)
-            : await api.streams.getMessage(this.stream, query)
-        } catch (error) {
-          if (/no message found|stream not found/i.test(messageOf(error))) return null
-          // who may only look has this way alone; any replica answers, also one that is a moment behind
-          if (direct || !/permissions violation/i.test(messageOf(error))) throw error
-          direct = true
-          return api.direct.getMessage(this.stream, query)
-        }
-      },
-      timeoutMs,
-    )
-    if (!found) return undefined
+    const where = `bucket ${this.name}`
+    const latest = await latestMessage(this.#bus, this.stream, subject, { timeoutMs, where })
+    if (!latest) return undefined
+    const { message: found, direct } = latest
     return {
       subject: found.subject,
       data: found.data,

@@ -156,7 +156,7 @@ const sentence = ({ stream, origin, behind, stillMs }: CopyStatus) =>
   `${stream} has stood still for ${Math.round(stillMs / 1_000)} s: at least ${behind} messages of ${origin} are not copied by the server`
 
 /** Up to which message of an origin was copied; 0 when the message is not from it. */
-function copiedFrom(message: StoredMessage | undefined, origin: string): number {
+export function copiedFrom(message: StoredMessage | undefined, origin: string): number {
   const [name, sequence] = message?.headers.get('Nats-Stream-Source')?.split(' ') ?? []
   return name === origin || name?.startsWith(`${origin}:`) ? Number(sequence) || 0 : 0
 }

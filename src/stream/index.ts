@@ -35,6 +35,7 @@ export { endOfInput, isEndOfInput } from './end-of-input.ts'
 export { type EnrichOptions, enrich } from './enrich.ts'
 export { inputStream, partitionOf } from './input.ts'
 export { type Inspection, inspectProcessor, inspectSubject, type PartitionStatus } from './inspect.ts'
+export { type ProcessedOptions, processed, type StreamPosition } from './processed.ts'
 export { type ProcessorOptions, processor } from './processor.ts'
 export {
   type Change,
@@ -48,6 +49,7 @@ export {
   type Timing,
   WindowedStream,
 } from './program/index.ts'
+export { readView, type ViewChanges, type ViewReader, type ViewRow } from './read-view.ts'
 export { errorStream } from './rejected.ts'
 export {
   type ReplayedStream,

@@ -11,13 +11,21 @@ export interface PartitionStatus extends TaskStatus {
   readonly subjects: readonly string[]
 }
 
+/** What a program reads of a stream. */
+export interface Read {
+  readonly stream: string
+  readonly subject: string
+  /** A table that every partition has as a whole. */
+  readonly everywhere?: boolean
+}
+
 /** What one instance answers. */
 export interface Inspection {
   readonly instance: string
   /** Instances that share the partitions. */
   readonly members: number
   /** The streams that the program reads. */
-  readonly reads: readonly { readonly stream: string; readonly subject: string }[]
+  readonly reads: readonly Read[]
   /** The stream that the partitions read: the only source's own, or one that the server fills from the sources. */
   readonly input: string
   /** Names of the views that it writes. */

@@ -59,6 +59,10 @@ export class Output {
   get position(): OutputPosition {
     return { made: this.#made, rows: this.#rows, sequence: this.#sequence }
   }
+  /** Up to which sequence everything is stored. */
+  get acknowledged(): number {
+    return this.#writer.acknowledged
+  }
   get rows(): number {
     return this.#rows
   }

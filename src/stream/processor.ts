@@ -324,7 +324,11 @@ class Processor implements RunningUnit {
     return {
       instance: this.#host.instance,
       members: this.#shares?.members ?? 0,
-      reads: sources.map(({ stream, subject }) => ({ stream, subject })),
+      reads: sources.map(({ stream, subject, everywhere }) => ({
+        stream,
+        subject,
+        ...(everywhere ? { everywhere } : {}),
+      })),
       input: input.stream,
       views: views.map(({ name }) => name),
       partitionCount: partitions,

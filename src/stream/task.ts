@@ -37,6 +37,7 @@ import type { Scout, Tick } from './scout.ts'
 import type { Source } from './sources.ts'
 import type { View, ViewPart } from './view.ts'
 import { within } from './waits.ts'
+import { Written } from './written.ts'
 
 export interface TaskOptions {
   readonly bus: Bus
@@ -80,6 +81,10 @@ export interface TaskStatus {
   readonly bad: number
   readonly replayed: number
   readonly position: number
+  /** Input up to here is processed, and the rows that came of it are stored. */
+  readonly written: number
+  /** Its clocks are those of all partitions: it also follows what the others' input does to them. */
+  readonly sharedClocks: boolean
   /** Events that no row tells of yet, and keys that are remembered. */
   readonly open: number
   readonly keys: number
@@ -116,6 +121,9 @@ export class Task {
   #unanswered: StreamMessage | undefined
   #input = 0
   #inputMs = 0
+  /** Up to where the other partitions were followed, where nothing of this one's own was left. */
+  #followed = 0
+  readonly #written = new Written()
   #message: StreamMessage | undefined
   /** Sequence of what is being processed: a message, or one of another partition that moves a clock. */
   #place = 0
@@ -169,6 +177,8 @@ export class Task {
       bad: this.#bad,
       replayed: this.#outputs.reduce((sum, { replayed }) => sum + replayed, 0),
       position: this.#input,
+      written: this.#written.look(Math.max(this.#input, this.#followed), this.#outputs),
+      sharedClocks: this.#alignment !== undefined,
       open: circuit?.open ?? 0,
       keys: circuit?.keys ?? 0,
       effects: this.#effects?.done ?? 0,
@@ -565,7 +575,9 @@ export class Task {
           if (next === undefined || waits) {
             // a partition that gets nothing goes on with the others
             const to = Math.min(this.#alignment.frontier, (next?.sequence ?? Number.POSITIVE_INFINITY) - 1)
-            if (this.#follow(this.#alignment, to) && this.#mayGoOn()) break
+            if (!this.#follow(this.#alignment, to)) continue
+            if (!this.#failed && !this.#frozen) this.#followed = to
+            if (this.#mayGoOn()) break
             continue
           }
         }

@@ -9,10 +9,12 @@ export { consume, type ReaderOptions, type StartPosition, type StreamReader } fr
 export { readSpan, type SpanOptions } from './span.ts'
 export {
   lastMessage,
+  latestMessage,
   nextMessage,
   type SequenceAtOptions,
   type StoredMessage,
   sequenceAt,
+  toMessage,
 } from './stored.ts'
 export {
   belowWish,

@@ -59,7 +59,7 @@ export async function* readSpan(
       ),
     )
     const first = Math.min(...next.map((message) => message?.sequence ?? Number.POSITIVE_INFINITY))
-    return first <= until ? first : undefined
+    return Number.isFinite(first) && first <= until ? first : undefined
   }
   const first = await left(Math.max(options.from ?? 1, info.state.first_seq))
   if (first === undefined) return

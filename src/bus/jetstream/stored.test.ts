@@ -103,6 +103,7 @@ describe('a span of a stream', () => {
 
   it('has the latest of each subject, also of those that are replaced while it is read', async () => {
     await ensureStream(nats.bus, { name: 'LATEST', subjects: ['LATEST.*'], maxMessagesPerSubject: 1, discard: 'old' })
+    for await (const { sequence } of readSpan(nats.bus, 'LATEST', { latest: true })) expect(sequence).toBe(0) // and ends
     await put('LATEST', ['a', 'b', 'c'])
     const found = new Map<string, number>()
     for await (const { subject, sequence } of readSpan(nats.bus, 'LATEST', { latest: true, maxPending: 1 })) {

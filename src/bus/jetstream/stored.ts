@@ -6,6 +6,7 @@ import { failure, messageOf } from '../errors.ts'
 import { type HeaderReader, readHeaders } from '../headers.ts'
 import { parseTime } from '../time.ts'
 import { apiFailure, manager } from './api.ts'
+import { askAgain } from './asked.ts'
 import { streamInfo } from './streams.ts'
 
 /** A message as it lies in its stream. */
@@ -54,6 +55,35 @@ export async function lastMessage(bus: Bus, stream: string, subject: string): Pr
     if (/no message found|not found/i.test(messageOf(error))) return undefined
     throw apiFailure(error, `stream ${stream}`)
   }
+}
+
+/**
+ * The last message of a subject as the stream's leader knows it, or undefined; `direct` when any replica answered, because
+ * the leader may not be asked. Asks again until there is an answer: an election lasts a second or two.
+ * @throws MyelinError PERMISSION_DENIED, JETSTREAM_DISABLED, DEADLINE_EXCEEDED, DISCONNECTED
+ */
+export async function latestMessage(
+  bus: Bus,
+  stream: string,
+  subject: string,
+  { timeoutMs, where = `stream ${stream}` }: { readonly timeoutMs: number; readonly where?: string },
+): Promise<{ readonly message: StoredMsg; readonly direct: boolean } | undefined> {
+  const query = { last_by_subj: subject }
+  let direct = false
+  const ask = async () => {
+    const api = await manager(bus)
+    try {
+      return direct ? await api.direct.getMessage(stream, query) : await api.streams.getMessage(stream, query)
+    } catch (error) {
+      if (/no message found|stream not found/i.test(messageOf(error))) return null
+      // who may only look has this way alone; any replica answers, also one that is a moment behind
+      if (direct || !/permissions violation/i.test(messageOf(error))) throw error
+      direct = true
+      return api.direct.getMessage(stream, query)
+    }
+  }
+  const message = await askAgain(bus, where, ask, timeoutMs)
+  return message ? { message, direct } : undefined
 }
 
 export interface SequenceAtOptions {
@@ -108,7 +138,8 @@ async function infoOf(bus: Bus, stream: string) {
   return info
 }
 
-const toMessage = (found: StoredMsg): StoredMessage => ({
+/** @internal */
+export const toMessage = (found: StoredMsg): StoredMessage => ({
   sequence: found.seq,
   subject: found.subject,
   data: found.data,
