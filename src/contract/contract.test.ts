@@ -1,5 +1,7 @@
 import { expect, it } from 'vitest'
 import { MyelinError } from '../bus/index.ts'
+import { controlEvents } from '../control/index.ts'
+import { fleetEvents } from '../heartbeat/index.ts'
 import { contract } from './index.ts'
 
 it('keeps the names that begin like streams of the library itself', () => {
@@ -8,5 +10,15 @@ it('keeps the names that begin like streams of the library itself', () => {
     expect(() => contract(name, { version: '1.0.0' })).toThrow(/begin with \w+_ are kept/)
   }
   for (const name of ['es', 'store', 'database', 'my_store_x'])
+    expect(contract(name, { version: '1.0.0' }).name).toBe(name)
+})
+
+it('keeps the names of contracts that the library publishes its own events under', () => {
+  for (const name of [fleetEvents.name, controlEvents.name, 'myelin']) {
+    expect(() => contract(name, { version: '1.0.0' })).toThrow(
+      expect.objectContaining({ code: 'INVALID_CONTRACT', message: expect.stringContaining(`${name}-service`) }),
+    )
+  }
+  for (const name of ['fleets', 'fleet-service', 'Control'])
     expect(contract(name, { version: '1.0.0' }).name).toBe(name)
 })

@@ -7,6 +7,8 @@ import { checkKeys } from './keys.ts'
 const nameForm = /^[a-zA-Z][a-zA-Z0-9_-]*$/
 /** Beginnings of names that the library's own subjects and streams will have. */
 const planned = /^(es|store|db)_/i
+/** Names of contracts that the library publishes events under, and its own. */
+const own: ReadonlySet<string> = new Set(['fleet', 'control', 'myelin'])
 /** As semver.org suggests it, and as the schemas of the NATS service API have it. */
 const semver =
   /^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-((?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(?:\.(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*))?(?:\+([0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*))?$/
@@ -27,6 +29,23 @@ const reserved = new Set(['config', 'setup', 'dispose', 'health', 'use', 'on', '
  * @throws MyelinError INVALID_CONTRACT, naming the path
  */
 export function contract<const Definition extends ContractDefinition>(
+  name: string,
+  definition: Definition,
+): Contract<Definition> {
+  if (own.has(name)) {
+    throw invalid(
+      `"${name}"`,
+      `events of that name are those of the library (evt.${name}.…), and would meet yours; choose another, like ${name}-service`,
+    )
+  }
+  return anyContract(name, definition)
+}
+
+/**
+ * @internal As {@link contract}, also of a name that is the library's own: for the library's contracts, and for what others
+ * run already. @throws MyelinError INVALID_CONTRACT
+ */
+export function anyContract<const Definition extends ContractDefinition>(
   name: string,
   definition: Definition,
 ): Contract<Definition> {

@@ -1,6 +1,6 @@
 // Contracts: what a service offers, as data. Server, client, subjects, docs and permissions are read from it.
 export { type AsyncApiOptions, asyncapi } from './asyncapi.ts'
-export { contract, isContract, isStream, isVersion } from './contract.ts'
+export { anyContract, contract, isContract, isStream, isVersion } from './contract.ts'
 export {
   type Contract,
   type ContractDefinition,

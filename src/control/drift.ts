@@ -2,7 +2,7 @@
 // leading controller tells, in its log and as events `evt.control.drifted` and `evt.control.converged`.
 import { z } from 'zod'
 import { type Bus, timerMs } from '../bus/index.ts'
-import { contract } from '../contract/index.ts'
+import { anyContract } from '../contract/index.ts'
 import type { Fleet, Member } from '../heartbeat/index.ts'
 import { client } from '../service/index.ts'
 import type { Logger } from '../unit/index.ts'
@@ -31,7 +31,7 @@ const Drifted = z.object({
 const durable = { maxAge: '7d', maxMessages: 100_000, discard: 'old', dedupWindow: '2m' } as const
 
 /** What the leading controller tells. */
-export const controlEvents = contract('control', {
+export const controlEvents = anyContract('control', {
   version: '1.0.0',
   description: 'Units that are not what they should be, and that are again.',
   events: {

@@ -2,7 +2,7 @@
 
 import { z } from 'zod'
 import type { Bus } from '../bus/index.ts'
-import { contract } from '../contract/index.ts'
+import { anyContract } from '../contract/index.ts'
 import { client } from '../service/index.ts'
 import type { Fleet, FleetChange } from './fleet.ts'
 
@@ -19,7 +19,7 @@ const durable = { maxAge: '7d', maxMessages: 100_000, discard: 'old', dedupWindo
 const event = (description: string) => ({ description, payload: Change, key: 'unit', durable })
 
 /** The fleet's events. Several watchers may tell of the same change: its id makes it one event. */
-export const fleetEvents = contract('fleet', {
+export const fleetEvents = anyContract('fleet', {
   version: '1.0.0',
   description: 'Instances that come, fall silent, return and leave.',
   events: {

@@ -13,7 +13,14 @@ import {
   readHeaders,
   readJsonObject,
 } from '../bus/index.ts'
-import { type Contract, type ContractDefinition, contract, isVersion, type Schema, stream } from '../contract/index.ts'
+import {
+  anyContract,
+  type Contract,
+  type ContractDefinition,
+  isVersion,
+  type Schema,
+  stream,
+} from '../contract/index.ts'
 import { infoBytes } from './announce.ts'
 
 /** No service says that much of itself; more is somebody's mistake. */
@@ -206,7 +213,7 @@ export async function discoverContract(bus: Bus, service: string): Promise<Contr
     return (name: string) => described(isRecord(told[name]) ? told[name] : undefined)
   }
   const [eventSchema, jobSchema] = [schemasOf('event'), schemasOf('job')]
-  return contract(service, {
+  return anyContract(service, {
     version: isVersion(found.version) ? found.version : '0.0.0',
     endpoints: Object.fromEntries(endpoints),
     events: Object.fromEntries(

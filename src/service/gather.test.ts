@@ -6,7 +6,7 @@ import { client, serve, service } from './index.ts'
 
 const nats = withNats()
 
-const fleet = contract('fleet', {
+const fleet = contract('squadron', {
   version: '1.0.0',
   endpoints: {
     where: {
@@ -101,7 +101,7 @@ describe('gathering', () => {
 
   it('reports a reply that is not JSON as an error value', async () => {
     await using _ = await instances('answers')
-    const strange = nats.bus.subscribe('svc.fleet._all.where', ({ reply }) =>
+    const strange = nats.bus.subscribe('svc.squadron._all.where', ({ reply }) =>
       nats.bus.publish(reply!, Buffer.from('{nope')),
     )
     await nats.bus.flush()
