@@ -4,7 +4,7 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
-import { codeOf } from '../../test/support/nats.ts'
+import { codeOf, until } from '../../test/support/nats.ts'
 import { atLeast, type Bus, type ConnectOptions, connect, type EmbeddedNats, embeddedNats } from './index.ts'
 
 /** The error that connecting fails with; a connection made against expectation is closed. */
@@ -25,6 +25,11 @@ beforeAll(async () => {
 })
 afterAll(() => rm(folder, { recursive: true, force: true }))
 afterEach(() => vi.unstubAllEnvs())
+
+const connections = (server: Server) =>
+  new Promise<number>((resolve, reject) =>
+    server.getConnections((error, count) => (error ? reject(error) : resolve(count))),
+  )
 
 const listening: { server: Server; sockets: Socket[] }[] = []
 async function closeAll(): Promise<void> {
@@ -56,6 +61,25 @@ describe('connecting to something that is not there', () => {
     expect(await refusal({ servers: `127.0.0.1:${port}`, timeoutMs: 100 })).toMatchObject({
       code: 'SERVER_UNREACHABLE',
     })
+  })
+
+  it('keeps no socket open to it, which would keep the process alive', async () => {
+    const silent = createServer((socket) => socket.on('error', () => {}).resume())
+    const port = await listen(silent)
+    await refusal({ servers: `127.0.0.1:${port}`, timeoutMs: 200 })
+    await until(async () => (await connections(silent)) === 0)
+  })
+
+  it('keeps none to a silent one either when the next server answers', async () => {
+    const silent = createServer((socket) => socket.on('error', () => {}).resume())
+    const port = await listen(silent)
+    await using server = await embeddedNats()
+    for (let tries = 0; tries < 2; tries++) {
+      await using bus = await connect({ servers: [`127.0.0.1:${port}`, server.url], timeoutMs: 300 })
+      await bus.flush()
+      await until(async () => (await connections(silent)) === 0)
+      expect(bus.connected).toBe(true)
+    }
   })
 
   it('says so when no address is given, none runs in the folder and embedding is off', async () => {

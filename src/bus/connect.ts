@@ -5,6 +5,7 @@ import { type ConnectionOptions, type NatsConnection, errors as natsErrors, wsco
 import { connect as connectTcp } from '@nats-io/transport-node'
 import { Bus } from './bus.ts'
 import { codecs } from './codec.ts'
+import { dial } from './dial.ts'
 import { sharedServer } from './embedded/index.ts'
 import { failure, MyelinError, messageOf } from './errors.ts'
 import {
@@ -60,7 +61,7 @@ async function open(servers: string[], options: ConnectOptions, onClose?: () => 
     },
   }
   try {
-    nats = await (isWebSocket(servers[0] ?? '') ? wsconnect(clientOptions) : connectTcp(clientOptions))
+    nats = await dial(() => (isWebSocket(servers[0] ?? '') ? wsconnect(clientOptions) : connectTcp(clientOptions)))
   } catch (error) {
     const failed = connectFailure(error, servers)
     if (failed.code === 'SERVER_UNREACHABLE' && /timeout/i.test(failed.message)) {
