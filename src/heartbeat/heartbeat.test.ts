@@ -5,7 +5,7 @@ import { Worker } from 'node:worker_threads'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
-import { connect, embeddedNats, streamInfo } from '../bus/index.ts'
+import { connect, embeddedNats, removeStream, streamInfo } from '../bus/index.ts'
 import { client } from '../service/index.ts'
 import type { Logger } from '../unit/index.ts'
 import {
@@ -399,6 +399,22 @@ describe('fleet', () => {
     })
     await using late = await fleet(nats.bus, { unit: 'lasting' })
     expect(late.list().length).toBe(1)
+    child.kill('SIGKILL')
+  })
+
+  it('goes on when somebody removed the stream of last beats, which is made again for those who come late', async () => {
+    await using watching = await fleet(nats.bus, { unit: 'kept' })
+    const child = await beating('kept', 50)
+    await until(() => statusOf(watching, 'kept') === 'alive')
+    const changes = changesOf(watching)
+    await removeStream(nats.bus, 'BEATS')
+    await until(async () => {
+      const info = await streamInfo(nats.bus, 'BEATS', { subjects: 'beat.*.kept.*' })
+      return Object.keys(info?.state.subjects ?? {}).length === 1
+    })
+    await using late = await fleet(nats.bus, { unit: 'kept' })
+    expect(late.list().length).toBe(1)
+    expect([statusOf(watching, 'kept'), changes]).toEqual(['alive', []])
     child.kill('SIGKILL')
   })
 

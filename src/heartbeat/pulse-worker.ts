@@ -82,6 +82,9 @@ parentPort!.on('message', async (message: ToPulse) => {
   }
 })
 
+/** After so many beats the stream of the last ones is looked for: somebody may have removed it. */
+const ensureEvery = 30
+
 let timer: NodeJS.Timeout
 try {
   bus = await connect({ ...options, name: connection })
@@ -92,9 +95,14 @@ try {
   bus.on(({ type }) => {
     if (type === 'reconnected') void ensure()
   })
+  let ensureAt = now() + ensureEvery * intervalMs
   timer = setInterval(
     () => {
       const at = now()
+      if (at >= ensureAt && bus.connected) {
+        ensureAt = at + ensureEvery * intervalMs
+        void ensure()
+      }
       for (const instance of beating.values()) if (at >= instance.nextAt) send(instance)
     },
     timerMs(Math.max(5, intervalMs / 20)),

@@ -4,7 +4,6 @@ import {
   boundedText,
   copiedLines,
   deleteMessage,
-  ensureOnce,
   failure,
   header,
   headerLine,
@@ -15,6 +14,7 @@ import {
   persist,
   persistIn,
   readSpan,
+  type StoreOptions,
   type StreamMessage,
   streamInfo,
   textHeaderLine,
@@ -99,8 +99,8 @@ export async function keepDeadLetter(
   const spec = deadLetterSpec(service)
   let letter = { data: message.data, headerLines: own + reason }
   if (!fits(bus, letter.data, letter.headerLines)) {
-    await ensureOnce(bus, spec)
-    const { sequence } = await storeOnce(bus, deadLetterDataSubject(service), message.data, own, `${id}:data`, deadline)
+    const options = withId(bus, message.data, own, `${id}:data`, deadline)
+    const { sequence } = await persistIn(bus, spec, deadLetterDataSubject(service), message.data, options)
     letter = { data: nothing, headerLines: reason + headerLine(named.data, String(sequence)) }
   }
   await persistIn(bus, spec, deadLetterSubject(service, kind, name, consumer), letter.data, {
@@ -113,11 +113,11 @@ export async function keepDeadLetter(
 
 const nothing = new Uint8Array(0)
 
-/** Stores a message under an id, or without one where the id is what makes it too large. */
-function storeOnce(bus: Bus, subject: string, data: Uint8Array, lines: string, id: string, deadline: number) {
-  const withId = lines + headerLine(header.messageId, id)
-  const deduplicated = fits(bus, data, withId)
-  return persist(bus, subject, data, { deadline, headerLines: deduplicated ? withId : lines, deduplicated })
+/** How a message is stored: under an id, or without one where the id is what makes it too large. */
+function withId(bus: Bus, data: Uint8Array, lines: string, id: string, deadline: number): StoreOptions {
+  const headerLines = lines + headerLine(header.messageId, id)
+  const deduplicated = fits(bus, data, headerLines)
+  return { deadline, headerLines: deduplicated ? headerLines : lines, deduplicated }
 }
 
 export interface DeadLetterQuery {
@@ -178,14 +178,9 @@ async function putBack(bus: Bus, service: string, { letter, message, original }:
     )
   }
   // a new id for each time it is put back: the old one would be taken for a duplicate
-  await storeOnce(
-    bus,
-    message.headers.get(named.redrive) ?? letter.originalSubject,
-    original.data,
-    ownLines(original),
-    `redrive:${service}:${letter.sequence}`,
-    now() + 10_000,
-  )
+  const id = `redrive:${service}:${letter.sequence}`
+  const options = withId(bus, original.data, ownLines(original), id, now() + 10_000)
+  await persist(bus, message.headers.get(named.redrive) ?? letter.originalSubject, original.data, options)
   await deleteMessage(bus, stream, letter.sequence)
   if (original !== message) await deleteMessage(bus, stream, original.sequence)
 }

@@ -7,10 +7,12 @@ import { nuid } from '@nats-io/nats-core'
 import {
   type Bus,
   ensureOnce,
+  ensureStream,
   lastMessage,
+  MyelinError,
   nextMessage,
   now,
-  persist,
+  persistIn,
   readJson,
   type StreamMessage,
 } from '../bus/index.ts'
@@ -71,13 +73,21 @@ export class Tries {
     const stored = await lastMessage(this.#bus, this.#stream, this.#countSubject(message))
     const count = stored && (readJson(stored.data) as Count | undefined)
     if (count?.key === key) return count
-    return { begun: (await this.#listed()).has(key) ? 1 : 0 }
+    try {
+      return { begun: (await this.#listed()).has(key) ? 1 : 0 }
+    } catch (error) {
+      if (!(error instanceof MyelinError && error.code === 'STREAM_NOT_FOUND')) throw error
+      // somebody removed it with all that was known: it is made again, and the count begins anew
+      await ensureStream(this.#bus, triesSpec(this.#service))
+      return { begun: 0 }
+    }
   }
 
   /** Sets how often a message was begun; resolves when it is stored. */
   async set(message: StreamMessage, tries: EarlierTries): Promise<void> {
     const count: Count = { key: this.keyOf(message), ...tries }
-    await persist(this.#bus, this.#countSubject(message), Buffer.from(JSON.stringify(count)), {
+    const data = Buffer.from(JSON.stringify(count))
+    await persistIn(this.#bus, triesSpec(this.#service), this.#countSubject(message), data, {
       deadline: now() + 10_000,
       deduplicated: true, // storing it twice is storing it
     })
