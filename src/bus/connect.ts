@@ -53,11 +53,18 @@ export async function connect(options: ConnectOptions = {}): Promise<Bus> {
 
 async function open(servers: string[], options: ConnectOptions, onClose?: () => Promise<void>): Promise<Bus> {
   let nats: NatsConnection | undefined
+  let silent: string | undefined
   const clientOptions: ConnectionOptions = {
     ...toClientOptions(servers, options),
     reconnectDelayHandler: () => {
       if (nats) forgetDialsToCome(nats)
       return redialMs * (1 + Math.random())
+    },
+    // a frozen server lets itself be dialled and says nothing: the others go first, it has its turn after them
+    reconnectToServer: (pool) => {
+      if (silent === undefined || pool[0]?.listen !== silent) return null
+      silent = undefined
+      return pool[1] ?? null
     },
   }
   try {
@@ -85,7 +92,11 @@ async function open(servers: string[], options: ConnectOptions, onClose?: () => 
     replicas: options.replicas,
     servers,
   }
-  return new Bus(nats, codecs[options.codec ?? 'json'], limits, onClose)
+  const bus = new Bus(nats, codecs[options.codec ?? 'json'], limits, onClose)
+  bus.on(({ type }) => {
+    if (type === 'stale') silent = bus.url
+  })
+  return bus
 }
 
 async function checkFeatures(nats: NatsConnection, { requires = {} }: ConnectOptions): Promise<void> {
