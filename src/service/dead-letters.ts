@@ -11,10 +11,10 @@ import {
   MyelinError,
   messageOf,
   now,
+  type PersistOptions,
   persist,
   persistIn,
   readSpan,
-  type StoreOptions,
   type StreamMessage,
   streamInfo,
   textHeaderLine,
@@ -114,7 +114,7 @@ export async function keepDeadLetter(
 const nothing = new Uint8Array(0)
 
 /** How a message is stored: under an id, or without one where the id is what makes it too large. */
-function withId(bus: Bus, data: Uint8Array, lines: string, id: string, deadline: number): StoreOptions {
+function withId(bus: Bus, data: Uint8Array, lines: string, id: string, deadline: number): PersistOptions {
   const headerLines = lines + headerLine(header.messageId, id)
   const deduplicated = fits(bus, data, headerLines)
   return { deadline, headerLines: deduplicated ? headerLines : lines, deduplicated }

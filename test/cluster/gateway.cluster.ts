@@ -1,7 +1,7 @@
 // A gateway whose way to the servers is cut without a word, or whose server is frozen: what happens meanwhile reaches the
 // clients within ten seconds, each event once and in order.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { connect, ensureStream, now, store, streamInfo } from '../../src/bus/index.ts'
+import { connect, ensureStream, now, persist, streamInfo } from '../../src/bus/index.ts'
 import { serve } from '../../src/service/index.ts'
 import { fromStream, sseGateway } from '../../src/sse/index.ts'
 import { type Cluster, natsCluster } from '../support/cluster.ts'
@@ -28,7 +28,7 @@ async function world(name: string, gatewayServers: string[], producerServers: st
   const producing = (async () => {
     for (; !stopped; await new Promise((resolve) => setTimeout(resolve, 50))) {
       const data = Buffer.from(JSON.stringify({ n: stored }))
-      await store(producer, `${name}.a`, data, {
+      await persist(producer, `${name}.a`, data, {
         deadline: now() + 60_000,
         headerLines: `Nats-Msg-Id:${name}-${stored}\r\n`,
         deduplicated: true,
