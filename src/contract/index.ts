@@ -16,6 +16,7 @@ export {
   stream,
 } from './definition.ts'
 export { type Duration, durationMs, durationText } from './durations.ts'
+export { controlHeader, endOfInput, endOfInputValue, isEndOfInput } from './end-of-input.ts'
 export { jsonSchemaOf } from './json-schema.ts'
 export * from './subjects.ts'
 export { parse } from './validate.ts'

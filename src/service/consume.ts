@@ -21,6 +21,7 @@ import {
   durationMs,
   eventSubject,
   eventSubjects,
+  isEndOfInput,
   type OutputOf,
   parse,
   subjectToken,
@@ -183,6 +184,8 @@ function listenCore(bus: Bus, scope: Scope, listener: EventListener, handle: Han
   const subscription = bus.subscribe(
     picked(listener),
     (message) => {
+      const headers = readHeaders(message)
+      if (message.data.length === 0 && isEndOfInput({ data: message.data, headers })) return
       if (running >= limit) {
         stats.dropped += 1
         if (stats.dropped % 1_000 === 1)
@@ -191,7 +194,6 @@ function listenCore(bus: Bus, scope: Scope, listener: EventListener, handle: Han
       }
       running += 1
       void (async () => {
-        const headers = readHeaders(message)
         const context = new HandlerContext(scope, headers, message.subject, Number.POSITIVE_INFINITY)
         const span = tracingOn()
           ? messagingSpan(

@@ -34,6 +34,7 @@ import {
 } from '../contract/index.ts'
 import { bounded, boundedIfNeeded, CallLimits } from './bounded.ts'
 import type { Within } from './call.ts'
+import { type EventWriter, type EventWriterOptions, eventWriter } from './event-writer.ts'
 import { eventStreamSpec } from './streams.ts'
 import { type Subscription, subscribeCore, subscribeDurable } from './subscriptions.ts'
 
@@ -89,6 +90,17 @@ export interface EventClient<Event extends EventDefinition> {
   ): Promise<Event extends { durable: unknown } ? Persisted : void>
   /** An async iterable of events; leaving the loop, or `close()`, ends it. */
   subscribe(options?: EventSubscribeOptions): Subscription<OutputOf<Event['payload']>>
+  /**
+   * Of a durable event: writes its stream as the only writer, in batches, exactly once and in order; for feeds and imports.
+   * @throws MyelinError JETSTREAM_DISABLED, STREAM_MISMATCH, INVALID_OPTION
+   * @example
+   * await using writer = await client(bus, flights).departed.writer()
+   * for (const flight of list) await writer.write(flight, { id: flight.id, time: flight.date })
+   * await writer.end() // nothing follows: processors close their last windows
+   */
+  writer: Event extends { durable: unknown }
+    ? (options?: EventWriterOptions) => Promise<EventWriter<InputOf<Event['payload']>>>
+    : never
   /** The message that `publish` would send, for writers that batch. Does not validate. */
   encode(payload: InputOf<Event['payload']>, options?: PublishOptions): EncodedEvent
 }
@@ -155,6 +167,11 @@ export function eventClient(
       ? messagingSpan('send', { destination: subject, subject: event.subject, id: event.id }, trace)
       : undefined
 
+  const encoded = (payload: unknown, options?: PublishOptions): EncodedEvent => {
+    const { subject, data, headerLines } = encode(payload, options)
+    return { subject, data, headerLines: headerLines + traceLines(outgoingTrace(options?.trace ?? within?.trace)) }
+  }
+
   return {
     async publish(payload, options) {
       const from = options?.trace ?? within?.trace
@@ -173,22 +190,23 @@ export function eventClient(
         return undefined as never
       }
       await parse(event.payload, payload, 'INVALID_INPUT', where) // what is stored stays: no rubbish in
-      const encoded = encode(payload, options)
+      const message = encode(payload, options)
       const limits = new CallLimits(now() + (options?.timeoutMs ?? 30_000), options?.signal, within)
-      const storing = sentIn(spanOf(encoded, from), from, (trace) =>
-        persistIn(bus, spec, encoded.subject, encoded.data, {
+      const storing = sentIn(spanOf(message, from), from, (trace) =>
+        persistIn(bus, spec, message.subject, message.data, {
           deadline: limits.deadline,
-          headerLines: encoded.headerLines + headerLine(header.messageId, encoded.id) + traceLines(trace),
+          headerLines: message.headerLines + headerLine(header.messageId, message.id) + traceLines(trace),
           deduplicated: true,
         }),
       )
       const mayEnd = within !== undefined || options?.signal !== undefined
       return (await boundedIfNeeded(storing, bus, limits, mayEnd, `storing ${where}`)) as never
     },
-    encode: (payload, options) => {
-      const { subject, data, headerLines } = encode(payload, options)
-      return { subject, data, headerLines: headerLines + traceLines(outgoingTrace(options?.trace ?? within?.trace)) }
-    },
+    writer: ((options: EventWriterOptions = {}) => {
+      if (spec) return eventWriter(bus, contract, name, event, encoded, options)
+      return Promise.reject(failure('INVALID_OPTION', `${where} is not durable: there is no stream to write`))
+    }) as never,
+    encode: encoded,
     subscribe(options = {}) {
       const subjects =
         options.key === undefined

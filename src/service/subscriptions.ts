@@ -13,7 +13,7 @@ import {
   type StreamReader,
   type StreamSpec,
 } from '../bus/index.ts'
-import { parse, type Schema } from '../contract/index.ts'
+import { isEndOfInput, parse, type Schema } from '../contract/index.ts'
 import type { EventSubscribeOptions } from './events.ts'
 
 /** One received event. */
@@ -62,6 +62,8 @@ interface Handle {
 interface Waiting {
   read(): ReceivedEvent<unknown> | Promise<ReceivedEvent<unknown>>
   readonly settle: Settle
+  /** It says that no event follows, and is none. */
+  readonly end: boolean
 }
 
 class EventQueue implements Subscription<unknown> {
@@ -106,7 +108,11 @@ class EventQueue implements Subscription<unknown> {
   }
 
   push(headers: HeaderReader, subject: string, data: Uint8Array, sequence: number, settle: Settle): void {
-    const waiting = { read: () => this.#read(headers, subject, data, sequence, settle), settle }
+    const waiting = {
+      read: () => this.#read(headers, subject, data, sequence, settle),
+      settle,
+      end: data.length === 0 && isEndOfInput({ data, headers }),
+    }
     const asking = this.#asking.shift()
     if (asking) asking(waiting)
     else this.#buffer.push(waiting)
@@ -135,6 +141,10 @@ class EventQueue implements Subscription<unknown> {
             }))
       if (waiting) {
         this.#onTaken()
+        if (waiting.end) {
+          waiting.settle.ack()
+          continue
+        }
         try {
           const event = await waiting.read()
           if (this.#settles) this.#current.push(event)

@@ -19,7 +19,7 @@ import {
   traceOf,
   tracingOn,
 } from '../bus/index.ts'
-import { parse, type Schema } from '../contract/index.ts'
+import { isEndOfInput, parse, type Schema } from '../contract/index.ts'
 import { HandlerContext, type Scope } from './context.ts'
 import { type DeadLetterSource, keepDeadLetter } from './dead-letters.ts'
 import { type Handle, isThenable } from './middleware.ts'
@@ -219,6 +219,11 @@ export class Worker {
   }
 
   #work(message: StreamMessage, attempt: number): void {
+    if (message.data.length === 0 && isEndOfInput(message)) {
+      message.ack()
+      this.#release(message)
+      return
+    }
     const { scope, schema, where, timeoutMs } = this.#options
     const started = performance.now()
     const deadline = Number.isFinite(timeoutMs) ? now() + timeoutMs : Number.POSITIVE_INFINITY

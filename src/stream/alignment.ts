@@ -2,8 +2,9 @@
 // others in marks how that moved its clocks, and takes a message when it knows of theirs up to its place. So watermark,
 // rows and what is late are those of one partition, at every message, and a replay meets them again.
 import { type Bus, consume, headerLine, lastMessage, messageOf, now, persist, type StreamReader } from '../bus/index.ts'
+import { controlHeader } from '../contract/index.ts'
 import type { Logger } from '../unit/index.ts'
-import { controlHeader, watermarkValue } from './end-of-input.ts'
+import { watermarkValue } from './end-of-input.ts'
 import { decodeMark, encodeMark, type Mark, markSubject } from './marks.ts'
 import type { Tick } from './scout.ts'
 

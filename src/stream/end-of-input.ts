@@ -4,39 +4,14 @@
 //
 // It lies in one partition of a processor, and all of them must hear it, each at the same place in every replay. Where
 // partitions tell each other of their clocks in marks, a mark says it; else that partition stores a copy for each other.
-import { type HeaderReader, header, headerLine, headerLines, now, persist } from '../bus/index.ts'
-import { type Contract, eventSubject } from '../contract/index.ts'
+import { header, headerLines, now, persist } from '../bus/index.ts'
+import { controlHeader, endOfInputValue } from '../contract/index.ts'
 import type { Effect } from './effects.ts'
 import type { Input } from './input.ts'
 import type { Tick } from './scout.ts'
 
-export const controlHeader = 'Myelin-Control'
-const endOfInputValue = 'end-of-input'
 /** A partition's clocks, for the other partitions; see marks.ts. */
 export const watermarkValue = 'watermark'
-
-/**
- * The message that ends a durable event's stream, for {@link StreamWriter.add}. Events after it are late.
- * @example
- * const { subject, data, headerLines } = endOfInput(flights, 'departed')
- * writer.add(subject, data, headerLines)
- */
-export function endOfInput(
-  contract: Contract,
-  event: string,
-): { readonly subject: string; readonly data: Uint8Array; readonly headerLines: string } {
-  const keyed = contract.definition.events?.[event]?.key !== undefined
-  return {
-    subject: eventSubject(contract.name, event, keyed ? '_end' : undefined),
-    data: new Uint8Array(0),
-    headerLines: headerLine(controlHeader, endOfInputValue),
-  }
-}
-
-/** Whether a message is the end of its input. */
-export function isEndOfInput(message: { readonly data: Uint8Array; readonly headers: HeaderReader }): boolean {
-  return message.data.length === 0 && message.headers.get(controlHeader) === endOfInputValue
-}
 
 /** The end of a source as marks tell it: a clock of its own, numbered from -1 down. */
 export const endTick = (source: number, sequence: number, storedMs: number): Tick => ({

@@ -1,5 +1,6 @@
 // Real-time stream processing: streams in, windows, joins and tables in event time, rows of views out.
 export { type Rejection, readRejection } from '../bus/index.ts'
+export { endOfInput, isEndOfInput } from '../contract/index.ts'
 export {
   type Aggregate,
   type AnyAggregate,
@@ -31,7 +32,6 @@ export {
 export { checkpointStream } from './checkpoint.ts'
 export { declaredProcessor, type Located, locate, type Named } from './declared/index.ts'
 export type { Effect, EffectOutcome } from './effects.ts'
-export { endOfInput, isEndOfInput } from './end-of-input.ts'
 export { type EnrichOptions, enrich } from './enrich.ts'
 export { inputStream, partitionOf } from './input.ts'
 export { type Inspection, inspectProcessor, inspectSubject, type PartitionStatus } from './inspect.ts'

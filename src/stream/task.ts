@@ -21,12 +21,13 @@ import {
   traceOf,
   tracingOn,
 } from '../bus/index.ts'
+import { isEndOfInput } from '../contract/index.ts'
 import type { Logger, Vitals } from '../unit/index.ts'
 import { Alignment } from './alignment.ts'
 import { Checkpoints } from './checkpoint.ts'
 import { Circuit } from './circuit.ts'
 import { type EffectPlan, Effects, type Origin } from './effects.ts'
-import { endedBy, endTick, isEndOfInput, passOn } from './end-of-input.ts'
+import { endedBy, endTick, passOn } from './end-of-input.ts'
 import { Enricher, givenUp } from './enrich.ts'
 import { type Input, partitionOf } from './input.ts'
 import { Output } from './output.ts'

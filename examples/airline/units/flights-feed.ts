@@ -1,10 +1,10 @@
 // Replays the flights of 2001 into the stream of `flights.departed`, by their event time and at a chosen speed. It writes
 // in atomic batches that are tied to where the stream ends, and the last flight that is stored tells which row comes
 // next: a crash loses nothing and repeats nothing, and an event of somebody else in between changes nothing.
-import { type Bus, failure, MyelinError, readSpan, type StreamWriter, streamInfo, streamWriter } from 'myelin/bus'
+import { type Bus, failure, MyelinError, readSpan, streamInfo } from 'myelin/bus'
 import { eventStream } from 'myelin/contract'
-import { client, ensureContractStreams, service } from 'myelin/service'
-import { endOfInput } from 'myelin/stream'
+import { type Client, client, type EventWriter, service } from 'myelin/service'
+import { isEndOfInput } from 'myelin/stream'
 import { defineUnit, type UnitHost } from 'myelin/unit'
 import { z } from 'zod'
 import { type Flight, flights, type Progress, Speed } from '../contracts/flights.ts'
@@ -56,9 +56,9 @@ async function storedFlights(bus: Bus): Promise<{ flights: number; ended: boolea
   let ended = false
   for (let until = last; until >= first; until -= lookedAt) {
     let flights = 0
-    for await (const { headers } of readSpan(bus, stream, { from: Math.max(first, until - lookedAt + 1), until })) {
-      if (headers.get('Myelin-Control') === 'end-of-input') ended = true
-      const row = /^flight-(\d+)$/.exec(headers.get('ce-id') ?? '')?.[1]
+    for await (const message of readSpan(bus, stream, { from: Math.max(first, until - lookedAt + 1), until })) {
+      if (isEndOfInput(message)) ended = true
+      const row = /^flight-(\d+)$/.exec(message.headers.get('ce-id') ?? '')?.[1]
       if (row !== undefined) flights = Number(row) + 1
     }
     if (flights > 0) return { flights, ended }
@@ -69,8 +69,8 @@ async function storedFlights(bus: Bus): Promise<{ flights: number; ended: boolea
 class Feed {
   readonly #host: UnitHost<Config>
   readonly #file: FlightsFile
-  #writer!: StreamWriter
-  readonly #encode: (flight: Flight) => { subject: string; data: Uint8Array; headerLines: string }
+  readonly #api: Client<typeof flights.definition>
+  #writer!: EventWriter<Flight>
   readonly #publishProgress: () => void
   #progressTimer: NodeJS.Timeout | undefined
   #running: Promise<void> = Promise.resolve()
@@ -91,8 +91,7 @@ class Feed {
   sent = 0
 
   static async open(host: UnitHost<Config>): Promise<Feed> {
-    const { bus, config } = host
-    await ensureContractStreams(bus, flights)
+    const { config } = host
     const file = await openFlights(config.file, config.limit).catch((cause) => {
       throw failure('FILE_NOT_FOUND', `file: ${config.file} cannot be read as Parquet`, { cause })
     })
@@ -107,15 +106,14 @@ class Feed {
     this.#file = file
     this.total = file.total
     this.#speed = host.config.speed
-    const { departed, progress } = client(host.bus, flights)
-    this.#encode = (flight) => departed.encode(flight, { id: `flight-${flight.id}`, time: flight.date })
+    this.#api = client(host.bus, flights)
     this.finished = new Promise((resolve, reject) => {
       this.#finish = resolve
       this.#fail = reject
     })
     this.finished.catch(() => undefined)
     this.#publishProgress = () => {
-      progress.publish(this.progress()).catch(() => undefined) // the next one comes soon
+      this.#api.progress.publish(this.progress()).catch(() => undefined) // the next one comes soon
     }
   }
 
@@ -130,7 +128,8 @@ class Feed {
   /** A writer at the end of the stream; the row that comes next is the one after the last flight there. */
   async #openWriter(): Promise<void> {
     const { bus, log } = this.#host
-    this.#writer = await streamWriter(bus, stream, {
+    this.#writer = await this.#api.departed.writer({
+      validate: false, // the file was looked at, and 3,000,000 flights are many
       onWait: (reason) => log.warn({ code: reason.code }, `the feed waits: ${reason.message}`),
     })
     const { flights, ended } = await storedFlights(bus)
@@ -194,18 +193,14 @@ class Feed {
       for (const flight of chunk) {
         if (this.#speed !== 'max') await this.#until(flight.date)
         if (this.#stopped) return this.#writer.flush()
-        const { subject, data, headerLines } = this.#encode(flight)
-        this.#writer.add(subject, data, headerLines)
+        const room = this.#writer.write(flight, { id: `flight-${flight.id}`, time: flight.date })
         this.#clock = flight.date
         this.position += 1
         this.sent += 1
-        const room = this.#writer.ready()
         if (room) await room
       }
     }
-    const { subject, data, headerLines } = endOfInput(flights, 'departed')
-    this.#writer.add(subject, data, headerLines)
-    await this.#writer.flush()
+    await this.#writer.end()
     this.#ended = true
   }
 
