@@ -1,6 +1,8 @@
-// What the delays processor writes: one row per airport and hour of event time.
+// The airline's views: what processors write, and the page and others read.
+import { view } from 'myelin/stream'
 import { z } from 'zod'
 
+/** One row per airport and hour of event time. */
 export const DelayHour = z.object({
   origin: z.string(),
   /** Start of the hour, ISO 8601. */
@@ -14,14 +16,16 @@ export const DelayHour = z.object({
   late: z.number(),
 })
 export type DelayHour = z.infer<typeof DelayHour>
+export const delays = view('delays', { key: 'origin', row: DelayHour })
 
-/** What the states processor writes: the same per state. */
+/** The same per state. */
 export const StateHour = DelayHour.pick({ hour: true, flights: true, mean: true, late: true }).extend({
   state: z.string(),
 })
 export type StateHour = z.infer<typeof StateHour>
+export const states = view('states', { key: 'state', row: StateHour })
 
-/** What the unusual processor writes: hours that are far from what the airport's last week was like. */
+/** Hours that are far from what the airport's last week was like. */
 export const UnusualHour = DelayHour.pick({ origin: true, hour: true, flights: true, mean: true }).extend({
   /** Mean and standard deviation of the hourly means of the week that ends with this hour, and how many hours had flights. */
   usual: z.number(),
@@ -29,3 +33,4 @@ export const UnusualHour = DelayHour.pick({ origin: true, hour: true, flights: t
   hours: z.number().int(),
 })
 export type UnusualHour = z.infer<typeof UnusualHour>
+export const unusual = view('unusual', { key: 'origin', row: UnusualHour })

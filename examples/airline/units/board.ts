@@ -4,9 +4,8 @@ import { extname, join } from 'node:path'
 import { failure } from 'myelin/bus'
 import { client } from 'myelin/service'
 import { fromEvent, fromView, sseGateway } from 'myelin/sse'
-import { view } from 'myelin/stream'
 import { airports } from '../contracts/airports.ts'
-import { DelayHour, StateHour, UnusualHour } from '../contracts/delays.ts'
+import { delays, states, unusual } from '../contracts/delays.ts'
 import { flights, Speed } from '../contracts/flights.ts'
 import { rebooking } from '../contracts/rebooking.ts'
 
@@ -25,9 +24,9 @@ export default sseGateway({
   description: 'Delays, progress and rebookings for browsers, and the page that shows them.',
   streams: {
     // ?from= means hours of 2001, not when they were computed
-    delays: fromView(view('delays', { key: 'origin', row: DelayHour }), { time: ({ hour }) => hour }),
-    states: fromView(view('states', { key: 'state', row: StateHour }), { time: ({ hour }) => hour }),
-    unusual: fromView(view('unusual', { key: 'origin', row: UnusualHour }), { time: ({ hour }) => hour }),
+    delays: fromView(delays, { time: ({ hour }) => hour }),
+    states: fromView(states, { time: ({ hour }) => hour }),
+    unusual: fromView(unusual, { time: ({ hour }) => hour }),
     progress: fromEvent(flights, 'progress'),
     rebooked: fromEvent(rebooking, 'done'),
   },

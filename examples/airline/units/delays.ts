@@ -1,7 +1,7 @@
 // How late the flights of each airport are, hour by hour of their own time; and a rebooking for everyone who waits for
 // more than three hours.
-import { count, event, job, mean, processor, quantile, share, tumbling, view } from 'myelin/stream'
-import { DelayHour } from '../contracts/delays.ts'
+import { count, event, job, mean, processor, quantile, share, tumbling } from 'myelin/stream'
+import { delays } from '../contracts/delays.ts'
 import { flights } from '../contracts/flights.ts'
 import { rebooking } from '../contracts/rebooking.ts'
 
@@ -10,7 +10,7 @@ export default processor(
   {
     description: 'Hourly delays per airport, in event time.',
     from: event(flights, 'departed'),
-    to: view('delays', { key: 'origin', row: DelayHour }),
+    to: delays,
   },
   (departed) =>
     departed

@@ -1,13 +1,13 @@
 // Puts the passengers of badly delayed flights on other ones: looks for airports near the origin, and says what it did.
-import { client, service } from 'myelin/service'
+import { service } from 'myelin/service'
 import { airports } from '../contracts/airports.ts'
 import { rebooking } from '../contracts/rebooking.ts'
 
 export default service(rebooking, {
-  rebook: async (flight, { bus, call }) => {
+  rebook: async (flight, { call }) => {
     const near = await call(airports).nearest.try({ iata: flight.origin, count: 3 })
     // an airport that the file does not know has no neighbours: its passengers wait
     const alternatives = near.ok ? near.value.map(({ iata }) => iata) : []
-    await client(bus, rebooking).done.publish({ flight, alternatives }, { id: `flight-${flight.id}` })
+    await call(rebooking).done.publish({ flight, alternatives }, { id: `flight-${flight.id}` })
   },
 })

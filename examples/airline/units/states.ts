@@ -1,9 +1,9 @@
 // The flights joined to where they leave from: hour by hour, how it goes in each state.
 import { MyelinError } from 'myelin/bus'
 import { client } from 'myelin/service'
-import { count, enrich, event, mean, processor, share, tumbling, view } from 'myelin/stream'
+import { count, enrich, event, mean, processor, share, tumbling } from 'myelin/stream'
 import { airports } from '../contracts/airports.ts'
-import { StateHour } from '../contracts/delays.ts'
+import { states } from '../contracts/delays.ts'
 import { flights } from '../contracts/flights.ts'
 
 /** Each flight with its origin's state, asked of the airports service once per airport and hour. */
@@ -26,7 +26,7 @@ export default processor(
   {
     description: 'Hourly delays per state: flights joined to their airports.',
     from: located,
-    to: view('states', { key: 'state', row: StateHour }),
+    to: states,
   },
   (departed) =>
     departed

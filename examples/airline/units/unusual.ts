@@ -1,6 +1,6 @@
 // Airports whose last hour is unusual: its mean delay lies far above what the airport's last week was like.
-import { count, last, mean, processor, rowsOf, sliding, stddev, view } from 'myelin/stream'
-import { DelayHour, UnusualHour } from '../contracts/delays.ts'
+import { count, last, mean, processor, rowsOf, sliding, stddev } from 'myelin/stream'
+import { delays, unusual } from '../contracts/delays.ts'
 
 const least = { hours: 24, flights: 5, deviations: 3 }
 
@@ -8,8 +8,8 @@ export default processor(
   'unusual',
   {
     description: "Hours whose delay is three standard deviations above the airport's last week.",
-    from: rowsOf(view('delays', { key: 'origin', row: DelayHour })),
-    to: view('unusual', { key: 'origin', row: UnusualHour }),
+    from: rowsOf(delays),
+    to: unusual,
   },
   (hours) =>
     hours
