@@ -302,6 +302,28 @@ describe('fleet', () => {
     await pulse.stop()
   })
 
+  it('is told and begins again when its thread dies', async () => {
+    await using watching = await fleet(nats.bus, { unit: 'beating' })
+    const warnings: string[] = []
+    const warned = ({ message }: Error) => void warnings.push(message)
+    process.on('warning', warned)
+    let thread: Worker | undefined
+    process.once('worker', (worker) => {
+      thread = worker
+    })
+    const pulse = await Pulse.start({ connect: { servers: nats.server.url }, site: 'here', intervalMs: 100 })
+    pulse.add(source('beating', 'b'))
+    await until(() => statusOf(watching, 'beating') === 'alive')
+    const { incarnation } = watching.list()[0]!.beat
+    await thread!.terminate()
+    await until(() => watching.list()[0]!.beat.incarnation !== incarnation)
+    await until(() => statusOf(watching, 'beating') === 'alive')
+    expect(warnings.join()).toContain('the heartbeat of this process ended (exit code 1); it is started again')
+    process.off('warning', warned)
+    await pulse.stop()
+    await until(() => statusOf(watching, 'beating') === 'left')
+  })
+
   it('goes on though a unit cannot tell its numbers, or tells what is none', async () => {
     await using watching = await fleet(nats.bus, { unit: 'mute' })
     const pulse = await Pulse.start({ connect: { servers: nats.server.url }, site: 'here', intervalMs: 100 })

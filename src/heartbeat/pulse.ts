@@ -4,7 +4,7 @@ import { hostname } from 'node:os'
 import { monitorEventLoopDelay, performance } from 'node:perf_hooks'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
-import { boundedText, type ConnectOptions, failure, messageOf, redactText, timerMs } from '../bus/index.ts'
+import { backoff, boundedText, type ConnectOptions, failure, messageOf, redactText, timerMs } from '../bus/index.ts'
 import type { Vitals } from '../unit/index.ts'
 import type { BeatVitals, CheckResult, Origin, UnitState } from './beat.ts'
 
@@ -80,31 +80,37 @@ const reasonBytes = 500
 const numbersOf = (vitals: Vitals): Vitals =>
   Object.fromEntries(Object.entries(vitals).filter(([, value]) => Number.isFinite(value)))
 
+/** A thread that lived this long and died is started again as soon as the first one. */
+const steadyMs = 60_000
+
 export class Pulse {
-  readonly #worker: Worker
+  readonly #data: PulseWorkerData
+  /** Undefined while it is started again. */
+  #worker: Worker | undefined
+  #usedAt = 0
+  #nextMs = backoff(100, 10_000)
+  #stopping = false
   readonly #sources = new Map<string, PulseSource>()
   readonly #rates = new Map<string, { handled: number; at: number; rate: number }>()
   readonly #timer: NodeJS.Timeout
   readonly #loop = monitorEventLoopDelay({ resolution: 10 })
-  readonly #exited: Promise<void>
+  #exited: Promise<void> = Promise.resolve()
   readonly #last = new Map<string, Snapshot>()
   readonly #complained = new Set<string>()
   #cpu = process.cpuUsage()
   #cpuAt = performance.now()
   #process: ProcessVitals | undefined
 
-  private constructor(worker: Worker, snapshotMs: number) {
-    this.#worker = worker
-    this.#exited = new Promise((resolve) => worker.once('exit', () => resolve()))
+  private constructor(worker: Worker, data: PulseWorkerData) {
+    this.#data = data
+    this.#use(worker)
     this.#loop.enable()
-    this.#timer = setInterval(() => this.#tell(), timerMs(snapshotMs))
+    this.#timer = setInterval(() => this.#tell(), timerMs(data.snapshotMs))
     this.#timer.unref()
-    worker.unref()
   }
 
   /** Starts beating for this process. @throws MyelinError SERVER_UNREACHABLE and the like */
   static async start(options: PulseOptions): Promise<Pulse> {
-    const fromSource = import.meta.filename.endsWith('.ts')
     const intervalMs = options.intervalMs ?? 1_000
     const snapshotMs = intervalMs / perBeat
     const data: PulseWorkerData = {
@@ -115,24 +121,39 @@ export class Pulse {
       host: hostname(),
       connection: `pulse-${hostname()}-${process.pid}-${crypto.randomUUID().slice(0, 8)}`,
     }
-    const worker = new Worker(
-      fileURLToPath(new URL(fromSource ? './pulse-worker.ts' : './pulse-worker.js', import.meta.url)),
-      {
-        workerData: data,
-        execArgv: fromSource ? ['--conditions=myelin-source'] : [],
-      },
-    )
-    await new Promise<void>((resolve, reject) => {
-      worker.once('message', (message: { ready: boolean; error?: string }) => {
-        if (message.ready) resolve()
-        else reject(failure('SERVER_UNREACHABLE', `the heartbeat cannot connect: ${message.error}`))
-      })
-      worker.once('error', (error) =>
-        reject(failure('UNIT_FAILED', `the heartbeat stopped: ${messageOf(error)}`, { cause: error })),
-      )
-      worker.once('exit', (code) => reject(failure('UNIT_FAILED', `the heartbeat ended with exit code ${code}`)))
+    return new Pulse(await launch(data), data)
+  }
+
+  #use(worker: Worker): void {
+    this.#worker = worker
+    this.#usedAt = performance.now()
+    worker.unref()
+    let why: string | undefined
+    worker.on('error', (error) => {
+      why = messageOf(error)
     })
-    return new Pulse(worker, snapshotMs)
+    this.#exited = new Promise((resolve) =>
+      worker.once('exit', (code) => {
+        resolve()
+        if (!this.#stopping) void this.#again(why ?? `exit code ${code}`)
+      }),
+    )
+  }
+
+  /** The thread died though nobody asked it to: another one beats from now on. */
+  async #again(why: string): Promise<void> {
+    this.#worker = undefined
+    process.emitWarning(`the heartbeat of this process ended (${why}); it is started again`, { type: 'MyelinWarning' })
+    if (performance.now() - this.#usedAt > steadyMs) this.#nextMs = backoff(100, 10_000)
+    while (!this.#stopping) {
+      await new Promise<void>((resolve) => setTimeout(resolve, this.#nextMs()).unref())
+      if (this.#stopping) return
+      const worker = await launch(this.#data).catch(() => undefined) // the server is not there: later
+      if (!worker) continue
+      if (this.#stopping) return void worker.terminate()
+      this.#use(worker)
+      return this.#tell()
+    }
   }
 
   /** Beats for an instance from now on. */
@@ -145,15 +166,16 @@ export class Pulse {
   remove(instance: string): void {
     if (!this.#sources.delete(instance)) return
     for (const known of [this.#rates, this.#last, this.#complained]) known.delete(instance)
-    this.#worker.postMessage({ type: 'leave', instance } satisfies ToPulse)
+    this.#worker?.postMessage({ type: 'leave', instance } satisfies ToPulse)
   }
 
   /** Says goodbye for all that is left, unless they will be back, and ends. */
   async stop(goodbye = true): Promise<void> {
+    this.#stopping = true
     clearInterval(this.#timer)
     this.#loop.disable()
-    this.#worker.postMessage({ type: 'stop', goodbye } satisfies ToPulse)
-    const timer = setTimeout(() => void this.#worker.terminate(), stopMs)
+    this.#worker?.postMessage({ type: 'stop', goodbye } satisfies ToPulse)
+    const timer = setTimeout(() => void this.#worker?.terminate(), stopMs)
     await this.#exited
     clearTimeout(timer)
   }
@@ -173,7 +195,7 @@ export class Pulse {
         return this.#last.get(source.instance) ?? []
       }
     })
-    this.#worker.postMessage({ type: 'snapshots', snapshots } satisfies ToPulse)
+    this.#worker?.postMessage({ type: 'snapshots', snapshots } satisfies ToPulse)
   }
 
   #snapshot(source: PulseSource): Snapshot {
@@ -231,4 +253,27 @@ export class Pulse {
     }
     return this.#process
   }
+}
+
+/** Starts the thread; resolves when it is connected. @throws MyelinError SERVER_UNREACHABLE, UNIT_FAILED */
+async function launch(data: PulseWorkerData): Promise<Worker> {
+  const fromSource = import.meta.filename.endsWith('.ts')
+  const worker = new Worker(
+    fileURLToPath(new URL(fromSource ? './pulse-worker.ts' : './pulse-worker.js', import.meta.url)),
+    {
+      workerData: data,
+      execArgv: fromSource ? ['--conditions=myelin-source'] : [],
+    },
+  )
+  await new Promise<void>((resolve, reject) => {
+    worker.once('message', (message: { ready: boolean; error?: string }) => {
+      if (message.ready) resolve()
+      else reject(failure('SERVER_UNREACHABLE', `the heartbeat cannot connect: ${message.error}`))
+    })
+    worker.once('error', (error) =>
+      reject(failure('UNIT_FAILED', `the heartbeat stopped: ${messageOf(error)}`, { cause: error })),
+    )
+    worker.once('exit', (code) => reject(failure('UNIT_FAILED', `the heartbeat ended with exit code ${code}`)))
+  })
+  return worker
 }
