@@ -16,6 +16,7 @@ const allowed: Record<string, readonly string[]> = {
   heartbeat: ['bus', 'contract', 'unit', 'service'],
   control: ['bus', 'contract', 'unit', 'service', 'heartbeat'],
   runtime: ['bus', 'unit', 'heartbeat', 'control', 'stream', 'sse'],
+  testing: ['bus', 'contract', 'unit', 'service', 'stream', 'runtime'],
   cli: ['bus', 'contract', 'service', 'stream', 'heartbeat', 'control', 'runtime', 'unit'],
 }
 

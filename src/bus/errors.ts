@@ -244,6 +244,10 @@ export const errorCatalogue = {
     what: 'The instance is in a state from which this is not possible.',
     fix: 'Look at its state with `npx myelin ls`; start it first, or wait.',
   },
+  LEFT_BEHIND: {
+    what: "At its end a test's world had units that did not drain, or something that they made and did not end.",
+    fix: 'End it in `drain()` of the unit that the message leads to.',
+  },
   UNIT_FAILED: { what: 'A unit could not start.', fix: 'Read the cause; the other units keep running.' },
 } as const satisfies Record<string, ErrorSpec>
 

@@ -60,6 +60,7 @@ export {
   replay,
   replayedStreams,
 } from './replay.ts'
+export { type ProgramEffect, type ProgramResult, type RunProgramOptions, runProgram } from './run-program.ts'
 export { bucket, job, objects, publish } from './sinks.ts'
 export { event, messages, rowsOf, type Source, type TableSource, table } from './sources.ts'
 export type { TaskStatus } from './task.ts'

@@ -11,6 +11,7 @@ import type { EffectPlan } from './effects.ts'
 import { type Input, inputOf } from './input.ts'
 import { answerInspections, type Inspection } from './inspect.ts'
 import { End, Line, Plan, type Rows, Stream, Table } from './program/index.ts'
+import { keepProgram } from './run-program.ts'
 import { Scout } from './scout.ts'
 import { Shares } from './shares.ts'
 import type { Source, TableSource } from './sources.ts'
@@ -132,7 +133,7 @@ export function processor(
   if (ends.length === 0)
     throw failure('INVALID_OPTION', `processor '${name}': its program has no end: nothing goes out`)
   inputOf(name, sources, partitions) // what cannot be partitioned is told when it is written, not when it is run
-  return defineUnit<Config>({
+  const unit = defineUnit<Config>({
     kind: 'processor',
     name,
     config: processorConfig,
@@ -159,6 +160,8 @@ export function processor(
       })
     },
   })
+  keepProgram(unit, { name, plan, ends, sources, names: single ? undefined : Object.keys(from) })
+  return unit
 }
 
 /** Nothing instead of an effect: time travel must not send out again what was sent long ago. */

@@ -10,6 +10,8 @@ import {
   MyelinError,
 } from '../../src/bus/index.ts'
 
+export { until } from '../../src/testing/until.ts'
+
 export interface NatsFixture {
   readonly server: EmbeddedNats
   /** A connection shared by the file's tests. */
@@ -45,14 +47,6 @@ export function withNats(options: EmbeddedOptions = {}): NatsFixture {
     },
     connect: open,
   }
-}
-
-/** Resolves when `done` says so. @throws Error after `withinMs` */
-export async function until(done: () => boolean | Promise<boolean>, withinMs = 10_000): Promise<void> {
-  for (const end = Date.now() + withinMs; Date.now() < end; await new Promise((resolve) => setTimeout(resolve, 10))) {
-    if (await done()) return
-  }
-  throw new Error(`did not happen within ${withinMs} ms: ${done}`)
 }
 
 /** The code a promise fails with, or 'none'. */
