@@ -333,6 +333,15 @@ describe('myelin', () => {
     expect((await json('audit')).map((entry: { verb: string }) => entry.verb)).toContain('rollout')
     await until(() => logs.ran.out.includes('command: pause one'))
     logs.child.kill('SIGINT')
+    // and afterwards, from what is kept
+    const since = await myelin('logs', 'one', '--since', '10m', '--no-follow', '--json')
+    const messages = since.out
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line).msg as string)
+    expect(messages.some((text) => text.includes('command: pause one'))).toBe(true)
+    expect((await myelin('logs', '--since', 'yesterday')).code).toBe(2)
+    expect((await myelin('logs', '--no-follow')).code).toBe(2)
     for (const [exit, args, told] of [
       [2, ['ctl', 'puase', 'one'], 'did you mean "pause"'],
       [2, ['ctl', 'pause', 'unt=one'], 'selector "unt=one"'],

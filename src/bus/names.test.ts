@@ -19,6 +19,7 @@ const kinds: Record<NameKind, number> = {
   'pump error output': 1,
   audit: 0,
   beats: 0,
+  logs: 0,
   bucket: 1,
 }
 

@@ -33,6 +33,8 @@ const prefixes = {
   audit: 'AUDIT',
   /** nothing */
   beats: 'BEATS',
+  /** nothing */
+  logs: 'LOGS',
   /** a word of its own */
   bucket: 'MYELIN',
 } as const

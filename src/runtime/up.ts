@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { type Bus, type ConnectOptions, failure, MyelinError, messageOf, nearest } from '../bus/index.ts'
 import { Agent, configIdOf } from '../control/index.ts'
 import { type HealthServer, type Observed, type Origin, Pulse, serveHealth, stateOn } from '../heartbeat/index.ts'
-import { createLogger, type Logger, parseConfig } from '../unit/index.ts'
+import { createLogger, keepLogs, type Logger, parseConfig } from '../unit/index.ts'
 import type { Composition, UnitSpec } from './composition.ts'
 import { startHere } from './in-process.ts'
 import { Instance, type InstanceStatus } from './instance.ts'
@@ -148,6 +148,7 @@ class Host implements Running {
   #pulse: Pulse | undefined
   #agent: Agent | undefined
   #health: HealthServer | undefined
+  readonly #stopKeepingLogs: (() => void) | undefined
   #draining: Promise<void> | undefined
   #started = false
   #cancelled = false
@@ -161,6 +162,7 @@ class Host implements Running {
     this.#site = options.site ?? Object.keys(composition.sites)[0] ?? 'local'
     this.#log = options.log ?? createLogger({ composition: composition.name }, { bus, site: this.#site })
     bus.replicas ??= composition.storage.replicas
+    if (!options.log) this.#stopKeepingLogs = keepLogs(bus)
     this.#connect = {
       ...(options.connect ?? { servers: [...new Set([bus.url, ...bus.servers])] }),
       ...(bus.replicas === undefined ? {} : { replicas: bus.replicas }),
@@ -470,6 +472,7 @@ class Host implements Running {
   }
 
   drain(): Promise<void> {
+    this.#stopKeepingLogs?.()
     this.#draining ??= this.#stopAll()
     return this.#draining
   }

@@ -1,4 +1,5 @@
 // What a host runs, and what it gives to what it runs.
+export { keepLogs, logsStream } from './kept-logs.ts'
 export { createLogger, type Logger, type LogTarget, logSubject } from './log.ts'
 export { allSettled, Opened, openAll } from './opened.ts'
 export { parseConfig, type ServeOptions, serve } from './serve.ts'

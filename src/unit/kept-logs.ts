@@ -1,0 +1,30 @@
+// The log lines of the last day, kept in a bounded stream for `myelin logs --since`.
+import { type Bus, ensureStream, keepBelow, nameOf, ownedStream } from '../bus/index.ts'
+
+export const logsStream = nameOf('logs')
+
+const keptBytes = 64 * 1024 ** 2
+const lookEveryMs = 60_000
+
+/**
+ * Keeps what units of this system log: at most 24 hours, 100,000 lines and about 64 MiB, the newest. Nothing waits for it,
+ * and where it cannot be (no JetStream, no permission) logs are only live. Call the result to stop.
+ */
+export function keepLogs(bus: Bus): () => void {
+  const spec = {
+    ...ownedStream('logs'),
+    subjects: ['log.>'],
+    description: 'what units logged in the last day',
+    maxAgeMs: 86_400_000,
+    maxMessages: 100_000,
+    discard: 'old',
+  } as const
+  const look = () =>
+    ensureStream(bus, spec)
+      .then(() => keepBelow(bus, logsStream, keptBytes))
+      .catch(() => undefined)
+  void look()
+  const timer = setInterval(() => void look(), lookEveryMs)
+  timer.unref()
+  return () => clearInterval(timer)
+}
