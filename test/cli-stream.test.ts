@@ -133,18 +133,20 @@ describe('myelin stream', () => {
   })
 
   it('refuses to write where something else does, and what is no processor', async () => {
-    const told = async (...args: string[]) => (await myelin('stream', 'replay', ...args)).err
-    expect(await told(module, '--as', 'rooms')).toMatch(/^INVALID_OPTION: "rooms" is taken: CKPT_rooms exists/)
-    expect(await told('--remove', 'rooms', '--yes')).toMatch(/^STREAM_NOT_FOUND: "rooms" is a processor of its own/)
-    expect(await told('--remove', 'nothing', '--yes')).toMatch(/^STREAM_NOT_FOUND: there is no replay "nothing"/)
-    expect(await told(module)).toMatch(/^INVALID_INPUT: name the replay/)
-    expect(await told('test/fixtures/units/counter.ts', '--as', 'x')).toMatch(/^INVALID_OPTION: counter is a counter/)
-    expect(await told('nothing.ts', '--as', 'x')).toMatch(/^FILE_NOT_FOUND: module: nothing\.ts cannot be read/)
-    expect(await told(module, '--as', 'x', '--from', 'soon')).toMatch(/^INVALID_INPUT: --from/)
+    const reported = async (...args: string[]) => (await myelin('stream', 'replay', ...args)).err
+    expect(await reported(module, '--as', 'rooms')).toMatch(/^INVALID_OPTION: "rooms" is taken: CKPT_rooms exists/)
+    expect(await reported('--remove', 'rooms', '--yes')).toMatch(/^STREAM_NOT_FOUND: "rooms" is a processor of its own/)
+    expect(await reported('--remove', 'nothing', '--yes')).toMatch(/^STREAM_NOT_FOUND: there is no replay "nothing"/)
+    expect(await reported(module)).toMatch(/^INVALID_INPUT: name the replay/)
+    expect(await reported('test/fixtures/units/counter.ts', '--as', 'x')).toMatch(
+      /^INVALID_OPTION: counter is a counter/,
+    )
+    expect(await reported('nothing.ts', '--as', 'x')).toMatch(/^FILE_NOT_FOUND: module: nothing\.ts cannot be read/)
+    expect(await reported(module, '--as', 'x', '--from', 'soon')).toMatch(/^INVALID_INPUT: --from/)
     const folder = await mkdtemp(join(tmpdir(), 'myelin-replay-'))
     const use = join(import.meta.dirname, 'fixtures/units/rooms.ts')
     await writeFile(join(folder, 'myelin.yaml'), `name: x\nunits: { attic: { use: "${use}" } }\n`)
-    expect(await told('atic', '-p', folder, '--as', 'x')).toContain('did you mean "attic"?')
+    expect(await reported('atic', '-p', folder, '--as', 'x')).toContain('did you mean "attic"?')
     expect((await myelin('stream', 'replay', 'attic', '-p', folder, '--as', 'composed')).code).toBe(0)
     await rm(folder, { recursive: true })
   })

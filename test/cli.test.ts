@@ -46,29 +46,29 @@ describe('myelin', () => {
       expect([code, out], args.join(' ')).toEqual([wanted, ''])
       return err
     }
-    const told = (...args: string[]) => ended(1, args)
+    const reported = (...args: string[]) => ended(1, args)
     const misused = (...args: string[]) => ended(2, args)
-    expect(await told('call', 'airports.gett')).toMatch(/^UNKNOWN_ENDPOINT: .*did you mean "get"\?[\s\S]*→/)
-    expect(await told('call', 'airprots.get')).toMatch(/^NO_RESPONDERS/)
+    expect(await reported('call', 'airports.gett')).toMatch(/^UNKNOWN_ENDPOINT: .*did you mean "get"\?[\s\S]*→/)
+    expect(await reported('call', 'airprots.get')).toMatch(/^NO_RESPONDERS/)
     expect(await misused('call', 'airports')).toMatch(/^INVALID_INPUT: "airports": expected <service>\.<endpoint>/)
     expect(await misused('call', 'airports.get', '{')).toMatch(/^INVALID_INPUT: the payload is not JSON/)
-    expect(await told('call', 'airports.get', '@nothing.json')).toMatch(/^FILE_NOT_FOUND/)
-    expect(await told('call', 'airports.get', '{"iata":"atlanta"}')).toMatch(/^INVALID_INPUT: airports\.get: iata/)
-    expect(await told('call', 'airports.get', '{"iata":"XXX"}')).toContain('{"iata":"XXX"}')
-    expect(await told('call', 'airports.get', '-s', 'nats://127.0.0.1:1')).toMatch(/^SERVER_UNREACHABLE/)
-    expect(await told('tail', 'view.nothing')).toMatch(/^STREAM_NOT_FOUND/)
+    expect(await reported('call', 'airports.get', '@nothing.json')).toMatch(/^FILE_NOT_FOUND/)
+    expect(await reported('call', 'airports.get', '{"iata":"atlanta"}')).toMatch(/^INVALID_INPUT: airports\.get: iata/)
+    expect(await reported('call', 'airports.get', '{"iata":"XXX"}')).toContain('{"iata":"XXX"}')
+    expect(await reported('call', 'airports.get', '-s', 'nats://127.0.0.1:1')).toMatch(/^SERVER_UNREACHABLE/)
+    expect(await reported('tail', 'view.nothing')).toMatch(/^STREAM_NOT_FOUND/)
     expect(await misused('tail', 'airports.closed', '--from', 'soon')).toMatch(/^INVALID_INPUT/)
     expect(await misused('tail', 'evt.>', '--key', 'ATL')).toMatch(/^INVALID_INPUT: --key: it picks from an event/)
     expect(await misused('call', 'airports.search', '{"text":"san"}', '--all')).toMatch(
       /^INVALID_INPUT: --all does nothing/,
     )
-    expect(await told('contract', 'doc', 'package.json.ts')).toMatch(/^FILE_NOT_FOUND/)
+    expect(await reported('contract', 'doc', 'package.json.ts')).toMatch(/^FILE_NOT_FOUND/)
     expect(await misused('tail', 'airports.closed', '--limit', '0')).toMatch(/^INVALID_INPUT: --limit/)
     expect(await misused('ls', 'unt=one')).toMatch(/^INVALID_INPUT: selector "unt=one"/)
     expect(await misused('dead', 'redrive', 'airports')).toMatch(/^INVALID_INPUT: name the sequences/)
     expect(await misused('errors', 'NOTHING')).toMatch(/^INVALID_INPUT: there is no error code/)
-    expect(await told('up', 'test')).toMatch(/^FILE_NOT_FOUND/)
-    const json = await told('call', 'airports.get', '{"iata":"XXX"}', '--json')
+    expect(await reported('up', 'test')).toMatch(/^FILE_NOT_FOUND/)
+    const json = await reported('call', 'airports.get', '{"iata":"XXX"}', '--json')
     expect(JSON.parse(json)).toMatchObject({ error: { code: 'UNKNOWN', data: { iata: 'XXX' } } })
     expect((await myelin('tial')).err).toContain('Did you mean tail?')
     expect((await myelin('tial')).code).toBe(2)
@@ -342,7 +342,7 @@ describe('myelin', () => {
     expect(messages.some((text) => text.includes('command: pause one'))).toBe(true)
     expect((await myelin('logs', '--since', 'yesterday')).code).toBe(2)
     expect((await myelin('logs', '--no-follow')).code).toBe(2)
-    for (const [exit, args, told] of [
+    for (const [exit, args, reported] of [
       [2, ['ctl', 'puase', 'one'], 'did you mean "pause"'],
       [2, ['ctl', 'pause', 'unt=one'], 'selector "unt=one"'],
       [1, ['ctl', 'pause', 'two'], 'NO_MATCH'],
@@ -353,7 +353,7 @@ describe('myelin', () => {
       [1, ['rollouts', 'abort', 'nothing'], 'NO_MATCH'],
     ] as const) {
       const { code, err } = await myelin(...args)
-      expect([code, err]).toEqual([exit, expect.stringContaining(told)])
+      expect([code, err]).toEqual([exit, expect.stringContaining(reported)])
     }
     child.kill('SIGTERM')
     expect((await ended).code).toBe(0)

@@ -56,8 +56,8 @@ const note = (page: Page, path: string, event: string) =>
     ([path, event]) => {
       const ids: number[] = []
       Object.assign(globalThis, { ids })
-      new EventSource(path!).addEventListener(event!, (told) =>
-        ids.push(Number((told as { lastEventId?: string }).lastEventId)),
+      new EventSource(path!).addEventListener(event!, (reported) =>
+        ids.push(Number((reported as { lastEventId?: string }).lastEventId)),
       )
     },
     [path, event],
@@ -98,7 +98,7 @@ async function network(port: number) {
       state.up = false
       for (const link of links) link.resetAndDestroy()
     },
-    mend: () => {
+    restore: () => {
       state.up = true
     },
     [Symbol.asyncDispose]: async () => {
@@ -171,7 +171,7 @@ describe.skipIf(!executablePath)('an event stream in a browser', () => {
       await until(async () => (await idsOf(page)).length > 0)
       way.cut()
       await send(200)
-      way.mend()
+      way.restore()
       await send(20) // while it comes back
     }
     await expectAll(page, from, await send(10))

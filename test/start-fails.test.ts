@@ -48,14 +48,14 @@ async function subscriptions(name: string): Promise<string[]> {
 
 /** Makes the operation of a number fail: subscribing, flushing, asking the server or JetStream. */
 function breakAt(bus: Bus, number: number): { readonly used: number; over: boolean } {
-  const told = { used: 0, over: false }
+  const reported = { used: 0, over: false }
   const breaking = (object: object, name: string) => {
     const real = (object as Record<string, (...args: unknown[]) => unknown>)[name]!
     Object.assign(object, {
       [name]: (...args: unknown[]) => {
-        if (told.over) return real.apply(object, args)
-        told.used += 1
-        if (told.used !== number) return real.apply(object, args)
+        if (reported.over) return real.apply(object, args)
+        reported.used += 1
+        if (reported.used !== number) return real.apply(object, args)
         const error = new Error(`operation ${number} fails`)
         if (name === 'subscribe') throw error
         return Promise.reject(error)
@@ -65,7 +65,7 @@ function breakAt(bus: Bus, number: number): { readonly used: number; over: boole
   breaking(bus, 'subscribe')
   breaking(bus, 'flush')
   breaking(bus.nats, 'request')
-  return told
+  return reported
 }
 
 /** Starts until it works. Resolves with how many operations failed on the way. */

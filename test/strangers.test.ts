@@ -51,8 +51,8 @@ describe('a stranger who answers', () => {
   it('where no stream takes what is published: it fails with a code when its time is over', async () => {
     const bus = await nats.connect()
     await using _ = await strangerOn('untaken')
-    const told = persist(bus, 'untaken', Buffer.from('x'), { deadline: now() + 300 })
-    expect(await codeOf(told)).toBe('DEADLINE_EXCEEDED')
+    const reported = persist(bus, 'untaken', Buffer.from('x'), { deadline: now() + 300 })
+    expect(await codeOf(reported)).toBe('DEADLINE_EXCEEDED')
     await lives(bus)
   })
 
@@ -113,8 +113,8 @@ describe('a listener to the fleet that throws', () => {
     watching.on(({ transition, member }) => heard.push(`${member.beat.instance} ${transition}`))
     const beat = { site: 's', unit: 'u', kind: 'k', version: '1', state: 'ready', revision: 0, startedAt: 1, seq: 1 }
     for (const instance of ['a', 'b']) {
-      const told = { ...beat, instance, nextMs: 5_000, checks: [], vitals: {} }
-      nats.bus.publish(`beat.s.u.${instance}`, Buffer.from(JSON.stringify(told)))
+      const reported = { ...beat, instance, nextMs: 5_000, checks: [], vitals: {} }
+      nats.bus.publish(`beat.s.u.${instance}`, Buffer.from(JSON.stringify(reported)))
     }
     await until(() => heard.length === 2)
     await until(() => bus.failures === 4)

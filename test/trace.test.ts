@@ -149,8 +149,8 @@ describe('a trace', () => {
     await expect(api.departed.publish({ id: 'a b', delay: 0 })).rejects.toThrow()
     await expect(api.depart.gather({ id: 'DL3', delay: 0 })).rejects.toThrow()
     await expect(api.list({}).next()).rejects.toThrow()
-    const told = spans().map((span) => [span.name, span.attributes['error.type']])
-    expect(told).toEqual([
+    const reported = spans().map((span) => [span.name, span.attributes['error.type']])
+    expect(reported).toEqual([
       ['airline/depart', 'NO_RESPONDERS'],
       ['airline/list', 'NO_RESPONDERS'],
     ])

@@ -53,7 +53,7 @@ async function simulated(server: EmbeddedNats, { say }: Options) {
     instances: calm.members,
     watcher_core_percent: Math.round(calm.cpu * 1_000) / 10,
     watcher_mb: Math.round(calm.rssMb),
-    deaths_of_200_told: detected.length,
+    deaths_of_200_detected: detected.length,
     detection_median_ms: Math.round(median(detected)),
     detection_p99_ms: percentile(detected, 0.99),
     false_deaths: calm.deaths.length + after.deaths.filter(([instance]) => !expected.has(instance)).length,
@@ -75,7 +75,7 @@ async function processes(server: EmbeddedNats, { rounds, say }: Options) {
     for (const pid of pids) process.kill(pid, 'SIGKILL')
     const at = Date.now()
     theirs.push((await peer.ask<number>({ pid: pids[1] })) - at)
-    ours.push((await told(watcher, `pid${pids[0]}`)) - at)
+    ours.push((await detection(watcher, `pid${pids[0]}`)) - at)
     say(`kill -9, round ${round + 1}: told after ${ours.at(-1)} ms; moleculer ${theirs.at(-1)} ms`)
   }
 
@@ -137,12 +137,12 @@ async function processes(server: EmbeddedNats, { rounds, say }: Options) {
     false_deaths_server_restart: restart.myelin,
     moleculer_false_deaths_server_restart: restart.moleculer,
     // 1: exactly these transitions were told
-    stopped_told_suspect_dead_back: Number(stopped.changes === 'suspect dead back'),
-    graceful_told_left_only: Number(graceful.changes === 'left'),
+    stopped_suspect_dead_back: Number(stopped.changes === 'suspect dead back'),
+    graceful_left_only: Number(graceful.changes === 'left'),
   }
 }
 
-async function told(watcher: Child, instance: string): Promise<number> {
+async function detection(watcher: Child, instance: string): Promise<number> {
   for (;;) {
     const death = (await watcher.ask<Seen>({})).deaths.find(([dead]) => dead === instance)
     if (death) return death[1]

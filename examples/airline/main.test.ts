@@ -51,7 +51,7 @@ describe('npm start', () => {
   })
 
   it('says what is wrong with its options', async () => {
-    for (const [args, told] of [
+    for (const [args, reported] of [
       [['--speed', 'fast'], "expected a number from 0 to 1,000,000, or 'max'"],
       [['--for', 'ever'], 'expected a duration like 20s or 5m'],
       [['--port', 'x'], 'expected a port'],
@@ -63,7 +63,7 @@ describe('npm start', () => {
     ] as const) {
       const { ran, ended } = start(...args)
       expect(await ended).toBe(1)
-      expect(ran.err).toContain(told)
+      expect(ran.err).toContain(reported)
     }
   })
 

@@ -103,7 +103,7 @@ async function main(): Promise<void> {
   const summary = await summarize(bus, running.status(), position, seconds, server?.pid)
   await running.drain()
   if (options.json) process.stdout.write(`${JSON.stringify(summary)}\n`)
-  else say(`\n${told(summary)}`)
+  else say(`\n${summaryText(summary)}`)
   if (summary.lost > 0 || summary.duplicates > 0) process.exitCode = 1
 }
 
@@ -141,7 +141,7 @@ async function prepare(bus: Bus, say: (line: string) => void): Promise<Position>
   return before
 }
 
-function told(summary: Summary): string {
+function summaryText(summary: Summary): string {
   const { peakMb, ...numbers } = summary
   const memory = Object.entries(peakMb).map(([process, mb]) => `${process} ${mb} MB`)
   const rows = Object.entries(numbers).map(([key, value]) => [key, value.toLocaleString('en')])

@@ -45,12 +45,12 @@ it('join flights to their airports and find unusual hours as DuckDB does', { tim
       bus,
       'states',
     )
-    const told = states.map((row) => `${row.state} ${row.hour} ${row.flights} ${row.mean} ${row.late}`)
+    const reported = states.map((row) => `${row.state} ${row.hour} ${row.flights} ${row.mean} ${row.late}`)
     const expected = await ask(`
       select coalesce(state, 'unknown') as state, strftime(date_trunc('hour', date), '%Y-%m-%dT%H:%M:%SZ') as hour,
         count(*)::integer as flights, avg(delay) as mean, avg((delay > 15)::integer) as late
       from flights left join airports on origin = iata group by 1, 2`)
-    expect(told.sort()).toEqual(
+    expect(reported.sort()).toEqual(
       expected.map((row) => `${row.state} ${row.hour} ${row.flights} ${row.mean} ${row.late}`).sort(),
     )
 

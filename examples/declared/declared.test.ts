@@ -27,8 +27,8 @@ it('gives the rows that the program in TypeScript gives', async () => {
 
   const bad = rows.filter((row) => Number(row.flights) >= 10 && Number(row.late) >= 0.5)
   await until(async () => (await streamInfo(bus, 'VIEW_bad-hours'))?.state.last_seq === bad.length)
-  const told = bad.map(({ origin, hour, late }) => ({ origin, hour, late: `${Math.floor(Number(late) * 100)} %` }))
-  expect(await rowsOf(bus, 'bad-hours')).toEqual(told)
+  const reported = bad.map(({ origin, hour, late }) => ({ origin, hour, late: `${Math.floor(Number(late) * 100)} %` }))
+  expect(await rowsOf(bus, 'bad-hours')).toEqual(reported)
 
   const { port } = running.status().find(({ unit }) => unit === 'gateway')!.stats
   const reading = new AbortController()

@@ -96,14 +96,14 @@ export class BucketWatch<Value> {
     })
     if (entry.value === undefined) this.#known.delete(entry.key)
     else this.#known.add(entry.key)
-    this.#tell(entry)
+    this.#emit(entry)
   }
 
   #gone(key: string): void {
-    this.#tell({ key, value: undefined, revision: 0, timestampMs: 0 })
+    this.#emit({ key, value: undefined, revision: 0, timestampMs: 0 })
   }
 
-  #tell(entry: BucketEntry<Value>): void {
+  #emit(entry: BucketEntry<Value>): void {
     try {
       this.#onEntry(entry)
     } catch (error) {
@@ -115,7 +115,7 @@ export class BucketWatch<Value> {
   async #look(error?: MyelinError): Promise<void> {
     if (this.#restarting || this.#stopped) return
     this.#restarting = true
-    for (let told = false; !this.#stopped && !this.#bus.nats.isClosed(); ) {
+    for (let warned = false; !this.#stopped && !this.#bus.nats.isClosed(); ) {
       try {
         const info = await streamInfo(this.#bus, this.#bucket.stream)
         if (info?.created === this.#made) break
@@ -125,8 +125,8 @@ export class BucketWatch<Value> {
         await this.#start()
         break
       } catch (cause) {
-        if (!told) this.#onError(apiFailure(cause ?? error, `bucket ${this.#bucket.name}`))
-        told = true
+        if (!warned) this.#onError(apiFailure(cause ?? error, `bucket ${this.#bucket.name}`))
+        warned = true
         await new Promise((resolve) => setTimeout(resolve, retryMs))
       }
     }

@@ -65,11 +65,11 @@ describe('a bucket', () => {
 
 describe('a watch over a bucket', () => {
   const watched = async (from: Awaited<ReturnType<typeof bucket<number>>>, filter = '>') => {
-    const told: string[] = []
+    const reported: string[] = []
     const note = ({ key, value, revision }: BucketEntry<number>) =>
-      told.push(`${key}=${value ?? (revision === 0 ? 'gone' : 'deleted')}`)
+      reported.push(`${key}=${value ?? (revision === 0 ? 'gone' : 'deleted')}`)
     const watch = await from.watch(note, { filter })
-    return { told, watch }
+    return { reported, watch }
   }
 
   it('tells what there is before it resolves, also of an empty bucket, then every change', async () => {
@@ -78,9 +78,9 @@ describe('a watch over a bucket', () => {
     for (let i = 0; i < 1_500; i++) void counts.put(`k${i % 300}`, i)
     await counts.put('last', 1)
     const full = await watched(counts)
-    expect([new Set(full.told).size, full.told.at(-1)]).toEqual([301, 'last=1'])
+    expect([new Set(full.reported).size, full.reported.at(-1)]).toEqual([301, 'last=1'])
     await counts.delete('k7')
-    await until(() => empty.told.at(-1) === 'k7=deleted' && full.told.at(-1) === 'k7=deleted')
+    await until(() => empty.reported.at(-1) === 'k7=deleted' && full.reported.at(-1) === 'k7=deleted')
     await Promise.all([empty.watch.stop(), full.watch.stop()])
   })
 
@@ -89,12 +89,12 @@ describe('a watch over a bucket', () => {
     const counts = await bucket<number>(nats.bus, made)
     await counts.put('a', 1)
     await counts.put('b', 1)
-    const { told, watch } = await watched(counts)
+    const { reported, watch } = await watched(counts)
     await removeStream(nats.bus, `KV_${made}`)
     await counts.put('b', 2) // the bucket is made again by whoever writes
-    await until(() => told.includes('b=2') && told.includes('a=gone'), 20_000)
+    await until(() => reported.includes('b=2') && reported.includes('a=gone'), 20_000)
     await counts.put('c', 3)
-    await until(() => told.at(-1) === 'c=3')
+    await until(() => reported.at(-1) === 'c=3')
     await watch.stop()
   })
 
@@ -103,10 +103,10 @@ describe('a watch over a bucket', () => {
     const bus = await nats.connect({ servers: server.url })
     const counts = await bucket<number>(bus, name())
     await counts.put('a', 1)
-    const { told, watch } = await watched(counts)
+    const { reported, watch } = await watched(counts)
     process.kill(server.pid, 'SIGKILL')
     await until(async () => (await codeOf(counts.put('a', 2))) === 'none', 20_000)
-    await until(() => told.includes('a=2'), 20_000)
+    await until(() => reported.includes('a=2'), 20_000)
     await watch.stop()
     await bus.close()
     await server.stop()

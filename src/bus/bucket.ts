@@ -196,8 +196,8 @@ export class Bucket<Value = unknown> {
     onEntry: (entry: BucketEntry<Value>) => void,
     { filter = '>', onError }: { filter?: string; onError?: (error: MyelinError) => void } = {},
   ): Promise<{ stop(): Promise<void> }> {
-    const told = onError ?? ((error) => this.#bus.report(error, `the watch over bucket ${this.name}`))
-    const watch = new BucketWatch(this.#bus, this, this.#subject(filter), onEntry, told)
+    const report = onError ?? ((error) => this.#bus.report(error, `the watch over bucket ${this.name}`))
+    const watch = new BucketWatch(this.#bus, this, this.#subject(filter), onEntry, report)
     await watch.open()
     return watch
   }

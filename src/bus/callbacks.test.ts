@@ -13,12 +13,12 @@ describe('a callback that fails', () => {
   afterEach(() => warned.mockRestore())
 
   /** A connection with an innocent subscription, and what is told of its failures. */
-  async function innocent(): Promise<{ bus: Bus; told: string[]; lives(): Promise<void> }> {
+  async function innocent(): Promise<{ bus: Bus; reported: string[]; lives(): Promise<void> }> {
     const bus = await nats.connect()
-    const told: string[] = []
+    const reported: string[] = []
     bus.on((event) => {
-      if (event.type === 'error') told.push(`${event.where}: ${event.error.message}`)
-      else told.push(event.type)
+      if (event.type === 'error') reported.push(`${event.where}: ${event.error.message}`)
+      else reported.push(event.type)
     })
     bus.subscribe('echo', (message) => message.respond(message.data))
     await bus.flush()
@@ -27,11 +27,11 @@ describe('a callback that fails', () => {
       expect(reply.string()).toBe('pong')
       expect(bus.connected).toBe(true)
     }
-    return { bus, told, lives }
+    return { bus, reported, lives }
   }
 
   it('of a subscription: it is told and counted once each, and the connection goes on', async () => {
-    const { bus, told, lives } = await innocent()
+    const { bus, reported, lives } = await innocent()
     let heard = 0
     bus.subscribe('boom', () => {
       heard += 1
@@ -41,24 +41,24 @@ describe('a callback that fails', () => {
     await bus.flush()
     await until(() => heard === 3)
     await lives()
-    expect(told).toEqual(Array(3).fill('a subscriber of boom: a bug'))
+    expect(reported).toEqual(Array(3).fill('a subscriber of boom: a bug'))
     expect(bus.failures).toBe(3)
   })
 
   it('of a subscription, later: a rejected promise is told and counted', async () => {
-    const { bus, told, lives } = await innocent()
+    const { bus, reported, lives } = await innocent()
     bus.subscribe('boom.later', async () => {
       await bus.flush()
       throw 'no error at all'
     })
     bus.publish('boom.later', nothing)
-    await until(() => told.length === 1)
+    await until(() => reported.length === 1)
     await lives()
-    expect(told).toEqual(['a subscriber of boom.later: no error at all'])
+    expect(reported).toEqual(['a subscriber of boom.later: no error at all'])
   })
 
   it('of a call: its own call ends with INVALID_REPLY, the others go on', async () => {
-    const { bus, told, lives } = await innocent()
+    const { bus, reported, lives } = await innocent()
     const failed: string[] = []
     class Careless extends PendingReply {
       onReply(): void {
@@ -73,7 +73,7 @@ describe('a callback that fails', () => {
     await until(() => failed.length === 1)
     await lives()
     expect(failed).toEqual(['INVALID_REPLY'])
-    expect(told).toEqual(['the answer to a call to echo: a bug', 'the end of a call to echo: another bug'])
+    expect(reported).toEqual(['the answer to a call to echo: a bug', 'the end of a call to echo: another bug'])
   })
 
   it('of a listener: the others hear all the same', async () => {

@@ -114,8 +114,8 @@ export function eventAttributes(headers: HeaderReader, data: Uint8Array): Readon
     const names = Object.keys(headers.all()).filter((name) => /^ce-/i.test(name))
     pairs = names.map((name) => [name.slice(3).toLowerCase(), attribute(headers, name)])
   }
-  const told = pairs.filter(([, value]) => value !== null && value !== undefined && typeof value !== 'object')
-  return told.length === 0 ? undefined : Object.fromEntries(told.map(([name, value]) => [name, String(value)]))
+  const shown = pairs.filter(([, value]) => value !== null && value !== undefined && typeof value !== 'object')
+  return shown.length === 0 ? undefined : Object.fromEntries(shown.map(([name, value]) => [name, String(value)]))
 }
 
 /** `application/cloudevents`, with any format and parameters, in any case. */
@@ -132,16 +132,16 @@ function readStructured(type: string, data: Uint8Array): ReadEvent {
     )
   const event = readJsonObject(data)
   if (!event) throw malformed('a structured event is a JSON object, and this is none')
-  if (event.specversion !== '1.0') throw malformed(`specversion ${told(event.specversion)} is not 1.0`)
+  if (event.specversion !== '1.0') throw malformed(`specversion ${shown(event.specversion)} is not 1.0`)
   for (const name of ['id', 'source', 'type'] as const) {
     if (typeof event[name] !== 'string' || event[name] === '')
-      throw malformed(`${name}: expected a text, got ${told(event[name])}`)
+      throw malformed(`${name}: expected a text, got ${shown(event[name])}`)
   }
   const { time, datacontenttype: dataType } = event
   if (time !== undefined && time !== null && typeof time !== 'string')
-    throw malformed(`time: expected a text, got ${told(time)}`)
+    throw malformed(`time: expected a text, got ${shown(time)}`)
   if (dataType !== undefined && dataType !== null && typeof dataType !== 'string')
-    throw malformed(`datacontenttype: expected a text, got ${told(dataType)}`)
+    throw malformed(`datacontenttype: expected a text, got ${shown(dataType)}`)
   checkTime(time ?? undefined)
   return { payload: structuredPayload(event, dataType ?? undefined), id: event.id as string, time: time ?? undefined }
 }
@@ -167,7 +167,7 @@ let lastTime: string | undefined
 
 function checkTime(time: string | undefined): void {
   if (time === undefined || time === lastTime) return
-  if (time.length < 20 || parseTime(time) === undefined) throw malformed(`time ${told(time)} is not ${timeForm}`)
+  if (time.length < 20 || parseTime(time) === undefined) throw malformed(`time ${shown(time)} is not ${timeForm}`)
   lastTime = time
 }
 
@@ -195,12 +195,12 @@ function decodeAttribute(value: string): string {
     try {
       return decodeURIComponent(encoded)
     } catch {
-      throw malformed(`${told(value)} has percent-encoded bytes that are no UTF-8`)
+      throw malformed(`${shown(value)} has percent-encoded bytes that are no UTF-8`)
     }
   })
 }
 /** Text in quotes, which older senders wrote. */
 const unquoted = (value: string) => value.slice(1, -1).replace(/\\(.)/g, '$1')
 
-const told = (value: unknown) => (JSON.stringify(value) ?? 'nothing').slice(0, 80)
+const shown = (value: unknown) => (JSON.stringify(value) ?? 'nothing').slice(0, 80)
 const malformed = (why: string) => failure('MALFORMED_PAYLOAD', `not a valid CloudEvent: ${why}`)

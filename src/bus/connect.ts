@@ -123,11 +123,13 @@ export async function requireJetStream(nats: NatsConnection): Promise<void> {
     try {
       return void (await (await jetstreamManager(nats, { checkAPI: false, timeout: jetStreamTryMs })).getAccountInfo())
     } catch (cause) {
-      const told = messageOf(cause)
-      const electing = /timeout|temporarily unavailable/i.test(told)
-      if (!electing) throw failure('JETSTREAM_DISABLED', `${nats.getServer()}: ${told}`, { cause })
+      const reason = messageOf(cause)
+      const electing = /timeout|temporarily unavailable/i.test(reason)
+      if (!electing) throw failure('JETSTREAM_DISABLED', `${nats.getServer()}: ${reason}`, { cause })
       if (tries === jetStreamTries || nats.isClosed()) {
-        throw failure('NO_LEADER', `${nats.getServer()}: JetStream did not answer ${tries} times (${told})`, { cause })
+        throw failure('NO_LEADER', `${nats.getServer()}: JetStream did not answer ${tries} times (${reason})`, {
+          cause,
+        })
       }
     }
     await sleep(500)

@@ -129,8 +129,8 @@ describe('deadlines', () => {
   it('wait one more turn of the event loop after it was blocked, so that replies received meanwhile count', () => {
     const probe = add(new Probe(now() + 100))
     vi.advanceTimersByTime(20)
-    const told = performance.now.bind(performance)
-    const blocked = vi.spyOn(performance, 'now').mockImplementation(() => told() + 30_000) // no timer ran for 30 s
+    const reported = performance.now.bind(performance)
+    const blocked = vi.spyOn(performance, 'now').mockImplementation(() => reported() + 30_000) // no timer ran for 30 s
     vi.advanceTimersByTime(10)
     expect(probe.fired.length).toBe(0)
     vi.advanceTimersByTime(10)

@@ -55,7 +55,7 @@ describe('a value that somebody gives', () => {
     version: '1.0.0',
     endpoints: { get: { in: z.object({}), out: z.record(z.string(), z.string()) } },
     events: {
-      told: { payload: z.object({}) },
+      reported: { payload: z.object({}) },
       sold: { payload: z.object({}), durable: true },
     },
     jobs: { pack: { payload: z.object({}) } },
@@ -69,7 +69,7 @@ describe('a value that somebody gives', () => {
     )
     const api = client(nats.bus, shop)
     for (const id of [forged, '', ' padded', 'a\u0000']) {
-      expect(await codeOf(api.told.publish({}, { id }))).toBe('INVALID_OPTION')
+      expect(await codeOf(api.reported.publish({}, { id }))).toBe('INVALID_OPTION')
       expect(await codeOf(api.sold.publish({}, { id }))).toBe('INVALID_OPTION')
       expect(await codeOf(api.pack.enqueue({}, { id }))).toBe('INVALID_OPTION')
     }
@@ -78,9 +78,9 @@ describe('a value that somebody gives', () => {
     expect(await codeOf(api.get({}, { headers: { [forged]: 'x' } }))).toBe('INVALID_OPTION')
     expect(() => client(nats.bus, shop, { tenant: forged })).toThrow(refused)
     expect(() => client(nats.bus, shop, { caller: forged })).toThrow(refused)
-    const told = await api.get({}, { headers: { note: 'İ' } })
-    expect(told).toMatchObject({ note: 'İ' })
-    expect(Object.keys(told)).not.toContain('Nats-Msg-Id')
+    const reported = await api.get({}, { headers: { note: 'İ' } })
+    expect(reported).toMatchObject({ note: 'İ' })
+    expect(Object.keys(reported)).not.toContain('Nats-Msg-Id')
   })
 
   it('in the text of an error is told in one line, and in a tenant that a raw client sends goes no further', async () => {

@@ -44,6 +44,7 @@ export { parseTime, timeForm } from './time.ts'
 export { type LongTimer, longestTimerMs, setLongTimeout, sleep, timerMs } from './timer.ts'
 export {
   boundedTraceLines,
+  codeAndMessage,
   inTrace,
   messagingSpan,
   outgoingTrace,
@@ -51,7 +52,6 @@ export {
   sentIn,
   type TraceContext,
   type Traced,
-  toldOf,
   traceLines,
   traceOf,
   tracingOn,

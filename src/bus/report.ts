@@ -2,19 +2,19 @@
 // that none is lost where nobody listens, but not once per message.
 
 const everyMs = 10_000
-let toldAt = Number.NEGATIVE_INFINITY
-let untold = 0
+let warnedAt = Number.NEGATIVE_INFINITY
+let suppressed = 0
 
 /** Writes a warning that names the place, at most one in 10 s; the next says how many were left out. */
 export function warn(error: Error, where: string): void {
   const at = performance.now()
-  if (at - toldAt < everyMs) {
-    untold += 1
+  if (at - warnedAt < everyMs) {
+    suppressed += 1
     return
   }
-  toldAt = at
-  const more = untold > 0 ? ` (${untold} more since the last warning)` : ''
-  untold = 0
+  warnedAt = at
+  const more = suppressed > 0 ? ` (${suppressed} more since the last warning)` : ''
+  suppressed = 0
   process.emitWarning(`${where} failed: ${error.stack ?? error.message}${more}`, { type: 'MyelinWarning' })
 }
 

@@ -100,8 +100,8 @@ describe('a traceparent', () => {
     ['a value that is too long', [`k=${'v'.repeat(257)}`], undefined],
   ])('keeps its tracestate: %s', (_, lines, expected) => {
     const names = ['tracestate', 'TraceState', 'TRACESTATE']
-    const told = read(`traceparent:${good}`, ...lines.map((line, i) => `${names[i]}:${line}`))
-    expect(told).toEqual({ traceparent: good, tracestate: expected })
+    const reported = read(`traceparent:${good}`, ...lines.map((line, i) => `${names[i]}:${line}`))
+    expect(reported).toEqual({ traceparent: good, tracestate: expected })
   })
 })
 

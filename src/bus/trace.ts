@@ -34,8 +34,8 @@ export function tracingOn(): boolean {
  * Source: W3C Trace Context, Level 1, sections 3.2 and 3.3; of later versions what the first defines is read.
  */
 export function traceOf(headers: HeaderReader): TraceContext | undefined {
-  const told = headers.only(header.traceparent)
-  const traceparent = told === undefined ? undefined : readTraceparent(told)
+  const value = headers.only(header.traceparent)
+  const traceparent = value === undefined ? undefined : readTraceparent(value)
   if (traceparent === undefined) return undefined
   return { traceparent, tracestate: readTracestate(headers.values(header.tracestate)) }
 }
@@ -220,13 +220,13 @@ export async function sentIn<T>(
     span.end()
     return result
   } catch (error) {
-    span.end(toldOf(error))
+    span.end(codeAndMessage(error))
     throw error
   }
 }
 
 /** What a span says of an error. */
-export function toldOf(error: unknown): { code: string; message: string } {
+export function codeAndMessage(error: unknown): { code: string; message: string } {
   return { code: error instanceof MyelinError ? error.code : 'INTERNAL', message: messageOf(error) }
 }
 

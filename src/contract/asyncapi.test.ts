@@ -117,7 +117,7 @@ it('leaves open what JSON has no form for, and nothing around it', async () => {
     set: z.set(z.string()),
     list: z.array(z.object({ n: z.number(), at: z.date() })),
   })
-  const odd = contract('odd', { version: '1.0.0', events: { told: { payload } } })
+  const odd = contract('odd', { version: '1.0.0', events: { reported: { payload } } })
   const document = asyncapi([odd]) as Schemas
   expect(await complaints(document)).toEqual([])
   expect(document.components.schemas['odd.told']).toMatchObject({

@@ -17,7 +17,7 @@ function outcome(result: StandardSchemaV1.Result<unknown>, code: ErrorCode, wher
     path: boundedText((path ?? []).map((step) => String(typeof step === 'object' ? step.key : step)).join('.'), 200),
     message: boundedText(message, 300),
   }))
-  const told = issues.slice(0, 3).map(({ path, message }) => (path ? `${path}: ${message}` : message))
+  const texts = issues.slice(0, 3).map(({ path, message }) => (path ? `${path}: ${message}` : message))
   const more = result.issues.length > 3 ? ` (and ${result.issues.length - 3} more)` : ''
-  throw failure(code, `${where}: ${told.join('; ')}${more}`, { data: { issues } })
+  throw failure(code, `${where}: ${texts.join('; ')}${more}`, { data: { issues } })
 }

@@ -4,6 +4,7 @@ import type { Msg } from '@nats-io/nats-core'
 import {
   type Bus,
   type Codec,
+  codeAndMessage,
   codecFor,
   deadlineLines,
   failure,
@@ -16,7 +17,6 @@ import {
   readHeaders,
   rpcSpan,
   type TraceContext,
-  toldOf,
   traceLines,
   tracingOn,
 } from '../bus/index.ts'
@@ -149,7 +149,7 @@ export function callOnce(
       return value
     },
     (error) => {
-      span.end(toldOf(error))
+      span.end(codeAndMessage(error))
       throw error
     },
   )

@@ -1,6 +1,7 @@
 // A service's side of publish/subscribe: `on(contract, event, options, handler)` among its handlers.
 import {
   type Bus,
+  codeAndMessage,
   consumerName,
   ensureOnce,
   failure,
@@ -10,7 +11,6 @@ import {
   queueName,
   readHeaders,
   readPayload,
-  toldOf,
   traceOf,
   tracingOn,
 } from '../bus/index.ts'
@@ -212,7 +212,7 @@ function listenCore(bus: Bus, scope: Scope, listener: EventListener, handle: Han
           span?.end()
           stats.done += 1
         } catch (error) {
-          span?.end(toldOf(error))
+          span?.end(codeAndMessage(error))
           stats.failed += 1
           scope.log.error({ err: error }, `${where} could not be handled`)
         }

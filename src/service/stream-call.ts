@@ -4,6 +4,7 @@
 // `Myelin-Stream: end <count>` ends it, with error headers if it failed; `Myelin-Stream: beat` says it is alive.
 import type { Msg } from '@nats-io/nats-core'
 import {
+  codeAndMessage,
   codecFor,
   failure,
   header,
@@ -12,7 +13,6 @@ import {
   PendingReply,
   readHeaders,
   rpcSpan,
-  toldOf,
   tracingOn,
 } from '../bus/index.ts'
 import { endpointSubject, parse } from '../contract/index.ts'
@@ -208,7 +208,7 @@ export function openStream(
   const span = tracingOn() ? rpcSpan('client', target.service, target.name, subject, within?.trace) : undefined
   const stream = new OpenStream(target, subject, hardDeadline, (error) => {
     clearInterval(alive)
-    span?.end(error === undefined ? undefined : toldOf(error))
+    span?.end(error === undefined ? undefined : codeAndMessage(error))
     ended()
   })
   const alive = setInterval(() => stream.keepAlive(), streamBeatMs)

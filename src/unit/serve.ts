@@ -70,12 +70,12 @@ export async function parseConfig<Config>(
   )
   const seen = new Set(own.filter(({ ofKeys }) => ofKeys).map(({ path }) => path.join('.')))
   const issues = [...own, ...unknown.filter(({ path }) => !seen.has(path.slice(0, -1).join('.')))]
-  const told = issues.map(({ path, message }) => {
+  const texts = issues.map(({ path, message }) => {
     const key = ['config', ...path].map(String).join('.')
     const line = at?.(path)
     return `${line ? `${line}: ` : ''}${key}: ${redactText(message)}`
   })
-  throw failure('INVALID_CONFIG', `${where}: ${told.join('; ')}`, {
+  throw failure('INVALID_CONFIG', `${where}: ${texts.join('; ')}`, {
     data: { issues: issues.map(({ path, message }) => ({ path, message: redactText(message) })) },
   })
 }

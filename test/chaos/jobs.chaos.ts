@@ -26,9 +26,9 @@ async function workerProcess(diesAt?: number) {
   children.push(child)
   const did: number[] = []
   const ready = Promise.withResolvers<void>()
-  child.on('message', (told: 'ready' | { did: number }) => {
-    if (told === 'ready') ready.resolve()
-    else did.push(told.did)
+  child.on('message', (reported: 'ready' | { did: number }) => {
+    if (reported === 'ready') ready.resolve()
+    else did.push(reported.did)
   })
   const dead = once(child, 'close').then(([, signal]) => signal)
   await Promise.race([ready.promise, dead])

@@ -23,8 +23,8 @@ it('copies catch up and lose and double no row while the leaders of origins and 
     version: '1.0.0',
     events: { read: { payload: z.object({ room: z.string(), n: z.number() }), key: 'room', durable: true } },
   })
-  const told: string[] = []
-  const say = (first: unknown, text?: string) => void told.push(text ?? String(first))
+  const reported: string[] = []
+  const say = (first: unknown, text?: string) => void reported.push(text ?? String(first))
   const log = {
     trace: say,
     debug: say,
@@ -55,7 +55,7 @@ it('copies catch up and lose and double no row while the leaders of origins and 
     for (const stream of ['EVT_dying_read', 'IN_dying', 'VIEWPART_dying_0', 'VIEW_dying', 'IN_dying', 'VIEW_dying']) {
       const victim = await cluster.leaderOf(bus, stream)
       const killedAt = now()
-      const linesBefore = told.length
+      const linesBefore = reported.length
       await cluster.kill(victim)
       // what was sent after the death has to arrive, with the node still dead
       const before = sent
@@ -64,7 +64,7 @@ it('copies catch up and lose and double no row while the leaders of origins and 
       const sentMs = now() - killedAt
       await until(async () => (await rows()) >= wanted, boundMs)
       const arrivedMs = now() - killedAt
-      const still = told.slice(linesBefore).filter((line) => line.includes('has stood still'))
+      const still = reported.slice(linesBefore).filter((line) => line.includes('has stood still'))
       console.log(
         `leader of ${stream} killed: published on after ${Math.round(sentMs)} ms, rows after ${Math.round(arrivedMs)} ms; ${still.length} copies were told to stand still`,
       )

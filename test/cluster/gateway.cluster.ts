@@ -59,8 +59,8 @@ async function world(name: string, gatewayServers: string[], producerServers: st
       stopped = true
       await producing
       await until(() => client.events.length === stored, 30_000)
-      const told = client.events.map(({ data }) => JSON.parse(data).n)
-      expect(told).toEqual(Array.from({ length: stored }, (_, i) => i))
+      const reported = client.events.map(({ data }) => JSON.parse(data).n)
+      expect(reported).toEqual(Array.from({ length: stored }, (_, i) => i))
       expect(client.state.ended).toBe(false)
       expect((await streamInfo(producer, name))!.state.last_seq).toBe(stored)
       client.close()

@@ -97,8 +97,8 @@ export async function natsCluster({ size = 3, extraConfig = '' }: ClusterOptions
       let found = -1
       await until(async () => {
         for (const node of cluster.running) {
-          const told = await asked<{ meta_cluster?: { leader?: string } }>(node, 'jsz')
-          found = nodes.findIndex(({ name }) => name === told?.meta_cluster?.leader)
+          const reply = await asked<{ meta_cluster?: { leader?: string } }>(node, 'jsz')
+          found = nodes.findIndex(({ name }) => name === reply?.meta_cluster?.leader)
           if (cluster.running.includes(found)) return true
         }
         return false

@@ -19,7 +19,7 @@ try {
 }
 setInterval(() => {}, 1000)`
 
-interface Told {
+interface Report {
   readonly pid: number
   readonly url: string
   readonly storeDir: string
@@ -31,7 +31,7 @@ export function startParent(storeDir = '') {
     stdio: ['ignore', 'pipe', 'inherit'],
     cwd: join(import.meta.dirname, '../..'),
   })
-  const ready = new Promise<Told>((resolve) => {
+  const ready = new Promise<Report>((resolve) => {
     child.stdout.once('data', (data) => resolve(JSON.parse(String(data))))
   })
   const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()))
@@ -85,9 +85,9 @@ export async function manyAtOnce(rounds: number): Promise<void> {
     await first.exited
     process.kill(pid, 'SIGKILL') // its guard would take a moment
     const rivals = [1, 2, 3].map(() => startParent(storeDir))
-    const told = await Promise.all(rivals.map(({ ready }) => ready))
-    expect(told.filter(({ code }) => code === undefined)).toHaveLength(1)
-    expect(told.filter(({ code }) => code === 'STORE_LOCKED')).toHaveLength(2)
+    const results = await Promise.all(rivals.map(({ ready }) => ready))
+    expect(results.filter(({ code }) => code === undefined)).toHaveLength(1)
+    expect(results.filter(({ code }) => code === 'STORE_LOCKED')).toHaveLength(2)
     expect(serversOn(storeDir)).toHaveLength(1)
     for (const rival of rivals) rival.kill()
     await until(() => serversOn(storeDir).length === 0)

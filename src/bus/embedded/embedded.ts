@@ -71,8 +71,8 @@ function isConfigured({
   maxPayloadBytes,
   ...rest
 }: EmbeddedOptions): boolean {
-  const told = [configFile, extraConfig, jetstream, maxPayloadBytes, rest.monitorPort, rest.websocketPort]
-  return told.some((option) => option !== undefined) || (host !== undefined && host !== '127.0.0.1')
+  const own = [configFile, extraConfig, jetstream, maxPayloadBytes, rest.monitorPort, rest.websocketPort]
+  return own.some((option) => option !== undefined) || (host !== undefined && host !== '127.0.0.1')
 }
 
 class Embedded implements EmbeddedNats {

@@ -47,10 +47,10 @@ describe('the server of a folder', () => {
   it('that was started with settings of its own is not replaced by another one: its end is told', async () => {
     const server = await embeddedNats({ storeDir, maxPayloadBytes: 100_000 })
     const bus = await connect({ storeDir })
-    const told: string[] = []
-    bus.on((event) => event.type === 'error' && told.push(event.error.message))
+    const reported: string[] = []
+    bus.on((event) => event.type === 'error' && reported.push(event.error.message))
     await server.stop()
     await bus.closed()
-    expect(told.join()).toContain('start it again as it was started')
+    expect(reported.join()).toContain('start it again as it was started')
   }, 60_000)
 })

@@ -22,7 +22,7 @@ export class SharedServer {
   /** @internal */
   static async start(storeDir: string): Promise<SharedServer> {
     let shared: SharedServer | undefined
-    const own = await embeddedNats({ storeDir, onEvent: (event) => shared?.tell(event) })
+    const own = await embeddedNats({ storeDir, onEvent: (event) => shared?.report(event) })
     shared = new SharedServer(storeDir, own.url, undefined)
     shared.#own = own
     return shared
@@ -35,7 +35,7 @@ export class SharedServer {
   }
 
   /** @internal What happens to the server that this process runs, as far as it matters to its connection. */
-  tell({ type }: EmbeddedEvent): void {
+  report({ type }: EmbeddedEvent): void {
     if (type === 'disk-full' || type === 'disk-freed') this.#bus?.emit({ type, storeDir: this.#storeDir })
   }
 
@@ -74,7 +74,7 @@ export class SharedServer {
       const own = await embeddedNats({
         storeDir: this.#storeDir,
         port,
-        onEvent: (event) => this.tell(event),
+        onEvent: (event) => this.report(event),
       }).catch((error) => {
         if (error instanceof MyelinError && error.code === 'STORE_LOCKED') return undefined // another was faster
         throw error

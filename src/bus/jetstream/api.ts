@@ -42,15 +42,15 @@ export interface Acknowledgement {
  * to a subject that a stream takes and answer there, before or after the server does.
  */
 export function readAcknowledgement(data: Uint8Array): Acknowledgement | undefined {
-  const told = readJsonObject(data)
-  if (!told) return undefined
-  const { error, stream, seq } = told
+  const reply = readJsonObject(data)
+  if (!reply) return undefined
+  const { error, stream, seq } = reply
   const refused = isRecord(error) && typeof error.code === 'number'
   if (!refused && !(typeof stream === 'string' && Number.isSafeInteger(seq) && (seq as number) > 0)) return undefined
   return {
     stream: refused ? '' : (stream as string),
     sequence: refused ? 0 : (seq as number),
-    duplicate: told.duplicate === true,
+    duplicate: reply.duplicate === true,
     ...(refused ? { error: error as unknown as JetStreamReplyError } : {}),
   }
 }

@@ -120,8 +120,8 @@ async function bringUpToDate(bus: Bus, { config, ...info }: StreamInfo, spec: St
       replicasFailure(spec.name, copies.count, cause) ??
       noRoom(spec, cause) ??
       apiFailure(cause, `stream ${spec.name}`)
-    const told = mapped.retriable || mapped.code === 'STREAM_MISMATCH' || mapped.code === 'REPLICAS_UNAVAILABLE'
-    if (told) throw mapped
+    const known = mapped.retriable || mapped.code === 'STREAM_MISMATCH' || mapped.code === 'REPLICAS_UNAVAILABLE'
+    if (known) throw mapped
     const keys = Object.keys(changes ?? { replicas: 0 }).filter((key) => key !== 'metadata')
     const what = keys.join(', ') || 'metadata'
     throw failure('STREAM_MISMATCH', `stream ${spec.name} cannot be changed (${what}): ${messageOf(cause)}`, { cause })

@@ -188,9 +188,9 @@ export class StreamWriter {
       }
     } catch (error) {
       ack.finish()
-      const told = error instanceof MyelinError ? error : failure('INTERNAL', String(error), { cause: error })
-      if (told.code === 'PAYLOAD_TOO_LARGE' || told.code === 'INVALID_OPTION') this.#fail(told)
-      else void this.#recover(told)
+      const reason = error instanceof MyelinError ? error : failure('INTERNAL', String(error), { cause: error })
+      if (reason.code === 'PAYLOAD_TOO_LARGE' || reason.code === 'INVALID_OPTION') this.#fail(reason)
+      else void this.#recover(reason)
     }
   }
 

@@ -51,7 +51,7 @@ export class AirportMap {
   readonly #root: SVGSVGElement
   readonly #onKnown: () => void
   /** Whose hour is told: where the pointer is, what was tapped, or what the keyboard reached. */
-  #told: string | undefined
+  #pointed: string | undefined
   /** Stays when the pointer leaves. */
   #pinned = false
 
@@ -96,7 +96,7 @@ export class AirportMap {
     for (const row of this.#rows.values()) this.#show(row)
     this.#label()
     this.#reachable()
-    if (this.#told) this.#tell(this.#told)
+    if (this.#pointed) this.#showTip(this.#pointed)
   }
 
   /** Units of the map in a pixel of the screen: what is to be read must not shrink with the map. */
@@ -122,12 +122,12 @@ export class AirportMap {
 
   #pin(iata: string | undefined): void {
     this.#pinned = iata !== undefined
-    if (iata) this.#tell(iata)
+    if (iata) this.#showTip(iata)
     else this.#hush()
   }
 
   #hush(): void {
-    this.#told = undefined
+    this.#pointed = undefined
     this.#tip.hidden = true
   }
 
@@ -149,8 +149,8 @@ export class AirportMap {
     for (const circle of this.#circles.values()) {
       const [cx, cy] = this.#centre(circle)
       const along = (cx - x) * way[0]! + (cy - y) * way[1]!
-      const aside = Math.abs((cx - x) * way[1]! + (cy - y) * way[0]!)
-      const cost = along + 2 * aside
+      const toTheSide = Math.abs((cx - x) * way[1]! + (cy - y) * way[0]!)
+      const cost = along + 2 * toTheSide
       if (along > 0.5 && cost < least) [best, least] = [circle, cost]
     }
     if (!best) return
@@ -182,7 +182,7 @@ export class AirportMap {
     circle.setAttribute('role', 'img')
     circle.setAttribute('aria-label', `${iata}, ${placeOf(city)}`)
     circle.addEventListener('pointerenter', ({ pointerType }) => {
-      if (pointerType !== 'touch' && !this.#pinned) this.#tell(iata)
+      if (pointerType !== 'touch' && !this.#pinned) this.#showTip(iata)
     })
     circle.addEventListener('pointerleave', () => {
       if (!this.#pinned) this.#hush()
@@ -237,12 +237,12 @@ export class AirportMap {
     this.#labels.replaceChildren(...labels)
   }
 
-  #tell(iata: string): void {
+  #showTip(iata: string): void {
     const row = this.#rows.get(iata)
     const city = this.cities.get(iata)
     const circle = this.#circles.get(iata)
     if (!row || !circle) return
-    this.#told = iata
+    this.#pointed = iata
     const title = document.createElement('b')
     title.textContent = `${iata} · ${placeOf(city)}${city?.state ? `, ${city.state}` : ''}`
     const text = `${row.hour.slice(11, 16)}–${String((Number(row.hour.slice(11, 13)) + 1) % 24).padStart(2, '0')}:00: ${row.flights} flights, median ${minutes(row.p50)} late, p95 ${minutes(row.p95)}, ${Math.round(row.late * 100)} % over a quarter of an hour`
