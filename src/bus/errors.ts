@@ -86,7 +86,7 @@ export const errorCatalogue = {
   },
   INVALID_INPUT: {
     what: 'The payload does not fit the schema of the contract.',
-    fix: 'Mend the fields the message names.',
+    fix: 'Fix the fields the message names.',
   },
   INVALID_REPLY: {
     what: 'The service answered something its contract does not allow.',
@@ -124,7 +124,7 @@ export const errorCatalogue = {
     retriable: true,
   },
   SLOW_CONSUMER: {
-    what: 'Messages arrived faster than they were handled and the bounded buffer ran over.',
+    what: 'Messages arrived faster than they were handled, and the bounded buffer overflowed.',
     fix: 'Handle faster, add replicas in a queue group, raise maxPending, or declare the event durable.',
   },
 
@@ -136,21 +136,21 @@ export const errorCatalogue = {
   },
   STREAM_NOT_FOUND: { what: 'The stream does not exist.', fix: 'Start the service that owns it, or check the name.' },
   NO_LEADER: {
-    what: 'The servers that hold the stream have no leader: they elect one, or too few of them are up.',
-    fix: 'Nothing for some seconds: it was tried again as long as there was time. If it lasts, look which servers are down; of three, two must be up.',
+    what: 'The servers that hold the stream have no leader: an election is under way, or too few of them are up.',
+    fix: 'Wait a few seconds: it was retried until the deadline. If it lasts, check which servers are down; of three, two must be up.',
     retriable: true,
   },
   REPLICAS_UNAVAILABLE: {
     what: 'More copies of a stream were asked for than the servers can keep.',
-    fix: 'A server of its own keeps one, a cluster as many as it has servers with JetStream that are up. Lower `replicas`, or start the others; see docs/guide/cluster.md.',
+    fix: 'A single server keeps one copy, a cluster at most as many as it has running servers with JetStream. Lower `replicas`, or start the others; see docs/guide/cluster.md.',
   },
   TOO_MANY_KEYS: {
-    what: 'A step of a processor remembers as many keys as it may; an event with one more goes to the error output.',
-    fix: 'Look whether the key is what it should be (an id that never repeats?), raise maxKeys, or give the processor more partitions.',
+    what: 'A step of a processor remembers its maximum number of keys; events with further keys go to the error output.',
+    fix: 'Check the key (is it an id that never repeats?), raise maxKeys, or give the processor more partitions.',
   },
   WRONG_PARTITION: {
-    what: 'A processor of several partitions is keyed by something else than its input is.',
-    fix: 'Key it by what the event is keyed by, or let another processor publish an event under the new key first.',
+    what: 'A processor with several partitions uses a different key than its input.',
+    fix: "Use the event's key, or let another processor publish an event under the new key first.",
   },
   STREAM_MISMATCH: {
     what: 'A stream of that name exists with settings that cannot be changed to the ones wanted.',
@@ -158,11 +158,11 @@ export const errorCatalogue = {
   },
   STREAM_TRUNCATED: {
     what: 'A stream ends before, or begins after, the place that was read up to: its server lost messages.',
-    fix: 'Restore the stream if there is a copy; else begin again as the message says: what was counted cannot be undone.',
+    fix: 'Restore the stream from a copy, or start over as the message says: what was counted cannot be undone.',
   },
   FOREIGN_MESSAGE: {
     what: 'A view held a message that its processor did not write.',
-    fix: 'Find out who publishes there; the message is in the error output of the processor and out of the view.',
+    fix: "Find out who publishes there; the message was moved to the processor's error output.",
   },
   UNSTORABLE_STATE: {
     what: 'A step of a processor keeps something that cannot be stored in a checkpoint.',
@@ -170,11 +170,11 @@ export const errorCatalogue = {
   },
   WRONG_SEQUENCE: {
     what: 'The stream moved on: somebody else wrote to it since its end was read.',
-    fix: 'Read the end again and decide anew; of two writers, only one may win.',
+    fix: 'Read the end again and decide what to do; of two writers, only one may win.',
   },
   LEASE_EXPIRED: {
     what: 'The worker that began the job died, or fell silent for longer than its lease, and nobody knows how it ended.',
-    fix: 'Look whether the job itself ends its worker (memory, a crash), and whether it was done; then redrive it.',
+    fix: 'Check whether the job itself kills its worker (memory, a crash) and whether it was done; then redrive it.',
   },
   ALREADY_QUEUED: { what: 'A job with this unique key is waiting or running.', fix: 'Nothing, or use another key.' },
 
@@ -192,11 +192,11 @@ export const errorCatalogue = {
     fix: 'Ask for a token whose claims `streams` and `keys` name it.',
   },
   METHOD_NOT_ALLOWED: {
-    what: 'The address does not take requests of this method.',
+    what: 'The address does not accept this method.',
     fix: 'Use one of the methods in the Allow header.',
   },
   TOO_MANY_CONNECTIONS: {
-    what: 'The address has as many open event streams as one may have.',
+    what: 'The address has reached its maximum number of open event streams.',
     fix: 'Close some, or raise maxClientsPerAddress; behind a proxy set trustProxy.',
     retriable: true,
   },
@@ -207,12 +207,12 @@ export const errorCatalogue = {
   },
 
   // definitions
-  INVALID_CONTRACT: { what: 'The contract is not well formed.', fix: 'Mend what the message names.' },
-  INVALID_OPTION: { what: 'An option has a value that is not allowed.', fix: 'Mend the option the message names.' },
-  INVALID_CONFIG: { what: "The unit's configuration does not fit its schema.", fix: 'Mend the key the message names.' },
+  INVALID_CONTRACT: { what: 'The contract is not well formed.', fix: 'Fix what the message names.' },
+  INVALID_OPTION: { what: 'An option has a value that is not allowed.', fix: 'Fix the option the message names.' },
+  INVALID_CONFIG: { what: "The unit's configuration does not fit its schema.", fix: 'Fix the key the message names.' },
   INVALID_COMPOSITION: {
     what: 'The composition file is not well formed.',
-    fix: 'Mend the key the message names; it says what was expected there.',
+    fix: 'Fix the key the message names; it says what was expected there.',
   },
   FILE_NOT_FOUND: { what: 'A file that was named does not exist or cannot be read.', fix: 'Check the path.' },
   // steering
@@ -222,23 +222,23 @@ export const errorCatalogue = {
   },
   STALE_REVISION: {
     what: 'The desired state was changed by somebody else meanwhile.',
-    fix: 'Look at what it is now with `npx myelin diff`, and decide anew.',
+    fix: 'Look at the current state with `npx myelin diff`, then decide.',
   },
   STALE_COMMAND: {
     what: 'The command was given too long ago, or is a replay.',
-    fix: 'Give it again; if clocks of the hosts differ by a minute, set them.',
+    fix: "Send it again; if the hosts' clocks differ by a minute or more, set them.",
   },
   FENCED: {
-    what: 'The controller that gave the command does not lead any more.',
-    fix: 'Nothing: the one that leads now goes on.',
+    what: 'The controller that sent the command is no longer the leader.',
+    fix: 'Nothing: the current leader carries on.',
   },
   COMMAND_INCOMPLETE: {
     what: 'Not every instance carried out the command.',
     fix: 'The table names them with their reasons; give the command again for those.',
   },
   ROLLED_BACK: {
-    what: 'The rollout was taken back: the new configuration was worse than the old one.',
-    fix: 'The message says how; mend the configuration and roll it out again.',
+    what: 'The rollout was rolled back: the new configuration did worse than the old one.',
+    fix: 'The message says how; fix the configuration and roll it out again.',
   },
   ILLEGAL_TRANSITION: {
     what: 'The instance is in a state from which this is not possible.',
@@ -254,6 +254,27 @@ export const errorCatalogue = {
 /** A stable error code; the full list with its remedies is in `docs/errors.md`. */
 export type ErrorCode = keyof typeof errorCatalogue
 
+/** What `data` of an error holds, by its code; of other codes it is of no fixed form. */
+export interface ErrorData {
+  /** What does not fit, as the schema's library says it. */
+  readonly INVALID_INPUT: { readonly issues: readonly { readonly path?: unknown; readonly message: string }[] }
+  readonly INVALID_REPLY: { readonly issues: readonly { readonly path?: unknown; readonly message: string }[] }
+  readonly INVALID_CONFIG: { readonly issues: readonly { readonly path?: unknown; readonly message: string }[] }
+  readonly INVALID_COMPOSITION: { readonly file: string; readonly issues: readonly string[] }
+  /** Bytes. */
+  readonly PAYLOAD_TOO_LARGE: { readonly size: number; readonly limit: number }
+  readonly SERVER_TOO_OLD: { readonly version: string; readonly needed: string }
+  /** Whether a message that was to be persisted is stored. */
+  readonly DEADLINE_EXCEEDED: { readonly stored: 'unknown'; readonly tries: number }
+  readonly NO_LEADER: { readonly stored: false }
+  readonly REPLICAS_UNAVAILABLE: { readonly replicas: number }
+  /** The stream that is in the way, and whose it is. */
+  readonly STREAM_MISMATCH: { readonly stream: string; readonly owner?: string }
+}
+
+/** What is known of an error's data by its code; undefined where the error was made without. */
+export type DataOf<Code extends ErrorCode> = Code extends keyof ErrorData ? ErrorData[Code] | undefined : unknown
+
 interface MyelinErrorOptions {
   cause?: unknown
   /** Typed detail for programs: validation issues, the missing permission, the limit that was hit. */
@@ -267,7 +288,7 @@ interface MyelinErrorOptions {
  *
  * @example
  * try { await api.get({ iata: 'XXX' }) } catch (error) {
- *   if (error instanceof MyelinError && error.code === 'NO_RESPONDERS') …
+ *   if (hasCode(error, 'NO_RESPONDERS')) …
  * }
  */
 export class MyelinError extends Error {
@@ -276,7 +297,7 @@ export class MyelinError extends Error {
   readonly retriable: boolean
   readonly data: unknown
   /** One of the catalogue’s codes, or a code that a contract declares. */
-  readonly code: string
+  readonly code: ErrorCode | (string & Record<never, never>)
 
   constructor(code: string, message: string, options: MyelinErrorOptions = {}) {
     // others' texts come along in messages, and an address may hold a password
@@ -292,6 +313,21 @@ export class MyelinError extends Error {
     const spec = isErrorCode(this.code) ? errorCatalogue[this.code] : undefined
     return `${this.code}: ${this.message}${spec ? `\n  → ${spec.fix}` : ''}`
   }
+}
+
+/**
+ * Whether something that was thrown is an error with one of these codes of the catalogue; its `data` is then typed by it.
+ * @example
+ * try { await api.closed.publish(closure) } catch (error) {
+ *   if (hasCode(error, 'PAYLOAD_TOO_LARGE')) console.log(`${error.data?.size} bytes are too many`)
+ *   else throw error
+ * }
+ */
+export function hasCode<const Code extends ErrorCode>(
+  error: unknown,
+  ...codes: readonly Code[]
+): error is MyelinError & { readonly code: Code; readonly data: DataOf<Code> } {
+  return error instanceof MyelinError && (codes as readonly string[]).includes(error.code)
 }
 
 /**

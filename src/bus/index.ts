@@ -16,7 +16,17 @@ export {
   runningServer,
 } from './embedded/index.ts'
 export { ErrorOutput, type Rejected, type Rejection, readRejection } from './error-output.ts'
-export { type ErrorCode, errorCatalogue, failure, isErrorCode, MyelinError, messageOf } from './errors.ts'
+export {
+  type DataOf,
+  type ErrorCode,
+  type ErrorData,
+  errorCatalogue,
+  failure,
+  hasCode,
+  isErrorCode,
+  MyelinError,
+  messageOf,
+} from './errors.ts'
 export { Gathering, type GatherOptions, gather } from './gather.ts'
 export {
   checkedId,

@@ -4,7 +4,7 @@
 import { z } from 'zod'
 import { type Bucket, bucket } from './bucket.ts'
 import type { Bus } from './bus.ts'
-import { MyelinError } from './errors.ts'
+import { hasCode } from './errors.ts'
 import { streamIdentity } from './jetstream/identity.ts'
 import { nameOf } from './names.ts'
 import { timerMs } from './timer.ts'
@@ -128,7 +128,7 @@ export class Lease {
       mine.renewedAt = startedAt // of no use to one that was lost meanwhile
       if (mine === this.#mine) this.#watch(mine)
     } catch (error) {
-      if (error instanceof MyelinError && error.code === 'WRONG_SEQUENCE') this.#lose()
+      if (hasCode(error, 'WRONG_SEQUENCE')) this.#lose()
       throw error
     }
   }

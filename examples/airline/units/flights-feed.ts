@@ -1,7 +1,7 @@
 // Replays the flights of 2001 into the stream of `flights.departed`, by their event time and at a chosen speed. It writes
 // in atomic batches that are tied to where the stream ends, and the last flight that is stored tells which row comes
 // next: a crash loses nothing and repeats nothing, and an event of somebody else in between changes nothing.
-import { type Bus, failure, MyelinError, readSpan, streamInfo } from 'myelin/bus'
+import { type Bus, failure, hasCode, readSpan, streamInfo } from 'myelin/bus'
 import { eventStream } from 'myelin/contract'
 import { type Client, client, type EventWriter, service } from 'myelin/service'
 import { isEndOfInput } from 'myelin/stream'
@@ -173,7 +173,7 @@ class Feed {
       try {
         await this.#replay()
       } catch (error) {
-        if (!(error instanceof MyelinError && error.code === 'WRONG_SEQUENCE')) throw error
+        if (!hasCode(error, 'WRONG_SEQUENCE')) throw error
         this.#host.log.warn('somebody else published an event here; the feed goes on after it')
         const at = this.position
         await this.#openWriter()

@@ -3,7 +3,7 @@ import { access, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createConnection } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { failure, MyelinError, messageOf } from '../errors.ts'
+import { failure, hasCode, messageOf } from '../errors.ts'
 import { timerMs } from '../timer.ts'
 import { findNatsServer } from './binary.ts'
 import { type EmbeddedOptions, type Ports, serverConfig } from './config.ts'
@@ -128,7 +128,7 @@ class Embedded implements EmbeddedNats {
     const last = this.#options.port ? undefined : portOf(this.#lock.lastUrl)
     await this.#run({ client: this.#options.port || last || -1, ...others }).catch((error) => {
       // where the last one listened, its clients look for the next one; it need not be there
-      if (last === undefined || !(error instanceof MyelinError) || error.code !== 'PORT_TAKEN') throw error
+      if (last === undefined || !hasCode(error, 'PORT_TAKEN')) throw error
       return this.#run({ client: -1, ...others })
     })
     this.#options.onEvent?.({ type: 'started', pid: this.pid, port: this.port })

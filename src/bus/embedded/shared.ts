@@ -2,7 +2,7 @@
 // first one ends, another takes over on the same store and the same port, where all of them look for it.
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Bus } from '../bus.ts'
-import { failure, MyelinError, messageOf } from '../errors.ts'
+import { failure, hasCode, messageOf } from '../errors.ts'
 import type { EmbeddedEvent } from './config.ts'
 import { type EmbeddedNats, embeddedNats } from './embedded.ts'
 import { type RunningServer, runningServer } from './lock.ts'
@@ -76,7 +76,7 @@ export class SharedServer {
         port,
         onEvent: (event) => this.report(event),
       }).catch((error) => {
-        if (error instanceof MyelinError && error.code === 'STORE_LOCKED') return undefined // another was faster
+        if (hasCode(error, 'STORE_LOCKED')) return undefined // another was faster
         throw error
       })
       if (!own) continue
@@ -110,7 +110,7 @@ export async function sharedServer(storeDir: string, embed: boolean): Promise<Sh
       return await SharedServer.start(storeDir)
     } catch (error) {
       // another process begins at the same moment: its server is this one's as well
-      const locked = error instanceof MyelinError && error.code === 'STORE_LOCKED'
+      const locked = hasCode(error, 'STORE_LOCKED')
       if (!locked || performance.now() > end) throw error
     }
   }

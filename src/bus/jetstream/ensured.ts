@@ -1,6 +1,6 @@
 // Streams made when they are first needed, and again when somebody removed them under a running system.
 import type { Bus } from '../bus.ts'
-import { MyelinError } from '../errors.ts'
+import { hasCode } from '../errors.ts'
 import { perConnection } from '../per-connection.ts'
 import { manager } from './api.ts'
 import { type Persisted, type PersistOptions, persist } from './publish.ts'
@@ -44,7 +44,7 @@ export async function persistIn(
   try {
     return await persist(bus, subject, data, options)
   } catch (error) {
-    if (!(error instanceof MyelinError && error.code === 'STREAM_NOT_FOUND')) throw error
+    if (!hasCode(error, 'STREAM_NOT_FOUND')) throw error
     forgetEnsured(bus, spec.name)
     await ensureOnce(bus, spec)
     return persist(bus, subject, data, options)

@@ -3,7 +3,7 @@
 // for ever.
 import { RetentionPolicy } from '@nats-io/jetstream'
 import type { Bus } from '../bus.ts'
-import { failure, MyelinError } from '../errors.ts'
+import { failure, hasCode } from '../errors.ts'
 import { nextMessage } from './stored.ts'
 import { streamInfo } from './streams.ts'
 
@@ -94,7 +94,7 @@ async function replaced(
   if (timestampMs === undefined || !(sequence >= firstSequence) || sequence < 1 || sequence > lastSequence) return false
   const there = await nextMessage(bus, stream, sequence, { direct: false }).catch((error) => {
     // who may follow a stream need not be allowed to pick messages out of it
-    if (error instanceof MyelinError && error.code === 'PERMISSION_DENIED') return undefined
+    if (hasCode(error, 'PERMISSION_DENIED')) return undefined
     throw error
   })
   return there?.sequence === sequence && there.timestampMs !== timestampMs

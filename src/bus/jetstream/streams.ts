@@ -5,7 +5,7 @@ import { JetStreamApiError, type StreamConfig, type StreamInfo } from '@nats-io/
 import { backoff } from '../backoff.ts'
 import type { Bus } from '../bus.ts'
 import { now } from '../clock.ts'
-import { failure, MyelinError, messageOf } from '../errors.ts'
+import { failure, hasCode, type MyelinError, messageOf } from '../errors.ts'
 import { sleep } from '../timer.ts'
 import { apiFailure, manager } from './api.ts'
 import { copiesOf, copiesWanted, replicasFailure, tooMany } from './replicas.ts'
@@ -72,7 +72,7 @@ export async function ensureStream(bus: Bus, spec: StreamSpec): Promise<void> {
       const existing = await streamInfo(bus, spec.name)
       return await (existing ? bringUpToDate(bus, existing, spec) : create(bus, spec))
     } catch (error) {
-      const passing = error instanceof MyelinError && (error.code === 'NO_LEADER' || error.code === 'DEADLINE_EXCEEDED')
+      const passing = hasCode(error, 'NO_LEADER', 'DEADLINE_EXCEEDED')
       if (!passing || bus.nats.isClosed() || now() + waitMs > end) throw error
     }
     await sleep(waitMs)

@@ -6,7 +6,7 @@ import { type Msg, nuid } from '@nats-io/nats-core'
 import { backoff } from '../backoff.ts'
 import type { Bus } from '../bus.ts'
 import { now } from '../clock.ts'
-import { failure, MyelinError } from '../errors.ts'
+import { failure, hasCode, MyelinError } from '../errors.ts'
 import { header } from '../headers.ts'
 import { PendingReply } from '../requests.ts'
 import { sleep } from '../timer.ts'
@@ -224,7 +224,7 @@ export class StreamWriter {
         return
       } catch (error) {
         // a server that has just started may not listen for its streams yet
-        const off = error instanceof MyelinError && error.code === 'JETSTREAM_DISABLED' && this.#bus.connected
+        const off = hasCode(error, 'JETSTREAM_DISABLED') && this.#bus.connected
         if (off && now() - startedAt > graceMs) {
           this.#fail(error)
           return
