@@ -4,7 +4,8 @@ import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { collected } from '../../test/support/effects.ts'
 import { until, withNats } from '../../test/support/nats.ts'
-import { consume, streamInfo } from '../bus/index.ts'
+import { rowsOf as viewRows } from '../../test/support/rows.ts'
+import { streamInfo } from '../bus/index.ts'
 import { contract } from '../contract/index.ts'
 import { client, serve } from '../service/index.ts'
 import type { RunningUnit } from '../unit/index.ts'
@@ -20,6 +21,7 @@ import {
   sum,
   tumbling,
   view,
+  viewStream,
 } from './index.ts'
 import { decodeMark, encodeMark } from './marks.ts'
 import { type End, Line, Plan, Stream } from './program/index.ts'
@@ -195,21 +197,8 @@ const statOf = (unit: RunningUnit, key: string) => unit.stats!()[key]!
 
 /** The rows of a view, in the order of their keys. */
 async function rowsOf(name: string): Promise<string[]> {
-  const end = (await streamInfo(nats.bus, `VIEW_${name}`))?.state.last_seq ?? 0
-  const rows: string[] = []
-  if (end === 0) return rows
-  const done = Promise.withResolvers<void>()
-  const reader = await consume(nats.bus, {
-    stream: `VIEW_${name}`,
-    onMessage: ({ data, sequence }) => {
-      rows.push(Buffer.from(data).toString())
-      reader.release()
-      if (sequence >= end) done.resolve()
-    },
-  })
-  await done.promise
-  await reader.stop()
-  return rows.sort()
+  if (!(await streamInfo(nats.bus, viewStream(name)))) return []
+  return (await viewRows(nats.bus, name)).map((row) => JSON.stringify(row)).sort()
 }
 
 describe('a processor of several partitions', () => {

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
-import { consume, ensureStream, streamInfo } from '../bus/index.ts'
+import { ensureStream, readSpan, streamInfo } from '../bus/index.ts'
 import { contract } from '../contract/index.ts'
 import { client, serve } from '../service/index.ts'
 import type { RunningUnit } from '../unit/index.ts'
@@ -48,22 +48,13 @@ const statOf = (unit: RunningUnit, key: string) => unit.stats!()[key]!
 
 /** Everything a stream holds, as JSON. */
 async function read(stream: string): Promise<{ subject: string; value: Record<string, unknown>; code?: string }[]> {
-  const end = (await streamInfo(nats.bus, stream))?.state.last_seq ?? 0
   const found: { subject: string; value: Record<string, unknown>; code?: string }[] = []
-  if (end === 0) return found
-  const done = Promise.withResolvers<void>()
-  const reader = await consume(nats.bus, {
-    stream,
-    onMessage: ({ subject, data, headers, sequence }) => {
-      const text = Buffer.from(data).toString()
-      const code = headers.get('Myelin-Error-Code')
-      found.push({ subject, value: text.startsWith('{') ? JSON.parse(text) : { text }, ...(code ? { code } : {}) })
-      reader.release()
-      if (sequence >= end) done.resolve()
-    },
-  })
-  await done.promise
-  await reader.stop()
+  if (!(await streamInfo(nats.bus, stream))) return found
+  for await (const { subject, data, headers } of readSpan(nats.bus, stream)) {
+    const text = Buffer.from(data).toString()
+    const code = headers.get('Myelin-Error-Code')
+    found.push({ subject, value: text.startsWith('{') ? JSON.parse(text) : { text }, ...(code ? { code } : {}) })
+  }
   return found
 }
 

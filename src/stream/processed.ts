@@ -28,6 +28,8 @@ const defaultMs = 10_000
 const firstWaitMs = 5
 const longestWaitMs = 100
 const askMs = 1_000
+/** A row that the view does not have was copied and removed, or is not copied yet: the latter takes less than this. */
+const expiredMs = 5_000
 
 /**
  * Resolves when a processor, all of its partitions, has processed its input up to a position, and the rows that came of it
@@ -219,11 +221,16 @@ async function inView(bus: Bus, view: string, wait: Wait): Promise<void> {
     for (;;) {
       const copied = copiedFrom(await wait.asked(() => lastMessage(bus, stream, viewSubject(view, key))), part)
       if (copied >= last.sequence) break
-      const info = await wait.asked(() => streamInfo(bus, stream))
-      // it may have expired there by now
-      if (copied === 0 && info?.sources?.find(({ name }) => name === part)?.lag === 0) break
+      if (copied === 0 && Date.now() - last.timestampMs > expiredMs && (await isGone(bus, stream, part, wait))) break
       wait.reason = `the server has not yet copied its rows into view ${view} (${part} ${last.sequence})`
       await wait.pause()
     }
   }
+}
+
+/** Whether a row may have expired, or been removed, in the view. What the server says of copies alone is also true before them. */
+async function isGone(bus: Bus, stream: string, part: string, wait: Wait): Promise<boolean> {
+  const info = await wait.asked(() => streamInfo(bus, stream))
+  const { first_seq: first, num_deleted: deleted = 0 } = info?.state ?? { first_seq: 0 }
+  return (first > 1 || deleted > 0) && info?.sources?.find(({ name }) => name === part)?.lag === 0
 }

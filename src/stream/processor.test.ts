@@ -2,7 +2,8 @@ import { Kvm } from '@nats-io/kv'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
-import { type Bus, consume, ensureStream, lastMessage, persist, streamInfo, streamWriter } from '../bus/index.ts'
+import { rowsOf as viewRows } from '../../test/support/rows.ts'
+import { type Bus, ensureStream, lastMessage, persist, streamInfo, streamWriter } from '../bus/index.ts'
 import { contract } from '../contract/index.ts'
 import { client, deadLetters, serve, service } from '../service/index.ts'
 import type { RunningUnit } from '../unit/index.ts'
@@ -56,22 +57,8 @@ const statOf = (unit: RunningUnit, key: string) => unit.stats!()[key]!
 const stored = async (name: string) => (await streamInfo(nats.bus, `VIEW_${name}`))?.state.last_seq ?? 0
 
 async function rowsOf(bus: Bus, name: string): Promise<string[]> {
-  const end = (await streamInfo(bus, `VIEW_${name}`))?.state.last_seq ?? 0
-  const rows: string[] = []
-  if (end === 0) return rows
-  const done = Promise.withResolvers<void>()
-  const reader = await consume(bus, {
-    stream: `VIEW_${name}`,
-    onMessage: (message) => {
-      const row = JSON.parse(Buffer.from(message.data).toString())
-      rows.push(`${row.room} ${row.from} ${row.n} ${row.total}`)
-      reader.release()
-      if (message.sequence >= end) done.resolve()
-    },
-  })
-  await done.promise
-  await reader.stop()
-  return rows
+  if ((await stored(name)) === 0) return []
+  return (await viewRows(bus, name)).map((row) => `${row.room} ${row.from} ${row.n} ${row.total}`)
 }
 
 describe('processor', () => {
