@@ -1,6 +1,7 @@
 // AsyncAPI 3.0 from contracts: the subjects, headers and schemas a client in any language needs.
 // Source: https://www.asyncapi.com/docs/reference/specification/v3.0.0 and its NATS binding.
 
+import type { ChannelNote } from './compare/document.ts'
 import { isStream } from './contract.ts'
 import type { Contract, EndpointDefinition, Schema } from './definition.ts'
 import { componentName, hoisted } from './hoisted.ts'
@@ -39,8 +40,19 @@ export function asyncapi(contracts: readonly Contract[], options: AsyncApiOption
     channels: document.channels,
     operations: document.operations,
     components: { messages: document.messages, schemas: document.schemas },
+    'x-myelin': {
+      contracts: [...new Set(contracts)].map(({ name, definition }) => ({ name, version: definition.version })),
+    },
   }
 }
+
+/** What AsyncAPI has no words for, so that a document can be compared with another version of the contract. */
+const note = (
+  { name: contract, definition: { version } }: Contract,
+  more: Omit<ChannelNote, 'contract' | 'version'>,
+) => ({
+  'x-myelin': { ...more, contract, version } satisfies ChannelNote,
+})
 
 /** Contracts of one name are told apart by their versions; the same one given twice is one. */
 function labelled(contracts: readonly Contract[]): [label: string, contract: Contract][] {
@@ -109,6 +121,12 @@ class Document {
         messages: { event: reference(`messages/${id}`) },
         ...(event.description ? { description: event.description } : {}),
         ...parametersOf(key),
+        ...note(contract, {
+          kind: 'event',
+          name,
+          ...(key === undefined ? {} : { key }),
+          ...(event.durable === undefined ? {} : { durable: event.durable }),
+        }),
       }
       this.operations[`${id}.publish`] = operation(
         'send',
@@ -125,6 +143,7 @@ class Document {
         address: job.unique === undefined ? subject : `${subject}.{${parameterOf(job.unique)}}`,
         messages: { job: reference(`messages/${id}`) },
         ...parametersOf(job.unique),
+        ...note(contract, { kind: 'job', name, ...(job.unique === undefined ? {} : { unique: job.unique }) }),
       }
       this.operations[`${id}.work`] = {
         ...operation(
@@ -156,6 +175,13 @@ class Document {
     this.channels[id] = {
       address: endpointSubject(contract.name, name),
       messages: { request: reference(`messages/${id}.request`) },
+      ...note(contract, {
+        kind: 'endpoint',
+        name,
+        streamed,
+        idempotent: endpoint.idempotent === true,
+        claimCheck: endpoint.claimCheck === true,
+      }),
     }
     this.channels[`${id}.reply`] = {
       address: null,
@@ -193,7 +219,10 @@ class Document {
   }
 
   #schema(id: string, schema: Schema): void {
-    const found = jsonSchemaOf(schema) ?? { description: 'a schema whose library offers no JSON Schema' }
+    const found = jsonSchemaOf(schema) ?? {
+      description: 'a schema whose library offers no JSON Schema',
+      'x-myelin-unknown': true,
+    }
     for (const [name, part] of hoisted(found, id)) this.schemas[name] = part
   }
 

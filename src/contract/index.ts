@@ -1,5 +1,22 @@
 // Contracts: what a service offers, as data. Server, client, subjects, docs and permissions are read from it.
 export { type AsyncApiOptions, asyncapi } from './asyncapi.ts'
+export {
+  type Audience,
+  type ContractChange,
+  type ContractDiff,
+  diffAll,
+  diffContracts,
+  type Effect,
+} from './compare/diff.ts'
+export { shapesOfDocument } from './compare/document.ts'
+export {
+  type ContractShape,
+  type EndpointShape,
+  type EventShape,
+  type JobShape,
+  type SchemaIn,
+  shapeOf,
+} from './compare/shape.ts'
 export { anyContract, contract, isContract, isStream, isVersion } from './contract.ts'
 export {
   type Contract,

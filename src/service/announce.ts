@@ -118,7 +118,7 @@ const withMetadata = <Answer extends Described>(answer: Answer, more: Record<str
   metadata: { ...answer.metadata, ...more },
 })
 
-const schemaKeys = new Set(['request_schema', 'response_schema', 'event_schemas', 'job_schemas'])
+const schemaKeys = new Set(['request_schema', 'response_schema', 'error_schemas', 'event_schemas', 'job_schemas'])
 const pick = (metadata: Readonly<Record<string, string>> | undefined, keep: (key: string) => boolean) =>
   Object.fromEntries(Object.entries(metadata ?? {}).filter(([key]) => keep(key)))
 
@@ -199,6 +199,11 @@ function endpointMetadata(contract: Contract, name: string, idempotent: boolean)
   const response = jsonSchemaOf(out)
   if (request) metadata.request_schema = JSON.stringify(request)
   if (response) metadata.response_schema = JSON.stringify(response)
+  const errors = Object.entries(endpoint.errors ?? {}).flatMap(([code, schema]) => {
+    const data = jsonSchemaOf(schema)
+    return data ? [[code, data] as const] : []
+  })
+  if (errors.length > 0) metadata.error_schemas = JSON.stringify(Object.fromEntries(errors))
   if (endpoint.description) metadata.description = endpoint.description
   return metadata
 }

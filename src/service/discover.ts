@@ -109,6 +109,22 @@ export async function discover(bus: Bus, options: { service?: string; waitMs?: n
     .sort((a, b) => a.name.localeCompare(b.name) || a.id.localeCompare(b.id))
 }
 
+/**
+ * The contracts that instances of a service run with, as far as they can be understood.
+ * @throws MyelinError DISCONNECTED, PERMISSION_DENIED
+ */
+export async function runningContracts(bus: Bus, service: string): Promise<{ instance: string; contract: Contract }[]> {
+  const infos = await Promise.all((await ask(bus, `$SRV.INFO.${service}`, 1_000)).map((info) => completed(bus, info)))
+  return infos.flatMap(({ id, name, version, metadata = {}, endpoints = [] }) => {
+    const described = endpoints.map((endpoint) => ({ name: endpoint.name, metadata: endpoint.metadata ?? {} }))
+    try {
+      return [{ instance: id, contract: contractOf({ name, version, metadata, endpoints: described }) }]
+    } catch {
+      return [] // another program's names may be none that a contract has
+    }
+  })
+}
+
 /** An answer on the service API's subjects; undefined when what answers there is no service. */
 function readAnswer(data: Uint8Array): Answer | undefined {
   const told = readJsonObject(data)
@@ -178,6 +194,7 @@ function described(schema: Record<string, unknown> | undefined): Schema {
   }
 }
 
+const recordOf = (value: unknown) => (isRecord(value) ? value : undefined)
 const objectOf = (text: string | undefined) => (text === undefined ? undefined : readJsonObject(Buffer.from(text)))
 
 /**
@@ -189,8 +206,21 @@ const objectOf = (text: string | undefined) => (text === undefined ? undefined :
 export async function discoverContract(bus: Bus, service: string): Promise<Contract> {
   const [found] = await discover(bus, { service })
   if (!found) throw failure('NO_RESPONDERS', `no instance of service "${service}" answers`)
+  return contractOf(found)
+}
+
+/**
+ * The contract that an instance says it has, as `discoverContract` makes it.
+ * @throws MyelinError INVALID_CONTRACT when another program's names are none that a contract may have
+ */
+export function contractOf(
+  found: Pick<FoundService, 'name' | 'version' | 'metadata'> & {
+    readonly endpoints: readonly Pick<FoundEndpoint, 'name' | 'metadata'>[]
+  },
+): Contract {
   const endpoints = found.endpoints.map(({ name, metadata }) => {
     const reply = described(objectOf(metadata.response_schema))
+    const errorSchemas = objectOf(metadata.error_schemas) ?? {}
     return [
       name,
       {
@@ -201,7 +231,7 @@ export async function discoverContract(bus: Bus, service: string): Promise<Contr
           (metadata.errors ?? '')
             .split(',')
             .filter(Boolean)
-            .map((code) => [code, described(undefined)]),
+            .map((code) => [code, described(recordOf(errorSchemas[code]))]),
         ),
         claimCheck: metadata.claim_check === 'true',
       },
@@ -210,10 +240,10 @@ export async function discoverContract(bus: Bus, service: string): Promise<Contr
   const offers = offersOf(found.metadata)
   const schemasOf = (kind: 'event' | 'job') => {
     const told = objectOf(found.metadata[`${kind}_schemas`]) ?? {}
-    return (name: string) => described(isRecord(told[name]) ? told[name] : undefined)
+    return (name: string) => described(recordOf(told[name]))
   }
   const [eventSchema, jobSchema] = [schemasOf('event'), schemasOf('job')]
-  return anyContract(service, {
+  return anyContract(found.name, {
     version: isVersion(found.version) ? found.version : '0.0.0',
     endpoints: Object.fromEntries(endpoints),
     events: Object.fromEntries(

@@ -23,6 +23,7 @@ import {
 } from '../unit/index.ts'
 import { announce } from './announce.ts'
 import { client } from './client.ts'
+import { reportBreaking } from './compatibility.ts'
 import { type EventListener, type Listening, listen, sum } from './consume.ts'
 import type { Scope } from './context.ts'
 import { offersMetadata } from './discover.ts'
@@ -247,6 +248,7 @@ async function start<State, Config>(
   })
   opened.add(silence)
   await bus.flush() // the server knows of all subscriptions before the unit is ready
+  void reportBreaking(bus, contract, instance, log)
 
   let drained: Promise<void> | undefined
   return {

@@ -1,12 +1,11 @@
-// myelin contract doc: AsyncAPI from a module's contracts.
-import { access, writeFile } from 'node:fs/promises'
-import { relative, resolve } from 'node:path'
-import { pathToFileURL } from 'node:url'
+// myelin contract: AsyncAPI from a module's contracts, and two versions compared.
+import { writeFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { stringify } from 'yaml'
-import { failure, messageOf } from '../../bus/index.ts'
-import { asyncapi, isContract } from '../../contract/index.ts'
+import { asyncapi } from '../../contract/index.ts'
+import { contractsOf } from '../contracts.ts'
 import { print } from '../text.ts'
+import { addContractDiff } from './contract-diff.ts'
 
 interface Flags {
   output?: string
@@ -16,7 +15,7 @@ interface Flags {
 }
 
 export function addContract(program: Command): void {
-  const contract = program.command('contract').description('documents made from contracts')
+  const contract = program.command('contract').description('documents made from contracts, and versions compared')
   contract
     .command('doc')
     .description('print the AsyncAPI 3.0 document of the contracts that modules export')
@@ -36,20 +35,5 @@ export function addContract(program: Command): void {
       if (flags.output) await writeFile(flags.output, `${text.trimEnd()}\n`)
       else print(text.trimEnd())
     })
-}
-
-async function contractsOf(file: string) {
-  const path = resolve(file)
-  await access(path).catch((cause) => {
-    throw failure('FILE_NOT_FOUND', `${file} cannot be read`, { cause })
-  })
-  let exported: Record<string, unknown>
-  try {
-    exported = await import(pathToFileURL(path).href)
-  } catch (cause) {
-    throw failure('INVALID_CONTRACT', `${relative('.', path)} cannot be loaded: ${messageOf(cause)}`, { cause })
-  }
-  const found = [...new Set(Object.values(exported))].filter(isContract)
-  if (found.length === 0) throw failure('INVALID_CONTRACT', `${file} exports no contract; export what contract() gives`)
-  return found
+  addContractDiff(contract)
 }
