@@ -1,7 +1,8 @@
 import { defineConfig } from 'vitest/config'
 import base from './vitest.config.ts'
 
-// the packed package in empty folders, as strangers get it: npm run test:package
+// what the documentation says is typed and run as written, the getting-started page from the packed package in an empty
+// folder: npm run test:package
 export default defineConfig({
   ...base,
   test: {
