@@ -310,7 +310,7 @@ describe.skipIf(!executablePath)('an event stream in a browser', () => {
     await note(taken, '/streams/seen', 'seen')
     await until(() => third.unit.stats!().clients === 1)
     await second.unit.drain()
-    await until(() => third.unit.stats!().refused! > 0)
+    await until(() => third.unit.stats!().rejected! > 0)
     await send(20)
     await taken.close()
     await until(() => third.unit.stats!().clients === 1)

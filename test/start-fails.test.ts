@@ -214,7 +214,7 @@ describe('a start that fails', () => {
         states.push(state)
         return state
       },
-      on: [on(orders, 'placed', { as: 'a group with blanks' }, () => undefined)],
+      on: [on(orders, 'placed', { group: 'a group with blanks' }, () => undefined)],
       get: () => 1,
     })
     const composition = parseComposition({ name: 'test', units: { half: { use: half }, hourly: { use: hourly } } }, 'x')

@@ -78,8 +78,8 @@ export function announce(service: Discoverable): () => void {
       if (whole.length <= limit) return whole
       // what fits is looked for once: a service of 150 endpoints has megabytes of schemas
       if (fittingInfo?.limit !== limit) {
-        const told = JSON.parse(Buffer.from(whole).toString()) as Described
-        fittingInfo = { limit, data: fitting(withMetadata(told, { [infoBytes]: String(whole.length) }), limit) }
+        const answer = JSON.parse(Buffer.from(whole).toString()) as Described
+        fittingInfo = { limit, data: fitting(withMetadata(answer, { [infoBytes]: String(whole.length) }), limit) }
       }
       return fittingInfo.data
     },
@@ -162,12 +162,12 @@ const eachEndpoint = (answer: Described, change: (endpoint: Endpoint) => Endpoin
 function fitting(answer: Described, maxBytes: number): Uint8Array {
   let data = encode(answer)
   let less = answer
-  let told = ''
+  let omitted = ''
   for (const { what, without } of steps) {
     if (data.length <= maxBytes) return data
-    told = told === '' ? what : `${told}, ${what}`
+    omitted = omitted === '' ? what : `${omitted}, ${what}`
     less = without(less)
-    data = encode(withMetadata(less, { [leftOut]: told }))
+    data = encode(withMetadata(less, { [leftOut]: omitted }))
   }
   const { endpoints = [] } = less
   for (let count = endpoints.length; data.length > maxBytes && count > 0; ) {
@@ -176,7 +176,7 @@ function fitting(answer: Described, maxBytes: number): Uint8Array {
       withMetadata(
         { ...less, endpoints: endpoints.slice(0, count) },
         {
-          [leftOut]: `${told}, ${endpoints.length - count} of ${endpoints.length} endpoints`,
+          [leftOut]: `${omitted}, ${endpoints.length - count} of ${endpoints.length} endpoints`,
         },
       ),
     )
@@ -210,7 +210,7 @@ function endpointMetadata(contract: Contract, name: string, idempotent: boolean)
 
 /** What events and jobs carry, by name; in INFO alone, which is asked for seldom. */
 function payloadSchemas({ definition }: Contract): Record<string, string> {
-  const told: Record<string, string> = {}
+  const metadata: Record<string, string> = {}
   for (const [key, offers = {}] of [
     ['event_schemas', definition.events],
     ['job_schemas', definition.jobs],
@@ -219,7 +219,7 @@ function payloadSchemas({ definition }: Contract): Record<string, string> {
       const schema = jsonSchemaOf(payload)
       return schema ? [[name, schema] as const] : []
     })
-    if (schemas.length > 0) told[key] = JSON.stringify(Object.fromEntries(schemas))
+    if (schemas.length > 0) metadata[key] = JSON.stringify(Object.fromEntries(schemas))
   }
-  return told
+  return metadata
 }

@@ -145,7 +145,7 @@ describe("a payload over the server's limit", () => {
     expect((await api.blow({ bytes: limit / 2 })).text.length).toBe(limit / 2)
   })
 
-  it('is refused, not lost, at every size around the limit', async () => {
+  it('is rejected, not lost, at every size around the limit', async () => {
     await using _ = await serve(nats.bus, echoService)
     const api = client(nats.bus, echo)
     for (let bytes = limit - 140; bytes <= limit + 20; bytes += 7) {

@@ -93,7 +93,7 @@ export function readReply(target: Target, message: Msg, deadline: number): unkno
     const limits = new CallLimits(deadline, undefined, undefined)
     const fetched = fetchClaim(target.bus, claim, { deadline })
     return bounded(fetched, limits, `the call to ${where}, whose reply was being fetched,`).then((data) => {
-      forgetClaim(target.bus, claim) // nobody else was told of it
+      forgetClaim(target.bus, claim) // nobody else has its ticket
       return finishReply(target, codec.decode(data), where)
     })
   }
@@ -104,7 +104,7 @@ function finishReply(target: Target, value: unknown, where: string): unknown {
   return target.checkReplies ? parse(target.out, value, 'INVALID_REPLY', `reply of ${where}`) : value
 }
 
-/** Tells whoever handles the request that nobody waits for its answer any more. */
+/** Asks whoever handles the request to stop: nobody waits for its answer any more. */
 export function cancelThere(target: Target, reply: string): void {
   if (reply === '' || !target.bus.connected) return
   target.bus.publish(cancelSubject(target.service), Buffer.from(reply))

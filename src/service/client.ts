@@ -18,7 +18,7 @@ export type ClientMiddleware = (
 ) => Promise<unknown>
 
 export interface ClientOptions {
-  /** Who calls, as told to services (`Myelin-Caller`). Default: the connection's name. */
+  /** Who calls, sent to services as `Myelin-Caller`. Default: the connection's name. */
   caller?: string
   /** On whose behalf (`Myelin-Tenant`). */
   tenant?: string

@@ -42,7 +42,7 @@ export class HandlerContext<State = unknown, Config = unknown> extends Deadline 
   readonly attempt: number
   /** @internal the span's context, where tracing is on */
   span: TraceContext | undefined
-  /** @internal told once when the deadline passes or the caller cancels */
+  /** @internal called once, when the deadline passes or the caller cancels */
   onEnd: ((why: 'deadline' | 'cancelled') => void) | undefined
 
   constructor(scope: Scope<State, Config>, headers: HeaderReader, subject: string, deadline: number, attempt = 1) {

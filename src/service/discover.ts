@@ -26,7 +26,7 @@ import { infoBytes } from './announce.ts'
 /** No service says that much of itself; more is somebody's mistake. */
 const maxInfoBytes = 64 * 1024 ** 2
 
-/** An endpoint as its service tells of it. */
+/** An endpoint as its service describes it. */
 export interface FoundEndpoint {
   readonly name: string
   readonly subject: string
@@ -127,12 +127,12 @@ export async function runningContracts(bus: Bus, service: string): Promise<{ ins
 
 /** An answer on the service API's subjects; undefined when what answers there is no service. */
 function readAnswer(data: Uint8Array): Answer | undefined {
-  const told = readJsonObject(data)
-  if (!told || ![told.name, told.id, told.version].every((text) => typeof text === 'string')) return undefined
-  const endpoints = Array.isArray(told.endpoints) ? told.endpoints : []
+  const answer = readJsonObject(data)
+  if (!answer || ![answer.name, answer.id, answer.version].every((text) => typeof text === 'string')) return undefined
+  const endpoints = Array.isArray(answer.endpoints) ? answer.endpoints : []
   return {
-    ...(told as unknown as Answer),
-    metadata: textsOf(told.metadata),
+    ...(answer as unknown as Answer),
+    metadata: textsOf(answer.metadata),
     endpoints: endpoints
       .filter((endpoint) => isRecord(endpoint) && typeof endpoint.name === 'string')
       .map((endpoint) => ({ ...endpoint, metadata: textsOf(endpoint.metadata) })),
@@ -182,7 +182,7 @@ async function completed(bus: Bus, info: Answer): Promise<Answer> {
   }
 }
 
-/** Takes any JSON; where the service told its JSON Schema, `jsonSchemaOf` gives that. */
+/** Takes any JSON; where the service published its JSON Schema, `jsonSchemaOf` gives that. */
 function described(schema: Record<string, unknown> | undefined): Schema {
   return {
     '~standard': {
@@ -239,8 +239,8 @@ export function contractOf(
   })
   const offers = offersOf(found.metadata)
   const schemasOf = (kind: 'event' | 'job') => {
-    const told = objectOf(found.metadata[`${kind}_schemas`]) ?? {}
-    return (name: string) => described(recordOf(told[name]))
+    const schemas = objectOf(found.metadata[`${kind}_schemas`]) ?? {}
+    return (name: string) => described(recordOf(schemas[name]))
   }
   const [eventSchema, jobSchema] = [schemasOf('event'), schemasOf('job')]
   return anyContract(found.name, {
@@ -271,12 +271,12 @@ interface Offers {
 
 export function offersMetadata({ definition }: Contract): Record<string, string> {
   const { events = {}, jobs = {} } = definition
-  const told: Record<string, string> = {}
+  const metadata: Record<string, string> = {}
   const eventOffers = Object.entries(events).map(([name, { key, durable }]) => [name, { key, durable }])
   const jobOffers = Object.entries(jobs).map(([name, { unique }]) => [name, { unique }])
-  if (eventOffers.length > 0) told.events = JSON.stringify(Object.fromEntries(eventOffers))
-  if (jobOffers.length > 0) told.jobs = JSON.stringify(Object.fromEntries(jobOffers))
-  return told
+  if (eventOffers.length > 0) metadata.events = JSON.stringify(Object.fromEntries(eventOffers))
+  if (jobOffers.length > 0) metadata.jobs = JSON.stringify(Object.fromEntries(jobOffers))
+  return metadata
 }
 
 function offersOf(metadata: Readonly<Record<string, string>>): Offers {

@@ -100,7 +100,7 @@ describe('the NATS service API', () => {
     expect(await codeOf(nats.bus.request('$SRV.PING', new Uint8Array(0)))).toBe('NO_RESPONDERS')
   })
 
-  it('counts requests and errors and tells the last error', async () => {
+  it('counts requests and errors and reports the last error', async () => {
     await using _ = await serve(nats.bus, radarService)
     const api = client(nats.bus, radar)
     await api.find({ plane: 'P1' })
@@ -121,7 +121,7 @@ describe('the NATS service API', () => {
 })
 
 describe('beside services of other programs', () => {
-  it('shares the calls with a plain NATS service of the same subject, in the queue group that its INFO tells', async () => {
+  it('shares the calls with a plain NATS service of the same subject, in the queue group that its INFO names', async () => {
     await using _ = await serve(nats.bus, plainService)
     const [info] = (await ask('$SRV.INFO.plain', 1)) as { endpoints: { subject: string; queue_group: string }[] }[]
     const { subject, queue_group: queue } = info!.endpoints[0]!
@@ -144,7 +144,7 @@ describe('beside services of other programs', () => {
     foreign.unsubscribe()
   })
 
-  it("tells errors by numbers that are safe to parse, and understands others' numbers and Myelin 0.1's codes", async () => {
+  it("sends errors as numbers that are safe to parse, and understands others' numbers and Myelin 0.1's codes", async () => {
     await using _ = await serve(nats.bus, radarService)
     const raw = async (payload: string) =>
       readHeaders(await nats.bus.request('svc.radar.find', Buffer.from(payload))).get('Nats-Service-Error-Code')
@@ -180,7 +180,7 @@ describe('beside services of other programs', () => {
     stranger.unsubscribe()
   })
 
-  it('refuses what their schemas do not allow: a version that is none, an instance that is no token', async () => {
+  it('rejects what their schemas do not allow: a version that is none, an instance that is no token', async () => {
     for (const version of ['1', '1.0', 'v1.0.0', '01.0.0', '1.0.0-', '1.0.0-a..b', '1.0.0-01', '']) {
       expect(() => contract('versions', { version }), version).toThrow(/semantic version/)
     }

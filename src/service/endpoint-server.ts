@@ -30,7 +30,7 @@ import {
 } from '../contract/index.ts'
 import { fetchClaim, storeClaim } from './claim-check.ts'
 import { HandlerContext, type Scope } from './context.ts'
-import { encodeError, publicError, refusal } from './errors.ts'
+import { encodeError, publicError, rejection } from './errors.ts'
 import { Latencies } from './latency.ts'
 import { type Handle, isThenable } from './middleware.ts'
 import { sendStream } from './stream-reply.ts'
@@ -107,14 +107,14 @@ export class EndpointServer {
     const deadline =
       readDeadline(headers, arrived) ?? (streaming === undefined ? arrived + this.#timeoutMs : Number.POSITIVE_INFINITY)
     if (this.#running >= this.#limit) {
-      return this.#refuse(
+      return this.#reject(
         message,
         started,
         failure('OVERLOADED', `${this.#where}: ${this.#limit} calls are under way in this instance`),
       )
     }
     if (deadline <= arrived)
-      return this.#refuse(
+      return this.#reject(
         message,
         started,
         failure('DEADLINE_EXCEEDED', `${this.#where}: the deadline had passed on arrival`),
@@ -129,7 +129,7 @@ export class EndpointServer {
           ? this.#parse(codec.decode(message.data))
           : fetchClaim(this.#scope.bus, claim, { deadline }).then((data) => this.#parse(codec.decode(data)))
     } catch (error) {
-      return this.#refuse(message, started, error)
+      return this.#reject(message, started, error)
     }
     const context = new HandlerContext(this.#scope, headers, this.subject, deadline)
     this.#running += 1
@@ -142,7 +142,7 @@ export class EndpointServer {
           message,
           context,
           started,
-          refusal(failure('DEADLINE_EXCEEDED', `${this.#where}: the handler did not finish in time`)),
+          rejection(failure('DEADLINE_EXCEEDED', `${this.#where}: the handler did not finish in time`)),
         )
       else this.#count(started, undefined) // cancelled: received, and nobody's failure
     }
@@ -153,7 +153,8 @@ export class EndpointServer {
     if (input instanceof Promise) {
       input.then(
         (parsed) => this.#run(message, context, started, headers, parsed, codec, span),
-        (error) => this.#settle(message, context, started, error instanceof MyelinError ? refusal(error) : error, span),
+        (error) =>
+          this.#settle(message, context, started, error instanceof MyelinError ? rejection(error) : error, span),
       )
     } else this.#run(message, context, started, headers, input, codec, span)
   }
@@ -241,11 +242,11 @@ export class EndpointServer {
       return this.#done(message, context, started, span)
     }
     if (!this.endpoint.claimCheck) {
-      const told = failure(
+      const error = failure(
         'PAYLOAD_TOO_LARGE',
         `the reply of ${this.#where} has ${data.length} bytes; the server takes ${bus.maxPayloadBytes}`,
       )
-      return this.#settle(message, context, started, refusal(told), span)
+      return this.#settle(message, context, started, rejection(error), span)
     }
     storeClaim(bus, data, { deadline: context.deadline, signal: context.signal })
       .then((claim) => {
@@ -253,17 +254,18 @@ export class EndpointServer {
         this.#done(message, context, started, span)
       })
       .catch((error) =>
-        this.#settle(message, context, started, error instanceof MyelinError ? refusal(error) : error, span),
+        this.#settle(message, context, started, error instanceof MyelinError ? rejection(error) : error, span),
       )
   }
 
-  #refuse(message: Msg, started: number, error: unknown): void {
-    const told = error instanceof MyelinError ? error : failure('INTERNAL', `${this.#where} failed`, { cause: error })
-    this.#count(started, told)
-    this.#reply(message, told)
+  #reject(message: Msg, started: number, error: unknown): void {
+    const rejected =
+      error instanceof MyelinError ? error : failure('INTERNAL', `${this.#where} failed`, { cause: error })
+    this.#count(started, rejected)
+    this.#reply(message, rejected)
   }
 
-  /** The handler failed: tell the caller what the contract allows, and the log the rest. */
+  /** The handler failed: the caller gets what the contract allows, the log gets the rest. */
   #settle(
     message: Msg,
     context: HandlerContext,
@@ -272,17 +274,17 @@ export class EndpointServer {
     span: Traced | undefined,
     streamed = false,
   ): void {
-    const told = publicError(error, this.#where, this.endpoint)
-    if (told.code === 'INTERNAL')
+    const answer = publicError(error, this.#where, this.endpoint)
+    if (answer.code === 'INTERNAL')
       this.#scope.log.error(
         { err: error, endpoint: this.name, traceparent: context.trace?.traceparent },
         `${this.#where} failed`,
       )
     if (!context.ended) {
-      this.#count(started, told)
-      if (!streamed) this.#reply(message, told)
+      this.#count(started, answer)
+      if (!streamed) this.#reply(message, answer)
     }
-    span?.end({ code: told.code, message: told.message })
+    span?.end({ code: answer.code, message: answer.message })
     this.#leave(message, context)
   }
 
@@ -322,7 +324,7 @@ export class EndpointServer {
     try {
       bus.publish(message.reply, data, headerLines)
     } catch (cause) {
-      log.warn({ err: cause, endpoint: this.name }, `${this.#where}: the caller could not be told of ${error.code}`)
+      log.warn({ err: cause, endpoint: this.name }, `${this.#where}: the caller could not be sent ${error.code}`)
     }
   }
 }

@@ -34,19 +34,19 @@ interface ErrorBody {
   readonly dataLeftOut?: string
 }
 
-/** What may leave the service: its own refusals and declared errors as they are; of anything else only that it failed. */
+/** What may leave the service: its own rejections and declared errors as they are; of anything else only that it failed. */
 export function publicError(error: unknown, where: string, endpoint: EndpointDefinition): MyelinError {
   // an error of a nested call is this service's internal affair, unless its own contract declares it as well
   if (error instanceof DeclaredError && Object.hasOwn(endpoint.errors ?? {}, error.code)) return error
-  if (error instanceof RefusalError) return error
+  if (error instanceof RejectionError) return error
   return failure('INTERNAL', `${where} failed`, { cause: error })
 }
 
-/** An error that this service itself answers with: bad input, overload, a passed deadline. */
-export class RefusalError extends MyelinError {}
+/** An error that this service itself answers with: invalid input, overload, a passed deadline. */
+export class RejectionError extends MyelinError {}
 
-export function refusal(error: MyelinError): RefusalError {
-  return new RefusalError(error.code, error.message, { data: error.data, retriable: error.retriable, cause: error })
+export function rejection(error: MyelinError): RejectionError {
+  return new RejectionError(error.code, error.message, { data: error.data, retriable: error.retriable, cause: error })
 }
 
 /** The longest message an error reply carries, in its header and its body each. */
@@ -100,14 +100,14 @@ export function errorOf(
   if (status === undefined) return undefined
   const body = readJsonObject(data) as Partial<ErrorBody> | undefined
   const code = headers.get(header.errorCode) ?? codeOfBody(body) ?? codeOfStatus(status)
-  const told = headers.get(header.error) || `${where} failed`
-  const message = typeof body?.dataLeftOut === 'string' ? `${told} (its data was left out: ${body.dataLeftOut})` : told
+  const text = headers.get(header.error) || `${where} failed`
+  const message = typeof body?.dataLeftOut === 'string' ? `${text} (its data was left out: ${body.dataLeftOut})` : text
   const schema = Object.hasOwn(endpoint.errors ?? {}, code) ? endpoint.errors?.[code] : undefined
   if (schema) {
     if (body?.dataLeftOut !== undefined) return new DeclaredError(code, message)
     try {
       const detail = parse(schema, body?.data, 'INVALID_REPLY', `${where}: data of error ${code}`)
-      return new DeclaredError(code, told, { data: detail })
+      return new DeclaredError(code, text, { data: detail })
     } catch (error) {
       return error as MyelinError
     }

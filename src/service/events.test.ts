@@ -23,7 +23,7 @@ const makeNews = () =>
     },
   })
 
-/** Collects what subscriptions bring, until told to stop. */
+/** Collects what subscriptions bring, until it is stopped. */
 function collect(...subscriptions: Subscription<{ n: number }>[]) {
   const seen = subscriptions.map((): number[] => [])
   const reading = subscriptions.map(async (subscription, index) => {
@@ -61,8 +61,8 @@ describe('an event', () => {
     const other = await nats.connect()
     const api = client(nats.bus, news)
     const subscriptions = [
-      api[name].subscribe({ as: 'group' }),
-      client(other, news)[name].subscribe({ as: 'group' }),
+      api[name].subscribe({ group: 'group' }),
+      client(other, news)[name].subscribe({ group: 'group' }),
       api[name].subscribe(),
       client(other, news)[name].subscribe(),
     ]
@@ -136,7 +136,7 @@ describe('an event', () => {
     expect(readers.seen).toEqual([[2, 4], [2, 4], upTo(4)])
   })
 
-  it('is refused where its key cannot be part of a subject, or a durable payload does not fit', async () => {
+  it('is rejected where its key cannot be part of a subject, or a durable payload does not fit', async () => {
     const api = client(nats.bus, makeNews())
     for (const city of ['', 'a b', 'a.b', '*', '>', 'a\r\nb'])
       expect(await codeOf(api.city.publish({ n: 1, city }))).toBe('INVALID_INPUT')
@@ -148,7 +148,7 @@ describe('an event', () => {
   it("that a group's member left unhandled goes to another member at once", async () => {
     const news = makeNews()
     const api = client(nats.bus, news)
-    const leaving = api.kept.subscribe({ as: 'group', from: 'start' })
+    const leaving = api.kept.subscribe({ group: 'group', from: 'start' })
     await leaving.ready()
     for (const n of upTo(10)) await api.kept.publish({ n })
     const { consumers } = await jetstreamManager(nats.bus.nats)
@@ -157,7 +157,7 @@ describe('an event', () => {
     expect((await leaving.next()).value.payload.n).toBe(1)
     expect((await leaving.next()).value.payload.n).toBe(2) // and so 1 is handled
     await leaving.return?.()
-    await using reader = collect(api.kept.subscribe({ as: 'group' }))
+    await using reader = collect(api.kept.subscribe({ group: 'group' }))
     await until(() => reader.all().length === 9)
     expect(reader.all()).toEqual(upTo(10).slice(1))
   })
@@ -257,7 +257,7 @@ describe('an event in binary mode whose id or time is none', () => {
     )
     const kept = client(nats.bus, news).kept.subscribe()
     await kept.ready()
-    const bad = [
+    const invalid = [
       'ce-id:\r\nce-time:2026-01-02T03:04:05Z\r\n',
       'CE-ID: %C0%A0\r\n',
       'ce-id:1\r\nce-time:gate 12\r\n',
@@ -265,15 +265,15 @@ describe('an event in binary mode whose id or time is none', () => {
       'Content-Type:application/msgpack\r\nCe-Time:\r\n',
     ]
     const fine = ['', 'X-Trace:1\r\n', 'CE-ID:caf%C3%A9\r\nCE-TIME:2026-01-02T03:04:05+02:00\r\n', 'ce-id:"a b"\r\n']
-    for (const [n, lines] of [...bad, ...fine].entries()) {
+    for (const [n, lines] of [...invalid, ...fine].entries()) {
       for (const event of ['kept', 'core'])
         nats.bus.publish(`evt.${news.name}.${event}`, Buffer.from(`{"n":${n}}`), lines === '' ? undefined : lines)
     }
     for (const n of [5, 6, 7, 8]) expect((await kept.next()).value.payload).toEqual({ n })
-    expect(kept.invalid).toBe(bad.length)
+    expect(kept.invalid).toBe(invalid.length)
     await until(() => seen.length === 2 * fine.length)
     expect(seen.toSorted()).toEqual([5, 5, 6, 6, 7, 7, 8, 8])
-    await until(async () => (await deadLetters(nats.bus, reader)).length === bad.length)
+    await until(async () => (await deadLetters(nats.bus, reader)).length === invalid.length)
     for (const letter of await deadLetters(nats.bus, reader))
       expect(letter).toMatchObject({
         code: 'MALFORMED_PAYLOAD',
@@ -285,7 +285,7 @@ describe('an event in binary mode whose id or time is none', () => {
 })
 
 describe('a service that listens', () => {
-  it('keeps a poison event as a dead letter with its reason, and redrive hands it only to that group', async () => {
+  it('keeps a rejected event as a dead letter with its reason, and redrive hands it only to that group', async () => {
     const news = makeNews()
     const seen = { strict: [] as number[], second: [] as number[], other: [] as number[] }
     let broken = true
@@ -300,7 +300,7 @@ describe('a service that listens', () => {
             if (n === 2 && broken) throw new Error('cannot read 2')
             seen.strict.push(n)
           }),
-          on(news, 'kept', { ...options, as: 'second' }, ({ n }) => void seen.second.push(n)),
+          on(news, 'kept', { ...options, group: 'second' }, ({ n }) => void seen.second.push(n)),
         ],
       }),
     )
@@ -367,22 +367,22 @@ it('keeps the events of contracts apart whose names would meet', async () => {
   expect(received.seen).toEqual([[1, 3], [2]])
 })
 
-it('refuses at once the name of a group that NATS does not take', async () => {
+it('rejects at once the name of a group that NATS does not take', async () => {
   const news = makeNews()
-  for (const as of ['crew.app', 'crew app', 'crew/app', 'crew*', '']) {
-    const group = client(nats.bus, news).kept.subscribe({ as })
-    expect(await codeOf(group.ready())).toBe('INVALID_OPTION')
-    expect(await codeOf(group.next())).toBe('INVALID_OPTION')
-    const listener = service(contract('listens', { version: '1.0.0' }), { on: [on(news, 'kept', { as }, () => {})] })
+  for (const group of ['crew.app', 'crew app', 'crew/app', 'crew*', '']) {
+    const member = client(nats.bus, news).kept.subscribe({ group })
+    expect(await codeOf(member.ready())).toBe('INVALID_OPTION')
+    expect(await codeOf(member.next())).toBe('INVALID_OPTION')
+    const listener = service(contract('listens', { version: '1.0.0' }), { on: [on(news, 'kept', { group }, () => {})] })
     expect(await codeOf(serve(nats.bus, listener))).toBe('INVALID_OPTION')
   }
-  expect(await codeOf(client(nats.bus, news).core.subscribe({ as: 'two words' }).ready())).toBe('INVALID_OPTION')
+  expect(await codeOf(client(nats.bus, news).core.subscribe({ group: 'two words' }).ready())).toBe('INVALID_OPTION')
 })
 
 it('answers several `next` at once in their order, and settles each event of a group', async () => {
   const news = makeNews()
   const api = client(nats.bus, news)
-  for (const options of [{}, { as: 'group', leaseMs: 60_000 }]) {
+  for (const options of [{}, { group: 'group', leaseMs: 60_000 }]) {
     const kept = api.kept.subscribe(options)
     await kept.ready()
     const asked = [1, 2, 3, 4].map(() => kept.next())
@@ -422,15 +422,15 @@ it('goes on in a stream that was made anew, and says so', async () => {
   expect(subscription.gaps).toBe(1)
 })
 
-it('refuses a member of a group that asks for one key where the others ask for all', async () => {
+it('rejects a member of a group that asks for one key where the others ask for all', async () => {
   const news = makeNews()
   const api = client(nats.bus, news)
-  const all = api.city.subscribe({ as: 'crew', from: 'start' })
+  const all = api.city.subscribe({ group: 'crew', from: 'start' })
   await all.ready()
-  const some = api.city.subscribe({ as: 'crew', key: 'ATL' })
+  const some = api.city.subscribe({ group: 'crew', key: 'ATL' })
   expect(await codeOf(some.ready())).toBe('INVALID_OPTION')
   await expect(some.next()).rejects.toThrow('the group "crew" reads')
-  const other = api.city.subscribe({ as: 'crew-atl', key: 'ATL' })
+  const other = api.city.subscribe({ group: 'crew-atl', key: 'ATL' })
   await other.ready()
   for (const one of [all, some, other]) await one.close()
 })
@@ -467,7 +467,7 @@ it('gives a listener of one key the events of that key, durable or not', async (
       on: [
         on(news, 'coreCity', { key: 'ATL' }, note('core')),
         on(news, 'city', { key: 'ATL' }, note('durable')),
-        on(news, 'city', { key: 'ATL', as: false }, note('each')),
+        on(news, 'city', { key: 'ATL', group: false }, note('each')),
       ],
     }),
   )

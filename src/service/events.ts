@@ -56,7 +56,7 @@ export interface EventSubscribeOptions {
    * Share the events with all subscribers of this name; durable events then keep the group's position, and all members
    * ask for the same `key`, or none. Absent: get every event.
    */
-  as?: string
+  group?: string
   /** Where to begin, durable events only. A group that exists goes on where it was. Default: `new`. */
   from?: StartPosition
   /** Only events of this key. */

@@ -67,11 +67,11 @@ describe('gathering', () => {
     expect(fleetService.asked.sort()).toEqual(['P1', 'P2', 'P3'])
   })
 
-  it('is satisfied with as many answers as it was told, without waiting for more', async () => {
+  it('is satisfied with as many answers as it asks for, without waiting for more', async () => {
     await using fleetService = await instances('answers', 'hangs', 'answers')
     const replies = await client(nats.bus, fleet).where.gather({}, { count: 2, stallMs: 60_000, timeoutMs: 60_000 })
     expect(planes(replies)).toEqual(['P1', 'P3'])
-    await until(() => fleetService.aborted.length === 1) // whose answer is no longer wanted is told to stop
+    await until(() => fleetService.aborted.length === 1) // whose answer is no longer wanted is stopped
   })
 
   it('ends when no further answer came for the stall time', async () => {
@@ -122,7 +122,7 @@ describe('gathering', () => {
     await until(() => fleetService.aborted.length === 1)
   })
 
-  it('refuses a count below 1 and input that no message can carry', async () => {
+  it('rejects a count below 1 and input that no message can carry', async () => {
     expect(await codeOf(client(nats.bus, fleet).where.gather({}, { count: 0 }))).toBe('INVALID_OPTION')
     const large = { text: 'x'.repeat(2 * 1024 * 1024) }
     expect(await codeOf(client(nats.bus, fleet).where.gather(large as never))).toBe('PAYLOAD_TOO_LARGE')

@@ -24,7 +24,7 @@ const inner = contract('inner', {
 const outer = contract('outer', {
   version: '1.0.0',
   endpoints: { who: { in: z.object({}), out: z.object({ here: who, there: who }) } },
-  events: { told: { payload: z.object({ n: z.number() }) } },
+  events: { posted: { payload: z.object({ n: z.number() }) } },
   jobs: { work: { payload: z.object({ n: z.number() }) } },
 })
 const innerService = service(inner, {
@@ -53,14 +53,14 @@ describe("a service's middleware", () => {
     const all = contract('all', {
       version: '1.0.0',
       endpoints: { get: { in: z.object({ n: z.number().default(5) }), out: z.number() } },
-      events: { told: { payload: z.object({ n: z.number() }) } },
+      events: { posted: { payload: z.object({ n: z.number() }) } },
       jobs: { work: { payload: z.object({ n: z.number() }) } },
     })
     await using _ = await serve(
       nats.bus,
       service(all, {
         use: [named('outer'), named('inner')],
-        on: [on(all, 'told', {}, ({ n }) => void log.push(`event ${n}`))],
+        on: [on(all, 'posted', {}, ({ n }) => void log.push(`event ${n}`))],
         get: ({ n }) => {
           log.push(`call ${n}`)
           return n
@@ -81,12 +81,12 @@ describe("a service's middleware", () => {
     await api.work.enqueue({ n: 2 })
     await until(() => log.length === 5)
     expect(log.splice(0)).toEqual(around('job', 'work', 2))
-    await api.told.publish({ n: 3 })
+    await api.posted.publish({ n: 3 })
     await until(() => log.length === 5)
-    expect(log.splice(0)).toEqual(around('event', 'all.told', 3))
+    expect(log.splice(0)).toEqual(around('event', 'all.posted', 3))
   })
 
-  it('may answer itself, change the answer, or refuse', async () => {
+  it('may answer itself, change the answer, or reject', async () => {
     const replacing: Middleware = async ({ name, context }, next) => {
       if (context.caller === 'cache') return { caller: 'from the cache' }
       if (context.caller === 'stranger') return context.fail('NO', {})

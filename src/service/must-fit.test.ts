@@ -17,7 +17,7 @@ describe('an error reply', () => {
     version: '1.0.0',
     endpoints: {
       strict: { in: z.strictObject({ a: z.number() }), out: anything },
-      tell: { in: z.object({ what: z.string() }), out: anything, errors: { WRONG: anything } },
+      say: { in: z.object({ what: z.string() }), out: anything, errors: { WRONG: anything } },
       give: { in: z.object({ what: z.string() }), out: anything },
       checked: { in: z.object({ what: z.string() }), out: z.any().refine(async () => true) },
       items: { in: z.object({ what: z.string() }), out: stream(anything), errors: { WRONG: anything } },
@@ -39,7 +39,7 @@ describe('an error reply', () => {
   }
   const tellerService = service(teller, {
     strict: () => 1,
-    tell: ({ what }, { fail }) =>
+    say: ({ what }, { fail }) =>
       what === 'long message' ? fail('WRONG', odd.small, '\u0001é'.repeat(limit)) : fail('WRONG', odd[what]),
     give: ({ what }) => odd[what],
     checked: ({ what }) => odd[what],
@@ -63,22 +63,22 @@ describe('an error reply', () => {
     async (what) => {
       await using _ = await serve(nats.bus, tellerService)
       const api = client(nats.bus, teller)
-      for (const told of [
-        await api.tell.try({ what }, soon).then((outcome) => !outcome.ok && outcome.error),
+      for (const outcome of [
+        await api.say.try({ what }, soon).then((outcome) => !outcome.ok && outcome.error),
         await api
           .items({ what }, soon)
           .next()
           .catch((error) => error),
       ]) {
-        expect(told).toMatchObject({ code: 'WRONG', data: undefined })
-        expect(told).toMatchObject({ message: expect.stringMatching(/its data was left out: it (makes|cannot)/) })
+        expect(outcome).toMatchObject({ code: 'WRONG', data: undefined })
+        expect(outcome).toMatchObject({ message: expect.stringMatching(/its data was left out: it (makes|cannot)/) })
       }
     },
   )
 
   it('carries a long text cut short, and data that fits', async () => {
     await using _ = await serve(nats.bus, tellerService)
-    const outcome = await client(nats.bus, teller).tell.try({ what: 'long message' }, soon)
+    const outcome = await client(nats.bus, teller).say.try({ what: 'long message' }, soon)
     expect(outcome).toMatchObject({ ok: false, error: { code: 'WRONG', data: { waitMs: 7 } } })
     expect(!outcome.ok && Buffer.byteLength(outcome.error.message)).toBeLessThanOrEqual(2_048)
   })
@@ -134,11 +134,11 @@ describe('a service with more to say of itself than fits into a message', () => 
 
   it('leaves schemas out first, says so, and gives the whole to who asks for it part by part', async () => {
     await using _ = await serve(nats.bus, talkerService(20), { instance: 'one' })
-    const told = await ask('INFO')
-    expect(told.metadata['myelin-left-out']).toBe('schemas')
-    expect(told.endpoints.length).toBe(20)
-    expect(told.endpoints[7]!.metadata).toMatchObject({ idempotent: 'true', description: expect.any(String) })
-    expect(told.endpoints[7]!.metadata).not.toHaveProperty('request_schema')
+    const info = await ask('INFO')
+    expect(info.metadata['myelin-left-out']).toBe('schemas')
+    expect(info.endpoints.length).toBe(20)
+    expect(info.endpoints[7]!.metadata).toMatchObject({ idempotent: 'true', description: expect.any(String) })
+    expect(info.endpoints[7]!.metadata).not.toHaveProperty('request_schema')
     const [found] = await discover(nats.bus, { service: 'talker' })
     expect(JSON.parse(found!.endpoints[19]!.metadata.request_schema!)).toHaveProperty('properties.field_19_0')
     expect(found!.metadata).not.toHaveProperty('myelin-left-out')
@@ -149,9 +149,9 @@ describe('a service with more to say of itself than fits into a message', () => 
     for (const verb of ['PING', 'INFO', 'STATS']) {
       expect((await ask(verb)).metadata).toBeTypeOf('object')
     }
-    const told = await ask('INFO')
-    expect(told.metadata['myelin-left-out']).toMatch(/^schemas, descriptions, metadata/)
-    expect(told.endpoints.length).toBeGreaterThan(50)
+    const info = await ask('INFO')
+    expect(info.metadata['myelin-left-out']).toMatch(/^schemas, descriptions, metadata/)
+    expect(info.endpoints.length).toBeGreaterThan(50)
     const [found] = await discover(nats.bus, { service: 'talker' })
     expect(found!.endpoints.length).toBe(150)
     expect(found!.endpoints.filter(({ metadata }) => metadata.idempotent === 'true').map(({ name }) => name)).toEqual([

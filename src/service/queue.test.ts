@@ -90,7 +90,7 @@ describe('queueing', () => {
     expect(await letters()).toEqual([again])
   })
 
-  it('refuses a second job of a unique key, and takes it when the first is done; delays a job', async () => {
+  it('rejects a second job of a unique key, and takes it when the first is done; delays a job', async () => {
     const tasks = contract('tasks', {
       version: '1.0.0',
       jobs: {
@@ -152,7 +152,7 @@ describe('publish/subscribe', () => {
     }
     expect(seen).toEqual([1, 2])
   })
-  it('keeps poison events of a service as dead letters and redrives them to that service only', async () => {
+  it('keeps rejected events of a service as dead letters and redrives them to that service only', async () => {
     const reader = contract('reader', { version: '1.0.0' })
     const seen: number[] = []
     let broken = true

@@ -64,7 +64,7 @@ describe('a client that is nothing but a socket', () => {
     expect(JSON.parse(body)).toEqual({ code: 'UNKNOWN', message: 'no airport "ABC"', data: { iata: 'ABC' } })
   })
 
-  it('is told of bad input, of a failed handler without its cause, and that nobody answers', async () => {
+  it('learns of invalid input, of a failed handler without its cause, and that nobody answers', async () => {
     await using _ = await serve(nats.bus, airportsService)
     const [malformed, invalid, broken, nobody] = await Promise.all([
       run(nats.server.url, 'svc.airports.get', '{nope'),

@@ -40,7 +40,7 @@ describe('removed under a running system', () => {
 
   it('the stream of an event is made again by the next publisher, and subscribers go on there', async () => {
     const api = client(nats.bus, frail)
-    const [each, shared] = [api.seen.subscribe(), api.seen.subscribe({ as: 'group' })]
+    const [each, shared] = [api.seen.subscribe(), api.seen.subscribe({ group: 'group' })]
     await Promise.all([each.ready(), shared.ready()])
     const next = [each.next(), shared.next()]
     await removeStream(nats.bus, 'EVT_frail_seen')

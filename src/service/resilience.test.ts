@@ -210,7 +210,7 @@ describe('policies of the calls that handlers make', () => {
 })
 
 describe('the bulkhead', () => {
-  it("refuses a client's calls beyond its limit with OVERLOADED and lets them in again", async () => {
+  it("rejects a client's calls beyond its limit with OVERLOADED and lets them in again", async () => {
     const narrow = contract('narrow', {
       version: '1.0.0',
       endpoints: { get: { in: nothing, out: z.number(), resilience: { bulkhead: 2 } } },

@@ -24,11 +24,11 @@ import {
 import { announce } from './announce.ts'
 import { client } from './client.ts'
 import { reportBreaking } from './compatibility.ts'
-import { type EventListener, type Listening, listen, sum } from './consume.ts'
 import type { Scope } from './context.ts'
 import { offersMetadata } from './discover.ts'
 import { EndpointServer, type InFlight } from './endpoint-server.ts'
 import { latencyBoundsMs } from './latency.ts'
+import { type EventListener, listen, type RunningListener, sum } from './listeners.ts'
 import { type Handle, type Middleware, withMiddleware } from './middleware.ts'
 import { Guards } from './resilience.ts'
 import { watchDelayed } from './schedules.ts'
@@ -212,7 +212,7 @@ async function start<State, Config>(
       }),
     ]
   })
-  const listeners: Listening[] = []
+  const listeners: RunningListener[] = []
   for (const endpoint of endpoints) {
     opened.add(() => endpoint.drain())
     endpoint.listen()
@@ -256,7 +256,7 @@ async function start<State, Config>(
       drained ??= (async () => {
         silence()
         for (const stop of forgotten) stop()
-        // those who still work may call others; what hangs is told to stop after a while, and left behind after another
+        // those who still work may call others; what hangs is asked to stop after a while, and left behind after another
         const finished = Promise.all([
           ...endpoints.map((endpoint) => endpoint.drain()),
           ...workers.map(([, worker]) => worker.drain()),

@@ -15,7 +15,7 @@ const statuses: Readonly<Record<string, number>> = {
   DEADLINE_EXCEEDED: 504,
 }
 
-/** What an error that the contract itself declares is told as. */
+/** The status of errors that the contract itself declares. */
 const declared = 422
 
 export function statusOf(code: string): number {

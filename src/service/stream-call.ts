@@ -119,7 +119,7 @@ class OpenStream extends PendingReply implements AsyncIterableIterator<unknown>,
   #give(value: unknown): void {
     const waiting = this.#waiting.shift()
     if (!waiting) {
-      if (value instanceof Promise) value.catch(() => undefined) // told when the item is taken
+      if (value instanceof Promise) value.catch(() => undefined) // thrown when the item is taken
       this.#buffer.push(value)
       return
     }
@@ -154,7 +154,7 @@ class OpenStream extends PendingReply implements AsyncIterableIterator<unknown>,
     this.finish()
     this.#ended = error === undefined ? {} : { error }
     this.#onEnd(error)
-    // whoever asked first is told why; for the others it is over
+    // the first who waits gets the error; for the others it is over
     for (const waiting of this.#waiting.splice(0)) {
       if (this.#ended.error === undefined) waiting.resolve({ done: true, value: undefined })
       else {
@@ -182,7 +182,7 @@ class OpenStream extends PendingReply implements AsyncIterableIterator<unknown>,
     else this.#say('cancel')
   }
 
-  /** Tells a sender that waits for credit that its reader is alive. */
+  /** Shows a sender that waits for credit that its reader is alive. */
   keepAlive(): void {
     this.#say('+0')
   }

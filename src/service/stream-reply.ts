@@ -4,7 +4,7 @@ import { createInbox } from '@nats-io/nats-core'
 import { type Codec, failure, header, headerLine, now } from '../bus/index.ts'
 import { type EndpointDefinition, parse, type Schema } from '../contract/index.ts'
 import type { HandlerContext, Scope } from './context.ts'
-import { encodeError, publicError, refusal } from './errors.ts'
+import { encodeError, publicError, rejection } from './errors.ts'
 import { streamBeatMs, streamSilenceMs } from './stream-call.ts'
 
 interface StreamedReply {
@@ -19,11 +19,11 @@ interface StreamedReply {
   readonly credit: number
 }
 
-/** Sends what the handler yields. Resolves when all is sent; rejects, after telling the caller, when the handler fails. */
+/** Sends what the handler yields. Resolves when all is sent; rejects, after the caller got the error, when the handler fails. */
 export async function sendStream(stream: StreamedReply, output: unknown): Promise<void> {
   const { scope, context, reply, where } = stream
   if (reply === '')
-    throw refusal(failure('INVALID_INPUT', `${where} streams its reply: the request needs a reply subject`))
+    throw rejection(failure('INVALID_INPUT', `${where} streams its reply: the request needs a reply subject`))
   const { bus } = scope
   const control = createInbox(bus.limits.inboxPrefix)
   const limited = Number.isFinite(stream.credit)
@@ -76,7 +76,7 @@ export async function sendStream(stream: StreamedReply, output: unknown): Promis
       await parse(stream.out, item, 'INVALID_REPLY', `item of ${where}`)
       const data = stream.codec.encode(item)
       if (data.length + contentType.length + 64 > bus.maxPayloadBytes) {
-        throw refusal(
+        throw rejection(
           failure(
             'PAYLOAD_TOO_LARGE',
             `an item of ${where} has ${data.length} bytes; the server takes ${bus.maxPayloadBytes}`,
@@ -96,7 +96,7 @@ export async function sendStream(stream: StreamedReply, output: unknown): Promis
       }
     }
     if (!context.ended) bus.publish(reply, new Uint8Array(0), `${header.stream}:end ${sent}\r\n`)
-    else if (context.signal.reason?.code === 'DEADLINE_EXCEEDED') throw refusal(context.signal.reason)
+    else if (context.signal.reason?.code === 'DEADLINE_EXCEEDED') throw rejection(context.signal.reason)
   } catch (error) {
     const { data, headerLines } = encodeError(publicError(error, where, stream.endpoint), bus.maxPayloadBytes)
     if (bus.connected) bus.publish(reply, data, `${header.stream}:end ${sent}\r\n${headerLines}`)
@@ -105,7 +105,7 @@ export async function sendStream(stream: StreamedReply, output: unknown): Promis
     clearInterval(beat)
     subscription.unsubscribe()
     context.signal.removeEventListener('abort', stop)
-    // a handler that waits for something is told by its iterator's `return`, and by its signal
+    // a handler that waits for something is stopped by its iterator's `return`, and by its signal
     if (!exhausted && source) await returned(source)
   }
 }
@@ -118,7 +118,7 @@ async function returned(source: AsyncIterator<unknown> | Iterator<unknown>): Pro
   try {
     await Promise.race([source.return?.(), late])
   } catch {
-    // nobody is there to be told
+    // nobody is left to get the error
   }
 }
 

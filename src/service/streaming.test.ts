@@ -221,8 +221,8 @@ describe('a streamed reply', () => {
     const results = await Promise.all([1, 2, 3, 4].map(() => counted.next()))
     expect(results.map(({ done, value }) => (done ? 'done' : value))).toEqual([1, 2, 3, 'done'])
     const failing = client(nats.bus, numbers).failing({ after: 1 })
-    const told = await Promise.allSettled([1, 2, 3].map(() => failing.next()))
-    expect(told.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
+    const outcomes = await Promise.allSettled([1, 2, 3].map(() => failing.next()))
+    expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
   })
 
   it('ends its handler when the loop throws, is disposed of, or its signal aborts', async () => {
@@ -303,7 +303,7 @@ describe('a streamed reply', () => {
     await until(() => seen.finished === 1)
   })
 
-  it('fails at its first item when the request is refused or nobody answers', async () => {
+  it('fails at its first item when the request is rejected or nobody answers', async () => {
     const api = client(nats.bus, numbers)
     expect((await readAll(api.count({ to: 1 }))).error?.code).toBe('NO_RESPONDERS')
     await using _ = await serve(nats.bus, makeService().unit)

@@ -219,7 +219,7 @@ export function subscribeCore(source: Source, options: EventSubscribeOptions): S
   return new EventQueue(
     source,
     async (queue) => {
-      const group = options.as === undefined ? {} : { queue: queueName(options.as, `${source.where}: as`) }
+      const group = options.group === undefined ? {} : { queue: queueName(options.group, `${source.where}: group`) }
       const subscription = source.bus.subscribe(
         source.subjects,
         (message) => {
@@ -244,17 +244,17 @@ export function subscribeCore(source: Source, options: EventSubscribeOptions): S
 /** What waiting does not cure. */
 const lasting: ReadonlySet<string> = new Set(['STREAM_NOT_FOUND', 'PERMISSION_DENIED', 'INVALID_OPTION', 'CLOSED'])
 
-/** Durable events: with `as` at least once, shared by the group; without, every event in order, from a position. */
+/** Durable events: with `group` at least once, shared by the group; without, every event in order, from a position. */
 export function subscribeDurable(
   source: Source,
   spec: StreamSpec,
   options: EventSubscribeOptions,
 ): Subscription<unknown> {
-  const group = options.as
+  const group = options.group
   return new EventQueue(
     source,
     async (queue) => {
-      if (group !== undefined) consumerName(group, `${source.where}: as`)
+      if (group !== undefined) consumerName(group, `${source.where}: group`)
       await ensureOnce(source.bus, spec)
       const reader: StreamReader = await consume(source.bus, {
         stream: spec.name,

@@ -22,7 +22,7 @@ import { triesSpec } from './streams.ts'
 /** What is known of earlier tries. */
 export interface EarlierTries {
   readonly begun: number
-  /** Why the last of them failed, where its worker lived to tell. */
+  /** Why the last of them failed, where its worker lived to say. */
   readonly code?: string
   readonly reason?: string
 }

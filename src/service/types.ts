@@ -119,7 +119,7 @@ export type Handlers<
   State,
   Config,
 > = {
-  // NoInfer piece by piece: around the whole it would keep `setup` from telling the handlers their state
+  // NoInfer piece by piece: around the whole it would keep the handlers' state from being inferred from `setup`
   readonly [Name in keyof NoInfer<Endpoints>]: EndpointHandler<
     NoInfer<Endpoints>[Name],
     NoInfer<State>,

@@ -26,9 +26,9 @@ async function workerProcess(diesAt?: number) {
   children.push(child)
   const did: number[] = []
   const ready = Promise.withResolvers<void>()
-  child.on('message', (told: 'ready' | { did: number }) => {
-    if (told === 'ready') ready.resolve()
-    else did.push(told.did)
+  child.on('message', (report: 'ready' | { did: number }) => {
+    if (report === 'ready') ready.resolve()
+    else did.push(report.did)
   })
   const dead = once(child, 'close').then(([, signal]) => signal)
   await Promise.race([ready.promise, dead])
@@ -101,7 +101,7 @@ describe('tries', () => {
     const second = await mortalWorker()
     await until(async () => (await left('mortal', 'once')) === 0)
     const letters = await deadLetters(nats.bus, 'mortal')
-    // the job that killed it, and those begun with it: done, and nobody could be told
+    // the job that killed it, and those begun with it: done, and nobody could be informed
     expect(letters[0]).toMatchObject({ code: 'LEASE_EXPIRED', attempts: 1, payload: '{"n":0}' })
     expect(letters.length).toBeLessThanOrEqual(4)
     expect(second.state.deaths).toBe(0)
@@ -121,7 +121,7 @@ describe('tries', () => {
     })
   })
 
-  it('are told to the handler: a delivery that was never begun, and a try that a drain cut off, are none', async () => {
+  it('are reported to the handler: a delivery that was never begun, and a try that a drain cut off, are none', async () => {
     const counted = contract('counted', {
       version: '1.0.0',
       jobs: { run: { payload: z.object({ n: z.number() }), attempts: 5, backoff: { from: 5, to: 5 }, concurrency: 1 } },

@@ -62,7 +62,7 @@ export class Worker {
   readonly stats: WorkerStats = { done: 0, failed: 0, retried: 0, dead: 0 }
   readonly #waiting: StreamMessage[] = []
   readonly #leased = new Set<StreamMessage>()
-  /** First tries that are under way, by how they are told to `#tries`. */
+  /** First tries that are under way, by their key in `#tries`. */
   readonly #begun = new Map<StreamMessage, string>()
   #beginning: StreamMessage[] = []
   readonly #contexts = new Set<HandlerContext>()
@@ -140,7 +140,7 @@ export class Worker {
     )
   }
 
-  /** Tells running handlers to stop: their work goes back to the queue. */
+  /** Aborts running handlers: their work goes back to the queue. */
   abort(): void {
     for (const context of this.#contexts) context.end('cancelled')
   }
@@ -254,7 +254,7 @@ export class Worker {
       const run = () => (input instanceof Promise ? input.then(handle) : handle(input))
       const output = span ? span.run(run) : run()
       if (isThenable(output)) {
-        // a handler that hangs past its timeout fails this try; it is told by its signal
+        // a handler that hangs past its timeout fails this try; its signal is aborted
         const late = new Promise<never>((_, reject) => {
           context.onEnd = () => reject(context.signal.reason)
         })
@@ -289,7 +289,7 @@ export class Worker {
       `${where}: try ${attempt} of ${attempts} failed: ${messageOf(error)}`,
     )
     this.stats.retried += 1
-    await this.#count(message, toldOf(attempt, error))
+    await this.#count(message, failedTry(attempt, error))
     message.nak(delay)
     this.#release(message)
   }
@@ -310,7 +310,7 @@ export class Worker {
         `${where}: the dead letter could not be stored, trying again`,
       )
       // no more tries meanwhile: the next delivery is only about the letter
-      await this.#count(message, toldOf(Math.max(attempt, attempts), error))
+      await this.#count(message, failedTry(Math.max(attempt, attempts), error))
       message.nak(backoffMs.to)
     }
     this.#release(message)
@@ -339,13 +339,13 @@ export class Worker {
 
 const codeOf = (error: unknown) => (error instanceof MyelinError ? error.code : 'INTERNAL')
 
-const toldOf = (begun: number, error: unknown): EarlierTries => ({
+const failedTry = (begun: number, error: unknown): EarlierTries => ({
   begun,
   code: codeOf(error),
   reason: boundedText(messageOf(error), 1_000),
 })
 
-/** What the last of the earlier tries came to: the failure it told, or silence. */
+/** What the last of the earlier tries came to: the failure it reported, or silence. */
 function howItEnded({ begun, code, reason = '' }: EarlierTries, where: string): MyelinError {
   if (code !== undefined) return new MyelinError(code, reason)
   const times = begun === 1 ? 'once' : `${begun} times`

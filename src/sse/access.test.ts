@@ -37,7 +37,7 @@ const put = (room: string, value: number) =>
     deadline: Date.now() + 5_000,
   })
 
-async function refusal(url: string, headers: Record<string, string> = {}) {
+async function statusAndCode(url: string, headers: Record<string, string> = {}) {
   const response = await fetch(url, { headers })
   const { code } = (await response.json()) as { code: string }
   return `${response.status} ${code}`
@@ -58,11 +58,11 @@ describe('tokens', () => {
     await using at = await start({ auth: { secret, cookie: 'session' } })
     const url = `${at.url}/streams/rooms`
     const token = await sign({ streams: ['rooms', 'flights.*'], keys: ['a', 'c'] })
-    expect(await refusal(url)).toBe('401 UNAUTHENTICATED')
-    expect(await refusal(url, bearer(await sign({ streams: ['others', 'flights.>'] })))).toBe('403 FORBIDDEN')
-    expect(await refusal(url, bearer(await sign({})))).toBe('403 FORBIDDEN')
-    expect(await refusal(`${url}?key=b`, bearer(token))).toBe('403 FORBIDDEN')
-    expect(await refusal(url, bearer(await sign({ streams: ['rooms'], keys: 'a' })))).toBe('403 FORBIDDEN')
+    expect(await statusAndCode(url)).toBe('401 UNAUTHENTICATED')
+    expect(await statusAndCode(url, bearer(await sign({ streams: ['others', 'flights.>'] })))).toBe('403 FORBIDDEN')
+    expect(await statusAndCode(url, bearer(await sign({})))).toBe('403 FORBIDDEN')
+    expect(await statusAndCode(`${url}?key=b`, bearer(token))).toBe('403 FORBIDDEN')
+    expect(await statusAndCode(url, bearer(await sign({ streams: ['rooms'], keys: 'a' })))).toBe('403 FORBIDDEN')
     const own = listen(url, { cookie: `x=1; session=${token}` })
     const other = listen(`${at.url}/streams/flights.late`, bearer(token))
     await until(() => own.events.length === 1 && other.state.status === 200)
@@ -74,7 +74,7 @@ describe('tokens', () => {
     other.close()
   })
 
-  it('that are forged, expired, for somebody else or no tokens at all are refused, and never logged', async () => {
+  it('that are forged, expired, for somebody else or no tokens at all are rejected, and never logged', async () => {
     const lines: string[] = []
     nats.bus.subscribe('log.>', (message) => lines.push(message.string()))
     const log = createLogger({ unit: 'sse', instance: 'one' }, { bus: nats.bus, site: 'here' })
@@ -84,7 +84,7 @@ describe('tokens', () => {
     const unsigned = `${Buffer.from('{"alg":"none"}').toString('base64url')}.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.`
     const [head, , signature] = (await sign({ ...claims, streams: ['other'] })).split('.')
     const tampered = [head, Buffer.from(JSON.stringify(claims)).toString('base64url'), signature].join('.')
-    const bad = {
+    const invalid = {
       forged: await sign(claims, 'another secret of thirty-two letters'),
       expired: await sign(claims, secret, Math.floor(Date.now() / 1_000) - 10),
       elsewhere: await sign({ ...claims, aud: 'other' }),
@@ -92,16 +92,16 @@ describe('tokens', () => {
       tampered,
       nonsense: 'nonsense',
     }
-    const told: Record<string, string> = {}
-    for (const [name, token] of Object.entries(bad)) {
+    const messages: Record<string, string> = {}
+    for (const [name, token] of Object.entries(invalid)) {
       const response = await fetch(url, { headers: bearer(token) })
       expect(response.status).toBe(401)
       const body = await response.text()
       expect(JSON.parse(body).code).toBe('UNAUTHENTICATED')
       expect(body).not.toContain(token)
-      told[name] = JSON.parse(body).message
+      messages[name] = JSON.parse(body).message
     }
-    expect(told).toEqual({
+    expect(messages).toEqual({
       forged: "the token's signature is not genuine",
       expired: 'the token has expired',
       elsewhere: 'the token\'s claim "aud" is not what it must be',
@@ -113,7 +113,7 @@ describe('tokens', () => {
     await until(() => good.state.status === 200)
     good.close()
     await until(() => lines.some((line) => line.includes('listening')))
-    for (const token of Object.values(bad)) expect(lines.join('')).not.toContain(token)
+    for (const token of Object.values(invalid)) expect(lines.join('')).not.toContain(token)
   })
 
   it('end the connection when they expire', async () => {
@@ -123,7 +123,7 @@ describe('tokens', () => {
     await until(() => browser.state.status === 200)
     expect(browser.state.ended).toBe(false)
     await until(() => browser.state.ended)
-    expect(await refusal(`${at.url}/streams/rooms`, bearer(token))).toBe('401 UNAUTHENTICATED')
+    expect(await statusAndCode(`${at.url}/streams/rooms`, bearer(token))).toBe('401 UNAUTHENTICATED')
   })
 
   it('of an issuer whose clock is a few seconds ahead are taken, as far as clockToleranceMs goes', async () => {
@@ -138,8 +138,8 @@ describe('tokens', () => {
     await until(() => browser.state.status === 200)
     browser.close()
     await using strict = await start({ auth: { secret, clockToleranceMs: 0 } })
-    const refused = await fetch(`${strict.url}/streams/rooms`, { headers: bearer(token) })
-    expect([refused.status, ((await refused.json()) as { message: string }).message]).toEqual([
+    const response = await fetch(`${strict.url}/streams/rooms`, { headers: bearer(token) })
+    expect([response.status, ((await response.json()) as { message: string }).message]).toEqual([
       401,
       expect.stringContaining('not valid yet'),
     ])
@@ -198,7 +198,7 @@ describe('tokens', () => {
       await until(() => browser.state.status === 200)
       browser.close()
       // the public key is no secret: a token signed with it as one must not pass
-      expect(await refusal(`${at.url}/streams/rooms`, bearer(await sign({ streams: ['rooms'] }, pem)))).toBe(
+      expect(await statusAndCode(`${at.url}/streams/rooms`, bearer(await sign({ streams: ['rooms'] }, pem)))).toBe(
         '401 UNAUTHENTICATED',
       )
     }
@@ -209,12 +209,12 @@ describe('tokens', () => {
 })
 
 describe('limits and origins', () => {
-  it('refuse too many of one address, as the proxy tells it', async () => {
+  it('reject too many of one address, as the proxy names it', async () => {
     await using at = await start({ maxClientsPerAddress: 1, trustProxy: true })
     const from = (address: string) => ({ 'x-forwarded-for': address })
     const first = listen(`${at.url}/streams/rooms`, from('10.0.0.1'))
     await until(() => at.unit.stats!().clients === 1)
-    expect(await refusal(`${at.url}/streams/rooms`, from('10.0.0.1'))).toBe('429 TOO_MANY_CONNECTIONS')
+    expect(await statusAndCode(`${at.url}/streams/rooms`, from('10.0.0.1'))).toBe('429 TOO_MANY_CONNECTIONS')
     const second = listen(`${at.url}/streams/rooms`, from('10.0.0.2'))
     await until(() => at.unit.stats!().clients === 2)
     first.close()
@@ -305,18 +305,18 @@ describe('the wire', () => {
 })
 
 describe('metrics and draining', () => {
-  it('tells Prometheus what it does, by stream', async () => {
+  it('exposes to Prometheus what it does, by stream', async () => {
     await using at = await start()
     const browser = listen(`${at.url}/streams/rooms?key=counted`)
     await until(() => at.unit.stats!().clients === 1)
     await put('counted', 1)
     await until(() => browser.events.length === 1)
-    await refusal(`${at.url}/streams/none`)
+    await statusAndCode(`${at.url}/streams/none`)
     const text = await (await fetch(`${at.url}/metrics`)).text()
     expect(text).toContain('myelin_sse_clients{stream="rooms"} 1')
     expect(text).toContain('myelin_sse_delivered_total{stream="rooms"} 1')
     expect(text).toContain('myelin_sse_dropped_total{stream="flights.late"} 0')
-    expect(text).toContain('myelin_sse_refused_total{code="STREAM_NOT_FOUND"} 1')
+    expect(text).toContain('myelin_sse_rejected_total{code="STREAM_NOT_FOUND"} 1')
     expect(text).toMatch(/myelin_sse_bytes_total\{stream="rooms"\} \d{2}/)
     browser.close()
   })

@@ -42,7 +42,7 @@ export async function guardOf(config: AuthConfig): Promise<Guard> {
       )
     }
     const payload = await verified(token, key, options).catch((error) => {
-      throw refusal(error, config)
+      throw authFailure(error, config)
     })
     return grantOf(payload, stream, config.clockToleranceMs)
   }
@@ -95,25 +95,26 @@ function tokenOf(headers: IncomingHttpHeaders, cookie: string): string | undefin
 }
 
 /** Says what is wrong with a token, and nothing of what is in it. */
-function refusal(error: unknown, { clockToleranceMs }: AuthConfig) {
-  const refused = (why: string) => failure('UNAUTHENTICATED', why)
-  if (error instanceof errors.JWTExpired) return refused('the token has expired')
+function authFailure(error: unknown, { clockToleranceMs }: AuthConfig) {
+  const unauthenticated = (why: string) => failure('UNAUTHENTICATED', why)
+  if (error instanceof errors.JWTExpired) return unauthenticated('the token has expired')
   if (error instanceof errors.JWTClaimValidationFailed) {
     return error.claim === 'nbf' || error.claim === 'iat'
-      ? refused(
+      ? unauthenticated(
           `the token is not valid yet; the clocks of its issuer and of this host may differ by ${clockToleranceMs} ms (clockToleranceMs)`,
         )
-      : refused(`the token's claim "${error.claim}" is not what it must be`)
+      : unauthenticated(`the token's claim "${error.claim}" is not what it must be`)
   }
   if (error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWKSMultipleMatchingKeys) {
-    return refused('the token is signed with a key that its issuer does not publish')
+    return unauthenticated('the token is signed with a key that its issuer does not publish')
   }
   if (error instanceof errors.JOSEAlgNotAllowed) {
-    return refused('the token is signed by an algorithm that is not allowed here')
+    return unauthenticated('the token is signed by an algorithm that is not allowed here')
   }
-  if (error instanceof errors.JWSSignatureVerificationFailed) return refused("the token's signature is not genuine")
+  if (error instanceof errors.JWSSignatureVerificationFailed)
+    return unauthenticated("the token's signature is not genuine")
   if (error instanceof errors.JWSInvalid || error instanceof errors.JWTInvalid) {
-    return refused('what was sent is no token (JWT)')
+    return unauthenticated('what was sent is no token (JWT)')
   }
   const ofIssuer = error instanceof errors.JWKSTimeout || error instanceof errors.JWKSInvalid
   // what jose has no class for is an answer of the issuer that is no key set

@@ -40,11 +40,11 @@ describe('listen', () => {
       row: ({ origin }, id) => rows.push([origin, id]),
       gap: (gap) => gaps.push(gap),
     })
-    const tell = (name: string, data: unknown, lastEventId = '') =>
+    const emit = (name: string, data: unknown, lastEventId = '') =>
       opened.at(-1)!.listeners.get(name)!({ data: JSON.stringify(data), lastEventId })
-    tell('delays', { origin: 'ATL', mean: 1 }, '7')
-    tell('gap', { after: 7, firstAvailable: 9 })
-    tell('move', { url: 'https://b.example' })
+    emit('delays', { origin: 'ATL', mean: 1 }, '7')
+    emit('gap', { after: 7, firstAvailable: 9 })
+    emit('move', { url: 'https://b.example' })
     expect(opened.map(({ href }) => href)).toEqual([
       'https://a.example/streams/delays?every=250',
       'https://b.example/streams/delays?every=250&lastEventId=7',
@@ -53,8 +53,8 @@ describe('listen', () => {
     expect([rows, gaps, listening.lastEventId]).toEqual([[['ATL', 7]], [{ after: 7, firstAvailable: 9 }], '7'])
     // cut off before any event came: it goes on where it began
     const fresh = listen<typeof delays>('/streams/delays', { row: () => undefined })
-    tell('position', '', '41')
-    tell('move', { url: 'https://b.example' })
+    emit('position', '', '41')
+    emit('move', { url: 'https://b.example' })
     expect(opened.at(-1)!.href).toBe('https://b.example/streams/delays?lastEventId=41')
     fresh.close()
     listening.close()

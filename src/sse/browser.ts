@@ -5,7 +5,7 @@
 declare const EventSource: new (url: string, options: { withCredentials: boolean }) => Source
 declare const location: { readonly href: string }
 
-interface Told {
+interface ServerEvent {
   readonly data: string
   readonly lastEventId: string
 }
@@ -13,7 +13,7 @@ interface Source {
   readonly readyState: number
   onopen: (() => void) | null
   onerror: (() => void) | null
-  addEventListener(name: string, listener: (event: Told) => void): void
+  addEventListener(name: string, listener: (event: ServerEvent) => void): void
   close(): void
 }
 

@@ -10,7 +10,7 @@ export interface Missed {
   readonly from: number
   readonly until: number
   /** The frame of a message, if this client wants it. */
-  readonly frameOf: (message: Parameters<SseSource['tell']>[0] & { readonly sequence: number }) => Frame | undefined
+  readonly frameOf: (message: Parameters<SseSource['toEvent']>[0] & { readonly sequence: number }) => Frame | undefined
 }
 
 /** Sends what the stream holds of a range. Resolves with the sequence that comes next. */
@@ -29,7 +29,7 @@ export async function sendMissed(bus: Bus, client: SseClient, missed: Missed): P
     }
     await client.room()
   } catch (error) {
-    // the stream was made anew meanwhile: the topic tells its clients
+    // the stream was made anew meanwhile: the topic sends its clients a gap
     if (!(error instanceof MyelinError && error.code === 'STREAM_MISMATCH')) throw error
   } finally {
     forget()

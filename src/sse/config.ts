@@ -40,8 +40,8 @@ export const Config = z
       .object({ certFile: z.string(), keyFile: z.string() })
       .optional()
       .describe('PEM files: HTTPS, with HTTP/2 for clients that offer it'),
-    maxClients: count.default(10_000).describe('more are refused with 503'),
-    maxClientsPerAddress: count.optional().describe('more from one address are refused with 429'),
+    maxClients: count.default(10_000).describe('more are rejected with 503'),
+    maxClientsPerAddress: count.optional().describe('more from one address are rejected with 429'),
     trustProxy: z.boolean().default(false).describe('the address is what X-Forwarded-For says'),
     maxBuffered: count.default(1_000).describe('events that wait for one slow client'),
     maxBufferedBytes: count.default(4 * 1024 ** 2).describe('bytes that wait for one slow client'),

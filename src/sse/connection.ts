@@ -44,6 +44,6 @@ function overHttp1(response: ServerResponse, head: OutgoingHttpHeaders): Writabl
   response.flushHeaders()
   const socket = response.socket!
   socket.setTimeout(0)
-  socket.setKeepAlive(true, keepAliveMs) // tells peers that vanished
+  socket.setKeepAlive(true, keepAliveMs) // finds peers that vanished
   return socket
 }

@@ -54,7 +54,7 @@ describe('a filter', () => {
     'x=="a"b',
     `x==${'1'.repeat(500)}`,
     Array(21).fill('a==1').join(),
-  ])('refuses %s', (text) => {
+  ])('rejects %s', (text) => {
     expect(() => parseFilter(text)).toThrow(expect.objectContaining({ code: 'INVALID_FILTER' }))
   })
 

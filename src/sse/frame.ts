@@ -1,5 +1,5 @@
 // One event on its way to browsers: encoded once, sent to everyone.
-import type { Told } from './source.ts'
+import type { SseEvent } from './source.ts'
 
 /** A message as `text/event-stream` bytes. */
 export class Frame {
@@ -15,7 +15,7 @@ export class Frame {
   #payload: unknown
   #parsed = false
 
-  constructor(sequence: number, { key, row, deleted }: Told, bytes: Buffer, dataAt: number) {
+  constructor(sequence: number, { key, row, deleted }: SseEvent, bytes: Buffer, dataAt: number) {
     this.sequence = sequence
     this.key = key
     this.row = row ?? key
@@ -48,13 +48,13 @@ export class Frame {
  * The bytes of an event. Source: WHATWG HTML, server-sent events.
  * Payloads are JSON text, which may hold line breaks between its tokens: each line becomes a `data` field.
  */
-export function encodeFrame(event: string, sequence: number, told: Told): Frame {
-  const payload = told.data
+export function encodeFrame(name: string, sequence: number, event: SseEvent): Frame {
+  const payload = event.data
   const text =
     typeof payload === 'string'
       ? payload
       : Buffer.from(payload.buffer, payload.byteOffset, payload.length).toString('utf8')
   const data = /[\r\n]/.test(text) ? text.split(/\r\n|\r|\n/).join('\ndata: ') : text
-  const head = `${sequence > 0 ? `id: ${sequence}\n` : ''}event: ${event}\ndata: `
-  return new Frame(sequence, told, Buffer.from(`${head}${data}\n\n`), Buffer.byteLength(head))
+  const head = `${sequence > 0 ? `id: ${sequence}\n` : ''}event: ${name}\ndata: `
+  return new Frame(sequence, event, Buffer.from(`${head}${data}\n\n`), Buffer.byteLength(head))
 }

@@ -76,7 +76,7 @@ describe('SSE gateway', () => {
     recent.close()
   })
 
-  it('tells a client when what it missed is gone', async () => {
+  it('sends a gap to a client when what it missed is gone', async () => {
     await ensureContractStreams(nats.bus, house)
     const api = client(nats.bus, house)
     for (let n = 0; n < 80; n++) await api.rang.publish({ n })
@@ -125,7 +125,7 @@ describe('SSE gateway', () => {
     browser.close()
   })
 
-  it('refuses what makes no sense, each with a code', async () => {
+  it('rejects what makes no sense, each with a code', async () => {
     await using at = await start({ maxClients: 1 })
     const get = async (path: string, headers: Record<string, string> = {}) => {
       const response = await fetch(at.url + path, { headers })
@@ -149,7 +149,7 @@ describe('SSE gateway', () => {
     socket.on('error', () => undefined)
     socket.resume()
     socket.write('GET /streams/rooms HTTP/1.1\r\nhost: here\r\n\r\n'.repeat(20))
-    await until(() => at.unit.stats!().refused === 19)
+    await until(() => at.unit.stats!().rejected === 19)
     expect(at.unit.stats!().clients).toBe(1)
     socket.destroy()
     await until(() => at.unit.stats!().clients === 0)

@@ -78,7 +78,7 @@ async function start(options: GatewayOptions, host: UnitHost<Config>, opened: Op
   opened.add(() => Promise.all([...topics.values()].map((topic) => topic.stop(() => farewell(config)))))
   const app = await createServer(config)
   opened.add(() => app.close())
-  const refused: Record<string, number> = {}
+  const rejected: Record<string, number> = {}
   const state = { draining: false }
   const heartbeat = setInterval(() => {
     for (const topic of topics.values()) topic.heartbeat(config.stuckMs)
@@ -99,12 +99,12 @@ async function start(options: GatewayOptions, host: UnitHost<Config>, opened: Op
     if (!known) log.error({ err: error, path: request.url.split('?')[0] }, 'a request failed')
     const status = known ? (statusOf[error.code] ?? 500) : ((error as { statusCode?: number }).statusCode ?? 500)
     const code = known ? error.code : status < 500 ? 'INVALID_INPUT' : 'INTERNAL'
-    refused[code] = (refused[code] ?? 0) + 1
+    rejected[code] = (rejected[code] ?? 0) + 1
     if (status === 503 || status === 429) void reply.header('retry-after', '1')
     if (status === 401) void reply.header('www-authenticate', 'Bearer')
     void reply.status(status).send({
       code,
-      message: known || status < 500 ? (error as Error).message : 'the request failed; the log tells why',
+      message: known || status < 500 ? (error as Error).message : 'the request failed; the log says why',
     })
   })
   app.addHook('onRequest', async () => {
@@ -113,7 +113,7 @@ async function start(options: GatewayOptions, host: UnitHost<Config>, opened: Op
   const clients = await serveStreams(app, topics, config, log)
   if (config.metrics) {
     app.get('/metrics', async (_request, reply) => {
-      const { type, text } = await metricsText(topics.values(), refused)
+      const { type, text } = await metricsText(topics.values(), rejected)
       return reply.type(type).send(text)
     })
   }
@@ -121,21 +121,21 @@ async function start(options: GatewayOptions, host: UnitHost<Config>, opened: Op
   await options.routes?.(app, host)
   log.info({ address: await listen(app, config) }, 'listening')
   const sum = (of: (topic: Topic) => number) => [...topics.values()].reduce((total, topic) => total + of(topic), 0)
-  const turnedAway = () => Object.values(refused).reduce((total, count) => total + count, 0)
+  const rejectedTotal = () => Object.values(rejected).reduce((total, count) => total + count, 0)
   return {
     drain: stop,
-    // one stream that cannot be read is told, and ends nothing: the others are served
+    // a stream that cannot be read shows in the health checks and ends nothing: the others are served
     checks: Object.fromEntries(
       [...topics].map(([name, topic]) => [`stream ${name}`, { run: () => topic.health(), degrades: true }]),
     ),
     vitals: () => ({
       inFlight: clients.count,
       handled: sum(({ counters }) => counters.delivered),
-      errors: turnedAway(),
+      errors: rejectedTotal(),
     }),
     stats: () => ({
       clients: clients.count,
-      refused: turnedAway(),
+      rejected: rejectedTotal(),
       port: (app.server.address() as { port?: number } | null)?.port ?? 0,
       delivered: sum(({ counters }) => counters.delivered),
       dropped: sum(({ counters }) => counters.dropped),

@@ -11,7 +11,7 @@ interface Measured {
 /** `GET /metrics`: the counters are the topics' own, read when they are asked for. */
 export async function metricsText(
   topics: Iterable<Measured>,
-  refused: Readonly<Record<string, number>>,
+  rejected: Readonly<Record<string, number>>,
 ): Promise<{ type: string; text: string }> {
   const registry = new Registry()
   const common = { labelNames: ['stream'] as const, registers: [registry] }
@@ -23,9 +23,9 @@ export async function metricsText(
     dropped: counter('dropped', 'events that slow clients did not get'),
     slow: counter('slow_disconnects', 'clients disconnected because they did not keep up'),
   }
-  const turnedAway = new Counter({
-    name: 'myelin_sse_refused_total',
-    help: 'requests for streams that were refused, by error code',
+  const rejections = new Counter({
+    name: 'myelin_sse_rejected_total',
+    help: 'requests that were rejected, by error code',
     labelNames: ['code'],
     registers: [registry],
   })
@@ -34,6 +34,6 @@ export async function metricsText(
     clients.set(labels, topic.clients)
     for (const [name, metric] of Object.entries(counters)) metric.inc(labels, topic.counters[name as keyof Counters])
   }
-  for (const [code, count] of Object.entries(refused)) turnedAway.inc({ code }, count)
+  for (const [code, count] of Object.entries(rejected)) rejections.inc({ code }, count)
   return { type: registry.contentType, text: await registry.metrics() }
 }

@@ -11,7 +11,7 @@ const put = (subject: string, n: number) =>
   persist(nats.bus, subject, Buffer.from(JSON.stringify({ n })), { deadline: Date.now() + 5_000 })
 
 describe('a stream that cannot be read', () => {
-  it('is told by the health check and comes back; the gateway and its other streams go on', async () => {
+  it('shows in the health check and comes back; the gateway and its other streams go on', async () => {
     await ensureStream(nats.bus, { name: 'GOOD', subjects: ['good.*'] })
     await ensureStream(nats.bus, { name: 'FRAIL', subjects: ['frail.*'] })
     const gateway = sseGateway({ streams: { good: fromStream('GOOD'), frail: fromStream('FRAIL') } })

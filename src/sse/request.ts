@@ -66,8 +66,8 @@ function keysOf(query: Query, grant: Grant | undefined): readonly string[] | und
   if (asked.length > maxKeys) throw failure('INVALID_OPTION', `key: at most ${maxKeys} may be given`)
   const allowed = grant?.keys
   if (!allowed) return asked.length > 0 ? asked : undefined
-  const refused = asked.find((key) => !allowed.includes(key))
-  if (refused !== undefined) throw failure('FORBIDDEN', `the token does not allow key ${JSON.stringify(refused)}`)
+  const forbidden = asked.find((key) => !allowed.includes(key))
+  if (forbidden !== undefined) throw failure('FORBIDDEN', `the token does not allow key ${JSON.stringify(forbidden)}`)
   return asked.length > 0 ? asked : [...allowed].sort()
 }
 

@@ -56,7 +56,7 @@ describe('requests', () => {
     expect((await fetch(`${at.url}/streams/none`, { method: 'HEAD' })).status).toBe(404)
   })
 
-  it.each(['POST', 'PUT', 'DELETE', 'PATCH'])('%s is refused with 405 and what is allowed', async (method) => {
+  it.each(['POST', 'PUT', 'DELETE', 'PATCH'])('%s is rejected with 405 and what is allowed', async (method) => {
     await using at = await start()
     const response = await fetch(`${at.url}/streams/raw`, { method, ...(method === 'DELETE' ? {} : { body: 'x' }) })
     expect([response.status, response.headers.get('allow')]).toEqual([405, 'GET, HEAD, OPTIONS'])
@@ -81,7 +81,7 @@ describe('requests', () => {
     },
   )
 
-  it('tells a new client where it begins, so that it misses nothing if it is cut off before the first event', async () => {
+  it('sends a new client its position, so that it misses nothing if it is cut off before the first event', async () => {
     await using at = await start()
     const { sequence } = await put('raw.a', { n: 0 })
     const first = listen(`${at.url}/streams/raw`)
@@ -97,7 +97,7 @@ describe('requests', () => {
     again.close()
   })
 
-  it('every answer says what it varies with, refusals too, and no refusal is kept by a cache', async () => {
+  it('every answer says what it varies with, errors too, and none is kept by a cache', async () => {
     await using at = await start({ cors: 'https://a.example' })
     for (const [path, status] of [
       ['/streams/none', 404],
@@ -127,15 +127,15 @@ describe('requests', () => {
       send(at.port, 'POST /streams/none HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n'),
     ]
     await until(async () => (await fetch(`${at.url}/streams/raw`, { method: 'HEAD' })).status === 200)
-    const refused = await fetch(`${at.url}/streams/raw`)
-    expect([refused.status, ((await refused.json()) as { code: string }).code]).toEqual([503, 'OVERLOADED'])
+    const response = await fetch(`${at.url}/streams/raw`)
+    expect([response.status, ((await response.json()) as { code: string }).code]).toEqual([503, 'OVERLOADED'])
     await until(() => slow.every(({ state }) => state.closedAfterMs !== undefined))
     const browser = listen(`${at.url}/streams/raw`)
     await until(() => browser.state.status === 200)
     browser.close()
   })
 
-  it('for streams whose names the protocol uses itself cannot come up: such names are refused', () => {
+  it('for streams whose names the protocol uses itself cannot come up: such names are rejected', () => {
     for (const name of ['error', 'open', 'gap', 'move', 'position', '', 'a b', 'a\nid: 7', 'a/b', 'a?b']) {
       expect(() => sseGateway({ streams: { [name]: fromView(rooms) } }), name).toThrow(
         expect.objectContaining({ code: 'INVALID_OPTION' }),

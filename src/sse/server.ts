@@ -4,7 +4,7 @@ import { type FastifyInstance, fastify } from 'fastify'
 import { failure, timerMs } from '../bus/index.ts'
 import type { Config } from './config.ts'
 
-/** Connections beyond the clients there may be: pages, metrics, and whoever has to be told that there is no room. */
+/** Connections beyond the clients there may be: pages, metrics, and whoever is rejected because there is no room. */
 const moreConnections = 1_000
 
 /** @throws MyelinError FILE_NOT_FOUND for a certificate or key that cannot be read */

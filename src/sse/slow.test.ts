@@ -31,7 +31,7 @@ async function start(policy: SlowClientPolicy, config: Record<string, unknown> =
   return { unit, port, send, url: `http://127.0.0.1:${port}/streams/slow`, [Symbol.asyncDispose]: () => unit.drain() }
 }
 
-/** A client that reads nothing until it is told to. */
+/** A client that reads nothing until it is asked to. */
 function stuck(port: number) {
   const state = { text: '', ended: false }
   const socket = connect(port, '127.0.0.1')

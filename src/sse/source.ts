@@ -15,7 +15,7 @@ import { ensureView, type View, viewSubject } from '../stream/index.ts'
 import type { SlowClientPolicy } from './client.ts'
 
 /** A message as an event for browsers. */
-export interface Told {
+export interface SseEvent {
   /** What clients pick by; later events of the same key replace the earlier, unless `row` says otherwise. */
   readonly key: string
   /** What later events replace, where several have one key. */
@@ -42,8 +42,8 @@ export interface SseSource<Row = unknown> {
   readonly maxBuffered?: number
   /** The payload's own time, unix ms: what `?from=` means then. */
   readonly timeOf?: (payload: unknown) => number | undefined
-  /** Undefined: nothing to tell. */
-  tell(message: Received): Told | undefined
+  /** What browsers get of a message; undefined: nothing. */
+  toEvent(message: Received): SseEvent | undefined
   ensure(bus: Bus): Promise<void>
   /** @internal carries the payload's type */
   readonly row?: Row
@@ -81,16 +81,16 @@ function millis<Row>(time: (payload: Row) => number | string, payload: Row): num
 }
 
 /** Most payloads go out as they came in; the key is the subject's last token. Empty ones are marks, not events. */
-const asItIs = ({ subject, data }: Received): Told | undefined =>
+const asItIs = ({ subject, data }: Received): SseEvent | undefined =>
   data.length === 0 ? undefined : { key: subject.slice(subject.lastIndexOf('.') + 1), data }
 
 /** As {@link asItIs}, of whatever form an event has: CloudEvents in structured mode, MessagePack. */
-function anEvent(message: Received): Told | undefined {
-  const told = asItIs(message)
-  if (!told) return undefined
+function anEvent(message: Received): SseEvent | undefined {
+  const event = asItIs(message)
+  if (!event) return undefined
   try {
     const data = payloadText(message.headers, message.data)
-    return data === message.data ? told : { ...told, data }
+    return data === message.data ? event : { ...event, data }
   } catch {
     return undefined // no event, though it says so
   }
@@ -104,7 +104,7 @@ export function fromView<Row>(view: View<Row>, options: SourceOptions<Row> = {})
     snapshot: true,
     policy: 'coalesce-by-key',
     ...common(options),
-    tell: asItIs,
+    toEvent: asItIs,
     ensure: (bus) => ensureView(bus, view),
   }
 }
@@ -130,7 +130,7 @@ export function fromEvent<C extends Contract, Name extends string & keyof C['def
     snapshot: false,
     ...(event.durable ? { stream: eventStream(contract.name, name), policy: 'disconnect' } : { policy: 'drop-oldest' }),
     ...common(options),
-    tell: anEvent,
+    toEvent: anEvent,
     ensure: (bus) => ensureContractStreams(bus, contract),
   }
 }
@@ -156,21 +156,21 @@ export function fromStream<Row = Record<string, unknown>>(
     snapshot: options.snapshot === true,
     policy: options.snapshot ? 'coalesce-by-key' : 'disconnect',
     ...common(options),
-    tell: key === undefined ? bySubject : (message) => keyed(message, key),
+    toEvent: key === undefined ? bySubject : (message) => keyed(message, key),
     ensure: (bus) => mustExist(bus, stream, `stream ${stream}`),
   }
 }
 
 /** Subjects of any stream may have the same last token. */
-function bySubject(message: Received): Told | undefined {
-  const told = anEvent(message)
-  return told && { ...told, row: message.subject }
+function bySubject(message: Received): SseEvent | undefined {
+  const event = anEvent(message)
+  return event && { ...event, row: message.subject }
 }
 
-function keyed(message: Received, field: string): Told | undefined {
-  const told = anEvent(message)
-  const payload = told && (parsed(told.data) as Record<string, unknown> | null | undefined)
-  return payload?.[field] === undefined ? told : { ...told!, key: String(payload[field]) }
+function keyed(message: Received, field: string): SseEvent | undefined {
+  const event = anEvent(message)
+  const payload = event && (parsed(event.data) as Record<string, unknown> | null | undefined)
+  return payload?.[field] === undefined ? event : { ...event!, key: String(payload[field]) }
 }
 
 /** A row of a KV table, as browsers see it. */
@@ -194,7 +194,7 @@ export function fromTable<Value = unknown>(
     compacted: true,
     policy: 'coalesce-by-key',
     ...common(options),
-    tell: ({ subject, data, headers }) => {
+    toEvent: ({ subject, data, headers }) => {
       const key = subject.slice(prefix.length)
       if (headers?.get('KV-Operation') !== undefined || headers?.get('Nats-Marker-Reason') !== undefined) {
         return { key, data: JSON.stringify({ key, deleted: true }), deleted: true }

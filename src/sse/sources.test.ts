@@ -37,7 +37,7 @@ async function fly(stream: string, from: number, count: number) {
 const numbers = (events: readonly { data: string }[]) => events.map(({ data }) => (JSON.parse(data) as Flight).n)
 
 describe('an event of a contract', () => {
-  it('is told as its payload, in whatever form it came: plain, CloudEvents in structured mode, MessagePack', async () => {
+  it('is sent as its payload, in whatever form it came: plain, CloudEvents in structured mode, MessagePack', async () => {
     const payload = z.object({ n: z.number() })
     const forms = contract('forms', {
       version: '1.0.0',
@@ -107,8 +107,8 @@ describe('any stream', () => {
       '2001-01-02T00:00:00 02:00',
       '99999999999999999',
     ]) {
-      const refused = await fetch(`${at.url}/streams/stored?from=${encodeURIComponent(from)}`)
-      expect([refused.status, await refused.text()]).toEqual([400, expect.stringContaining('RFC 3339')])
+      const response = await fetch(`${at.url}/streams/stored?from=${encodeURIComponent(from)}`)
+      expect([response.status, await response.text()]).toEqual([400, expect.stringContaining('RFC 3339')])
     }
     const stored = listen(`${at.url}/streams/stored?from=2001-01-02T00:00Z`)
     const flown = listen(`${at.url}/streams/flown?from=2001-01-02T00:00Z`)
@@ -137,11 +137,11 @@ describe('any stream', () => {
     const back = listen(`${at.url}/streams/flights?filter=${filter}`, { 'Last-Event-ID': '10' })
     await until(() => back.events.length > 0 && back.events.length === wanted.filter(({ n }) => n >= 10).length)
     for (const browser of [...two, other, back]) browser.close()
-    const bad = await fetch(`${at.url}/streams/flights?filter=delay`)
-    expect([bad.status, ((await bad.json()) as { code: string }).code]).toEqual([400, 'INVALID_FILTER'])
+    const response = await fetch(`${at.url}/streams/flights?filter=delay`)
+    expect([response.status, ((await response.json()) as { code: string }).code]).toEqual([400, 'INVALID_FILTER'])
   })
 
-  it('tells a client whose position belongs to a stream that was made anew', async () => {
+  it('sends a gap to a client whose position belongs to a stream that was made anew', async () => {
     const spec = { name: 'ANEW', subjects: ['ANEW.*'] }
     await ensureStream(nats.bus, spec)
     await fly('ANEW', 0, 20)
@@ -156,7 +156,7 @@ describe('any stream', () => {
     browser.close()
   })
 
-  it('goes on in a stream that is made anew, after a gap that everybody is told of', async () => {
+  it('goes on in a stream that is made anew, after a gap that everybody is sent', async () => {
     const spec = { name: 'AGAIN', subjects: ['AGAIN.*'] }
     await ensureStream(nats.bus, spec)
     for (const snapshot of [false, true]) {
@@ -255,7 +255,7 @@ describe('a KV table', () => {
     expect(await codeOf(start({ none: fromTable('nothing') }))).toBe('STREAM_NOT_FOUND')
   })
 
-  it('whose keys expired while a client was away is told anew, after a gap', async () => {
+  it('whose keys expired while a client was away is sent anew, after a gap', async () => {
     const table = await new Kvm(nats.bus.nats).create('brief', { history: 1, ttl: 300 })
     await table.put('old', '1')
     await until(async () => (await streamInfo(nats.bus, 'KV_brief'))!.state.messages === 0)

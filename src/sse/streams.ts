@@ -55,7 +55,7 @@ export async function serveStreams(
 
   app.addHook('onRequest', async (request, reply) => {
     if (!request.url.startsWith('/streams/')) return
-    // of every answer, so that no cache gives one origin's or encoding's to another, and none keeps a refusal
+    // of every answer, so that no cache gives one origin's or encoding's to another, and none keeps an error
     void reply.headers({ 'cache-control': 'no-store', ...corsHeaders(request.headers.origin, config), vary })
     if (!methods.includes(request.method)) {
       void reply.header('allow', methods.join(', '))

@@ -50,7 +50,7 @@ export class Topic {
   readonly #latest = new Map<string, Frame>()
   #ring: Frame[] = []
   #last = 0
-  /** Told of the last time that the stream turned out to be another, and where that begins. */
+  /** What was sent the last time that the stream turned out to be another, and where that begins. */
   #gap = ''
   #first = 0
   readonly #clients = new Set<SseClient>()
@@ -121,8 +121,8 @@ export class Topic {
     if (!source.stream) {
       this.#subscription = this.#bus.subscribe(source.subject, (message) => {
         const { subject, data } = message
-        const told = source.tell({ subject, data, headers: readHeaders(message) })
-        if (told) this.#push(encodeFrame(this.name, 0, told))
+        const event = source.toEvent({ subject, data, headers: readHeaders(message) })
+        if (event) this.#push(encodeFrame(this.name, 0, event))
       })
       try {
         await this.#bus.flush()
@@ -169,7 +169,7 @@ export class Topic {
     this.#opened.resolve()
   }
 
-  /** The stream is another, or shorter than it was: everybody is told and gets what it has now. */
+  /** The stream is another, or shorter than it was: everybody gets a gap and what it has now. */
   #begunAnew({ next }: StreamGap): void {
     this.#audiences.flush()
     this.#gap = gapText({ after: this.#last, firstAvailable: next })
@@ -185,8 +185,8 @@ export class Topic {
   }
 
   #frameOf(message: Message): Frame | undefined {
-    const told = this.source.tell(message)
-    return told && encodeFrame(this.name, message.sequence, told)
+    const event = this.source.toEvent(message)
+    return event && encodeFrame(this.name, message.sequence, event)
   }
 
   #push(frame: Frame): void {
@@ -204,7 +204,7 @@ export class Topic {
 
   /**
    * Adds a client: after a position without a gap, or from a snapshot, or from now on.
-   * A position that the stream no longer holds is told by `event: gap` with the first one it has.
+   * A position that the stream no longer holds is answered with `event: gap` and the first one it has.
    */
   async add(client: SseClient, selection: Selection, position?: Position): Promise<void> {
     const { stream } = this.source
@@ -215,7 +215,7 @@ export class Topic {
       const frameOf = (message: Message) => this.#wanted(selection, message)
       from = await sendMissed(this.#bus, client, { source: this.source, from, until: this.#last, frameOf })
       if (gap === this.#gap) continue
-      gap = this.#gap // it was told meanwhile, like all
+      gap = this.#gap // it was sent meanwhile, like to all
       from = this.#first
     }
     if (client.closed) return
@@ -272,10 +272,10 @@ export class Topic {
   }
 
   #sequenceAt(timeMs: number): Promise<number> {
-    const { subject, stream, timeOf, tell } = this.source
+    const { subject, stream, timeOf, toEvent } = this.source
     return sequenceAt(this.#bus, stream!, timeMs, {
       subject,
-      timeOf: timeOf && ((message) => timeOf(payloadOf(tell(message)?.data))),
+      timeOf: timeOf && ((message) => timeOf(payloadOf(toEvent(message)?.data))),
     })
   }
 

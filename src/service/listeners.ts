@@ -35,7 +35,7 @@ import { Worker } from './worker.ts'
 
 export interface OnOptions {
   /** Name of the group that shares the events. Default: the service's name. `false`: every instance gets every event. */
-  as?: string | false
+  group?: string | false
   /** Where a new group begins, durable events only. Default `new`. */
   from?: 'start' | 'new'
   key?: string
@@ -79,7 +79,7 @@ export function on<Definition extends ContractDefinition, Name extends EventName
 }
 
 /** A started listener. */
-export interface Listening {
+export interface RunningListener {
   drain(): Promise<void>
   abort(): void
   stats(): Record<string, number>
@@ -89,14 +89,14 @@ export async function listen(
   scope: Scope,
   listener: EventListener,
   middleware: readonly Middleware[],
-): Promise<Listening> {
+): Promise<RunningListener> {
   const { contract, event: name, options } = listener
   const event = contract.definition.events?.[name]
   const handle = withMiddleware('event', `${contract.name}.${name}`, middleware, listener.handler)
-  if (!event?.durable || options.as === false) return listenCore(scope.bus, scope, listener, handle)
+  if (!event?.durable || options.group === false) return listenCore(scope.bus, scope, listener, handle)
 
   const where = `event ${contract.name}.${name}`
-  const group = consumerName(options.as ?? scope.service, `${where}: as`)
+  const group = consumerName(options.group ?? scope.service, `${where}: group`)
   const spec = eventStreamSpec(contract, name)
   const subject = eventSubject(contract.name, name)
   const redrive = ownedStream('redrive', scope.service)
@@ -136,7 +136,7 @@ export async function listen(
     new Worker({
       ...common,
       stream: spec.name,
-      subjects: [picked(listener)],
+      subjects: [subjectOf(listener)],
       durable: group,
       from: options.from ?? 'new',
     }),
@@ -164,7 +164,7 @@ export async function listen(
 }
 
 /** The subjects of a listener's events: all, or those of one key. */
-function picked({ contract, event: name, options }: EventListener): string {
+function subjectOf({ contract, event: name, options }: EventListener): string {
   const keyed = contract.definition.events?.[name]?.key !== undefined
   if (options.key === undefined) return eventSubjects(contract.name, name, keyed)
   const where = `event ${contract.name}.${name}`
@@ -172,7 +172,7 @@ function picked({ contract, event: name, options }: EventListener): string {
   return eventSubject(contract.name, name, subjectToken(options.key, `${where}: key`))
 }
 
-function listenCore(bus: Bus, scope: Scope, listener: EventListener, handle: Handle): Listening {
+function listenCore(bus: Bus, scope: Scope, listener: EventListener, handle: Handle): RunningListener {
   const { contract, event: name, options } = listener
   const event = contract.definition.events?.[name]
   const destination = eventSubject(contract.name, name)
@@ -182,7 +182,7 @@ function listenCore(bus: Bus, scope: Scope, listener: EventListener, handle: Han
   let running = 0
   let idle: (() => void) | undefined
   const subscription = bus.subscribe(
-    picked(listener),
+    subjectOf(listener),
     (message) => {
       const headers = readHeaders(message)
       if (message.data.length === 0 && isEndOfInput({ data: message.data, headers })) return
@@ -221,7 +221,7 @@ function listenCore(bus: Bus, scope: Scope, listener: EventListener, handle: Han
         if (running === 0) idle?.()
       })()
     },
-    options.as === false ? {} : { queue: queueName(options.as ?? scope.service, `${where}: as`) },
+    options.group === false ? {} : { queue: queueName(options.group ?? scope.service, `${where}: group`) },
   )
   return {
     drain: async () => {
