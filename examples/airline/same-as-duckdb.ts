@@ -1,9 +1,9 @@
 // For tests: the hourly delays as DuckDB computes them from the same file.
 import { DuckDBInstance } from '@duckdb/node-api'
-import { type Bus, readSpan } from 'myelin/bus'
-import { viewStream } from 'myelin/stream'
+import type { Bus } from 'myelin/bus'
+import { readView, type View } from 'myelin/stream'
 import { expect } from 'vitest'
-import type { DelayHour } from './contracts/delays.ts'
+import { type DelayHour, delays } from './contracts/delays.ts'
 import { flightsFile } from './units/data.ts'
 
 /** The answer to compare with, in the view's own words. */
@@ -26,12 +26,11 @@ async function expectedRows(limit: number): Promise<Map<string, string>> {
 }
 
 /** Compares the whole view with DuckDB's answer: same windows, each once, same numbers to the last digit. */
-export async function expectSameAsDuckDB(bus: Bus, limit: number, view = 'delays'): Promise<number> {
+export async function expectSameAsDuckDB(bus: Bus, limit: number, view: View<DelayHour> = delays): Promise<number> {
   const expected = await expectedRows(limit)
   const wrong: string[] = []
   const total = expected.size
-  for await (const { data } of readSpan(bus, viewStream(view), { maxPending: 5_000 })) {
-    const row = JSON.parse(Buffer.from(data).toString()) as DelayHour
+  for await (const { row } of readView(bus, view).history({ maxPending: 5_000 })) {
     const window = `${row.origin} ${row.hour}`
     const found = JSON.stringify([row.flights, row.mean, row.p50, row.p95, row.late])
     if (expected.get(window) !== found) wrong.push(`${window}: ${found}, expected ${expected.get(window)}`)

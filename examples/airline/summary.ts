@@ -1,11 +1,11 @@
 // What a run did, counted anew from the streams themselves: whether every flight is in exactly one window is measured,
 // not assumed.
 import { readFile } from 'node:fs/promises'
-import { askAgain, type Bus, readSpan, removeStream, streamInfo } from 'myelin/bus'
+import { askAgain, type Bus, removeStream, streamInfo } from 'myelin/bus'
 import { eventStream, jobStream } from 'myelin/contract'
 import type { InstanceStatus } from 'myelin/runtime'
-import { checkpointStream, errorStream, viewStream } from 'myelin/stream'
-import { DelayHour } from './contracts/delays.ts'
+import { checkpointStream, errorStream, readView, viewStream } from 'myelin/stream'
+import { delays } from './contracts/delays.ts'
 
 const streams = {
   flights: eventStream('flights', 'departed'),
@@ -108,8 +108,7 @@ async function countRows(bus: Bus): Promise<{ flights: number; repeated: number 
   const lastHour = new Map<string, string>()
   const counted = { flights: 0, repeated: 0 }
   if (!(await streamInfo(bus, streams.windows))) return counted
-  for await (const { data } of readSpan(bus, streams.windows, { maxPending: 5_000 })) {
-    const row = DelayHour.parse(JSON.parse(Buffer.from(data).toString()))
+  for await (const { row } of readView(bus, delays).history({ maxPending: 5_000 })) {
     if (row.hour <= (lastHour.get(row.origin) ?? '')) counted.repeated += 1
     lastHour.set(row.origin, row.hour)
     counted.flights += row.flights

@@ -80,6 +80,14 @@ describe('readView', () => {
         ['b', row('b', 1)],
       ]),
     )
+    const history = async (key?: string) => {
+      const found: number[] = []
+      for await (const { position } of rows.history(key === undefined ? {} : { key })) found.push(position.sequence)
+      return found
+    }
+    expect(await history()).toEqual([1, 2, 3])
+    expect(await history('a')).toEqual([1, 3])
+    expect(await history('nobody')).toEqual([])
     const latest = await take(rows.changes({ from: 'last-per-subject' }), 2)
     expect(latest.map(({ key, position }) => [key, position.sequence])).toEqual([
       ['b', 2],

@@ -37,6 +37,14 @@ export interface ViewReader<Row> extends AsyncDisposable {
    */
   all(): Promise<Map<string, Row>>
   /**
+   * Every row that the view holds now, in the order in which they were written: of a view of windows, each window's. With
+   * `key` only of that key. Ends with the last one; at most `maxPending` (default 1,000) are here and not yet taken.
+   */
+  history(options?: {
+    readonly key?: string
+    readonly maxPending?: number
+  }): AsyncGenerator<ViewRow<Row>, void, undefined>
+  /**
    * Rows as they are written, without end. `from`: `'new'` (the default); `'last-per-subject'`, the last row of each key
    * and then what changes, without a gap in between; `'start'`; or where another reader was. At most `maxPending` rows
    * (default 1,000) are here and not yet taken: a slow reader is behind, it loses nothing.
@@ -55,8 +63,8 @@ export interface ViewChanges<Row> extends AsyncIterableIterator<ViewRow<Row>>, A
 
 /**
  * Reads a view, of one partition or several, on one server or a cluster. It keeps no copy: `get` asks for the last row of a
- * key, `all` reads the last row of each, `changes` follows the stream. A view of windows has a row for each window of a
- * key; the last one that was written is the key's. Rows that were removed or have expired (`maxAge`) are gone from `get`
+ * key, `all` reads the last row of each, `history` reads every row, `changes` follows the stream. A view of windows has a row
+ * for each window of a key; the last one that was written is the key's. Rows that were removed or have expired (`maxAge`) are gone from `get`
  * and `all`; that they went is no change. What somebody else wrote there that is not JSON is left out, and told once as
  * an `error` event of the bus.
  *
@@ -90,6 +98,11 @@ export function readView<Row>(bus: Bus, view: View<Row>): ViewReader<Row> {
       return undefined
     }
   }
+  const rowOf = (message: Message): ViewRow<Row> | undefined => {
+    const row = read(message)
+    const { subject, sequence } = message
+    return row === undefined ? undefined : { key: keyOf(subject), row, position: { stream, sequence } }
+  }
   const close = async () => {
     await Promise.all([...open].map((changes) => changes.close()))
   }
@@ -112,21 +125,21 @@ export function readView<Row>(bus: Bus, view: View<Row>): ViewReader<Row> {
       }
       return rows
     },
+    async *history({ key, maxPending = 1_000 } = {}) {
+      await ensureView(bus, view)
+      const token = key === undefined ? '*' : subjectToken(key, `view ${view.name}: key`)
+      for await (const message of readSpan(bus, stream, { subjects: [viewSubject(view.name, token)], maxPending })) {
+        const row = rowOf(message)
+        if (row) yield row
+      }
+    },
     changes({ from = 'new', maxPending = 1_000 } = {}) {
       const options = { stream, subjects: [viewSubject(view.name, '*')], from, maxPending }
       const opening = async (own: Pick<ReaderOptions, 'onMessage' | 'onGap'>) => {
         await ensureView(bus, view)
         return consume(bus, { ...options, ...own })
       }
-      const changes = new Changes<Row>(
-        view.name,
-        opening,
-        ({ subject, data, sequence }) => {
-          const row = read({ subject, data })
-          return row === undefined ? undefined : { key: keyOf(subject), row, position: { stream, sequence } }
-        },
-        () => open.delete(changes),
-      )
+      const changes = new Changes<Row>(view.name, opening, rowOf, () => open.delete(changes))
       open.add(changes)
       return changes
     },
