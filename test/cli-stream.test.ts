@@ -88,7 +88,7 @@ describe('myelin stream', () => {
     const span = ['--from', '1970-01-01T00:00:01Z', '--until', '1970-01-01T00:00:03Z']
     const { code, out, err } = await myelin('stream', 'replay', module, '--as', 'again', ...span)
     expect([code, out]).toEqual([0, expect.stringContaining('myelin tail view.again --from start')])
-    expect(out).toMatch(/12 events in, 4 rows out, 2 refused/)
+    expect(out).toMatch(/12 events in, 4 rows out, 2 rejected/)
     expect(err).toMatch(/12 in, 4 out, \d+\/s, lag 0/)
     const tail = await myelin('tail', 'view.again', '--from', 'start', '-n', '4', '--json')
     expect(
@@ -113,7 +113,10 @@ describe('myelin stream', () => {
 
   it('replay in partitions waits for the copies of its input', async () => {
     const { code, out } = await myelin('stream', 'replay', 'test/fixtures/units/parts.ts', '--as', 'parted', '--json')
-    expect([code, JSON.parse(out)]).toEqual([0, expect.objectContaining({ caughtUp: true, in: 12, out: 6, bad: 2 })])
+    expect([code, JSON.parse(out)]).toEqual([
+      0,
+      expect.objectContaining({ caughtUp: true, in: 12, out: 6, rejected: 2 }),
+    ])
     const removed = await myelin('stream', 'replay', '--remove', 'parted', '--yes')
     expect(removed.out).toContain(
       'VIEW_parted, VIEWPART_parted_0, VIEWPART_parted_1, VIEWPART_parted_2, CKPTPART_parted_0',

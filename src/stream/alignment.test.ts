@@ -9,7 +9,7 @@ import { streamInfo } from '../bus/index.ts'
 import { contract } from '../contract/index.ts'
 import { client, serve } from '../service/index.ts'
 import type { RunningUnit } from '../unit/index.ts'
-import { Circuit } from './circuit.ts'
+import { Dataflow } from './dataflow.ts'
 import {
   count,
   endOfInput,
@@ -24,7 +24,7 @@ import {
   viewStream,
 } from './index.ts'
 import { decodeMark, encodeMark } from './marks.ts'
-import { type End, Line, Plan, Stream } from './program/index.ts'
+import { Node, Plan, type Sink, Stream } from './program/index.ts'
 import { Scout } from './scout.ts'
 import { hopping, session, sliding, type WindowShape } from './windows/index.ts'
 
@@ -37,33 +37,33 @@ interface Event {
 const out = view('out', { key: 'key' }) as never
 
 /** What comes out when each partition feeds its own keys and hears of the clocks of the others. */
-function split(describe: (...inputs: Stream<Event>[]) => End, list: readonly Event[], partitions: number) {
+function split(describe: (...inputs: Stream<Event>[]) => Sink, list: readonly Event[], partitions: number) {
   const plan = new Plan()
-  const end = describe(...[0, 1].map((i) => new Stream<Event>(Line.root(plan, new Set([i]), i))))
+  const end = describe(...[0, 1].map((i) => new Stream<Event>(Node.root(plan, new Set([i]), i))))
   const scout = Scout.of(plan)!
   const ran = { rows: [] as string[], effects: [] as string[], late: 0 }
-  const circuits = Array.from({ length: partitions }, () => {
-    const circuit = new Circuit({
+  const dataflows = Array.from({ length: partitions }, () => {
+    const dataflow = new Dataflow({
       startEffect: (_effect, value) => ran.effects.push(JSON.stringify(value)),
-      poison: (error) => {
+      reject: (error) => {
         throw error
       },
     })
-    end.connect(circuit)
-    return circuit
+    end.connect(dataflow)
+    return dataflow
   })
   list.forEach((value, sequence) => {
     const owner = partitionOf(value.key, partitions)
     const ticks = scout.ticksOf(sequence, value.source, value, value.storedMs)
-    circuits.forEach((circuit, partition) => {
-      if (partition === owner) circuit.feed(value.source, value, value.storedMs)
-      else for (const { clock, ms, storedMs } of ticks) circuit.tickElsewhere(clock, ms, storedMs)
+    dataflows.forEach((dataflow, partition) => {
+      if (partition === owner) dataflow.feed(value.source, value, value.storedMs)
+      else for (const { clock, ms, storedMs } of ticks) dataflow.tickElsewhere(clock, ms, storedMs)
     })
   })
-  for (const circuit of circuits) {
-    for (const source of [0, 1]) circuit.end(source)
-    ran.rows.push(...circuit.rows.map(({ key, value }) => JSON.stringify([key, value])))
-    ran.late += circuit.late
+  for (const dataflow of dataflows) {
+    for (const source of [0, 1]) dataflow.end(source)
+    ran.rows.push(...dataflow.rows.map(({ key, value }) => JSON.stringify([key, value])))
+    ran.late += dataflow.late
   }
   return { rows: ran.rows.sort(), effects: ran.effects.sort(), late: ran.late }
 }
@@ -115,12 +115,12 @@ describe('partitions that hear of the clocks of the others', () => {
     )
   })
 
-  it('do so with clocks of several sources, that fall silent and come back, and on side lines', () => {
+  it('do so with clocks of several sources, that fall silent and come back, and on side outputs', () => {
     fc.assert(
       fc.property(stored, shapes, sizes, sizes, (list, shape, outOfOrder, idle) => {
         const timed = (input: Stream<Event>) => input.time((e) => e.at, { outOfOrder, idle, maxAhead: false })
         const program = (left: Stream<Event>, right: Stream<Event>) => {
-          const aside = (side: Stream<Event>) =>
+          const sideOutput = (side: Stream<Event>) =>
             timed(side)
               .keyBy((e) => e.key)
               .window(shape)
@@ -129,7 +129,7 @@ describe('partitions that hear of the clocks of the others', () => {
           return timed(left)
             .keyBy((e) => e.key)
             .join(
-              timed(right.branch((e) => e.at % 2 === 1, aside)).keyBy((e) => e.key),
+              timed(right.branch((e) => e.at % 2 === 1, sideOutput)).keyBy((e) => e.key),
               { within: 50, kind: 'outer' },
               (l, r, key) => ({
                 key,

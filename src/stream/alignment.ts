@@ -47,7 +47,7 @@ export class Alignment {
   #taken = 0
   #readyTo = 0
   /** The last message of this partition that was told of, and up to where it has no others. */
-  #told: number
+  #reported: number
   #covered: number
   /** What the next marks say. */
   #news: Tick[] = []
@@ -71,7 +71,7 @@ export class Alignment {
     this.#heard = this.#known.map(() => [])
     this.#leastKnown = position
     this.#readyTo = position
-    this.#told = position
+    this.#reported = position
     this.#covered = position
     this.#published = position
     if (position > 0) {
@@ -104,9 +104,9 @@ export class Alignment {
   }
 
   /** A message of this partition will have its turn; call in order. */
-  tell(sequence: number, ticks: readonly Tick[]): void {
+  report(sequence: number, ticks: readonly Tick[]): void {
     for (const tick of ticks) this.#news.push(tick)
-    this.#told = sequence
+    this.#reported = sequence
     this.#covered = Math.max(this.#covered, sequence)
     this.#pump()
   }
@@ -165,13 +165,13 @@ export class Alignment {
     const { log, stream, partition } = this.#options
     let before = this.#leastKnown
     this.#watch = setInterval(() => {
-      const waits = this.#told > this.#leastKnown + 1 && this.#leastKnown === before
+      const waits = this.#reported > this.#leastKnown + 1 && this.#leastKnown === before
       before = this.#leastKnown
       if (!waits) return
       const behind = this.#known.flatMap((known, i) => (known === before ? [i] : []))
       log.warn(
         { behind },
-        `${stream}: partition ${partition} waits for what others have up to ${this.#told}; not heard of beyond ${before}: ${behind.join(', ')}. Is somebody running them?`,
+        `${stream}: partition ${partition} waits for what others have up to ${this.#reported}; not heard of beyond ${before}: ${behind.join(', ')}. Is somebody running them?`,
       )
     }, sayAfterMs)
     this.#watch.unref()
@@ -196,7 +196,7 @@ export class Alignment {
   /** Sees to it that a mark goes out when there is need for one: soon, but not for each message by itself. */
   #pump(): void {
     if (this.#stopped || this.#publishing || this.#timer !== undefined) return
-    if (this.#told <= this.#published && this.#wanted <= this.#published) return
+    if (this.#reported <= this.#published && this.#wanted <= this.#published) return
     const full = this.#news.length >= this.#perMark
     const waitMs = full ? 0 : this.#publishedAt + everyMs(this.#options.partitions) - now()
     this.#timer = setTimeout(
@@ -223,7 +223,7 @@ export class Alignment {
       const ticks = this.#news.slice(0, count)
       const to = count < this.#news.length ? this.#news[count]!.sequence - 1 : this.#covered
       if (to <= this.#published) return
-      const mark = { partition, after: this.#published, to, wants: Math.min(to, this.#told), ticks }
+      const mark = { partition, after: this.#published, to, wants: Math.min(to, this.#reported), ticks }
       await persist(bus, markSubject(processor, partition), encodeMark(mark), {
         deadline: now() + 10_000,
         headerLines: headerLine(controlHeader, watermarkValue),
@@ -247,8 +247,8 @@ export class Alignment {
     // what is under way here says more than the server, unless it does not come
     if (behind() && now() - this.#askedAt < askAnywayMs) return
     this.#askedAt = now()
-    const told = this.#told
+    const reported = this.#reported
     const last = await lastMessage(bus, stream, subject)
-    if (last === undefined || last.sequence <= told) this.#covered = Math.max(this.#covered, to)
+    if (last === undefined || last.sequence <= reported) this.#covered = Math.max(this.#covered, to)
   }
 }

@@ -1,8 +1,8 @@
-// What the log of checkpoints is made of. An entry is its parts, which hold the records of a circuit as JSON, and a commit
+// What the log of checkpoints is made of. An entry is its parts, which hold the records of a dataflow as JSON, and a commit
 // that says where its state belongs. An entry that is not whole counts as if it were not there.
 import { crc32 } from 'node:zlib'
 import { type Bus, boundedText, failure, headerLine, messageOf, readSpan, type StreamMessage } from '../bus/index.ts'
-import type { Circuit } from './circuit.ts'
+import type { Dataflow } from './dataflow.ts'
 import type { OutputPosition } from './output.ts'
 
 /** Where an instance goes on. */
@@ -58,8 +58,8 @@ export interface Part {
 export const partLines = (id: string, { data, open }: Part): string =>
   headerLine(partHeader, `${id} ${crc32(data)}${open ? ` ${goesOn}` : ''}`)
 
-/** A circuit's records as parts of at most so many bytes. @throws MyelinError UNSTORABLE_STATE */
-export function partsOf(circuit: Circuit, everything: boolean, most: number): Part[] {
+/** A dataflow's records as parts of at most so many bytes. @throws MyelinError UNSTORABLE_STATE */
+export function partsOf(dataflow: Dataflow, everything: boolean, most: number): Part[] {
   const parts: Part[] = []
   let records: string[] = []
   let length = 0
@@ -71,8 +71,8 @@ export function partsOf(circuit: Circuit, everything: boolean, most: number): Pa
     records = []
     length = 0
   }
-  for (const record of circuit.save(everything)) {
-    const text = textOf(record, circuit)
+  for (const record of dataflow.save(everything)) {
+    const text = textOf(record, dataflow)
     // most groups are one message
     if (length > 0 && length + text.length >= most) close()
     records.push(text)
@@ -83,21 +83,21 @@ export function partsOf(circuit: Circuit, everything: boolean, most: number): Pa
 }
 
 /** @throws MyelinError UNSTORABLE_STATE */
-function textOf(record: readonly [operator: number, ...unknown[]], circuit: Circuit): string {
+function textOf(record: readonly [operator: number, ...unknown[]], dataflow: Dataflow): string {
   try {
     return JSON.stringify(record)
   } catch (cause) {
     const [operator, key] = record
     throw failure(
       'UNSTORABLE_STATE',
-      `the state of step ${circuit.operatorText(operator)}, key ${boundedText(String(key), 60)}, cannot be stored: ${messageOf(cause).split('\n', 1)[0]}`,
+      `the state of step ${dataflow.operatorText(operator)}, key ${boundedText(String(key), 60)}, cannot be stored: ${messageOf(cause).split('\n', 1)[0]}`,
       { cause },
     )
   }
 }
 
 export interface Replayed {
-  readonly circuit: Circuit
+  readonly dataflow: Dataflow
   readonly commit: Commit | undefined
   readonly baseBytes: number
   readonly baseInput: number
@@ -107,7 +107,7 @@ export interface Replayed {
 }
 
 /**
- * Reads the log from a base on into a circuit, up to the last entry that is whole; of several bases the last counts.
+ * Reads the log from a base on into a dataflow, up to the last entry that is whole; of several bases the last counts.
  * Damage ends what builds on it: the next base begins anew.
  */
 export async function replay(
@@ -115,10 +115,10 @@ export async function replay(
   stream: string,
   from: number,
   to: number,
-  make: () => Circuit,
+  make: () => Dataflow,
 ): Promise<Replayed> {
   let groups = new Groups()
-  let read = { circuit: make(), changeBytes: 0, changes: 0 }
+  let read = { dataflow: make(), changeBytes: 0, changes: 0 }
   let commit: Commit | undefined
   let base: Commit | undefined
   let damage: string | undefined
@@ -137,7 +137,7 @@ export async function replay(
     if (entry.base === records.sequence) {
       base = entry
       damage = undefined
-      read = { circuit: make(), changeBytes: 0, changes: 0 }
+      read = { dataflow: make(), changeBytes: 0, changes: 0 }
     } else if (damage !== undefined || entry.base !== base?.base) return
     else {
       read.changeBytes += entry.bytes + message.data.length
@@ -145,14 +145,14 @@ export async function replay(
     }
     commit = entry
     // the state of another program is not read, only told
-    if (entry.identity.shape !== read.circuit.shape) return
-    for (const group of records.groups) for (const record of JSON.parse(group.toString())) read.circuit.restore(record)
+    if (entry.identity.shape !== read.dataflow.shape) return
+    for (const group of records.groups) for (const record of JSON.parse(group.toString())) read.dataflow.restore(record)
   }
   for await (const message of readSpan(bus, stream, { from, until: to, maxPending: 64 })) {
     try {
       take(message)
     } catch (error) {
-      // half of an entry is in the circuit
+      // half of an entry is in the dataflow
       commit = undefined
       base = undefined
       damage = messageOf(error)

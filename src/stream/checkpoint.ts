@@ -25,7 +25,7 @@ import {
   readCommit,
   replay,
 } from './checkpoint-log.ts'
-import type { Circuit } from './circuit.ts'
+import type { Dataflow } from './dataflow.ts'
 
 /** A checkpoint that is made up and not yet stored. */
 export interface Pending {
@@ -53,13 +53,13 @@ export interface CheckpointsOptions {
   /** Of a processor that has several. */
   readonly partition?: number
   readonly log: Logger
-  /** Makes a circuit without memory: what is read goes into it. */
-  readonly circuit: () => Circuit
+  /** Makes a dataflow without memory: what is read goes into it. */
+  readonly dataflow: () => Dataflow
 }
 
 export interface Opened {
   readonly checkpoints: Checkpoints
-  readonly circuit: Circuit
+  readonly dataflow: Dataflow
   readonly found: { readonly positions: Positions; readonly identity: Identity } | undefined
 }
 
@@ -84,8 +84,8 @@ export class Checkpoints {
     this.#writer = writer
   }
 
-  /** Opens a processor's log and reads what it holds into a circuit. */
-  static async open(bus: Bus, { processor, partition, log, circuit }: CheckpointsOptions): Promise<Opened> {
+  /** Opens a processor's log and reads what it holds into a dataflow. */
+  static async open(bus: Bus, { processor, partition, log, dataflow }: CheckpointsOptions): Promise<Opened> {
     const subject = `ckpt.${processor}.${partition ?? 0}`
     const own = owned(processor, partition)
     const former = partition === undefined ? own.name : formerNameOf('checkpoint part', processor, partition)
@@ -103,10 +103,10 @@ export class Checkpoints {
     // an entry that is damaged says nothing of where its base is: everything that is left is read
     const begins = latest ? [latest.base, latest.baseBefore, 1] : last ? [1] : []
     for (const from of new Set(begins)) {
-      const read = await replay(bus, stream, from, last!.sequence, circuit)
+      const read = await replay(bus, stream, from, last!.sequence, dataflow)
       if (read.damage) log.warn({ stream, damage: read.damage }, 'a checkpoint is damaged; the one before it is used')
       if (!read.commit) continue
-      read.circuit.restored()
+      read.dataflow.restored()
       const { commit } = read
       // after damage the log must not be built upon: the next checkpoint is a base
       if (!read.damage) {
@@ -115,9 +115,9 @@ export class Checkpoints {
         checkpoints.#changes = read.changes
       }
       checkpoints.#before = { sequence: commit.baseBefore, input: commit.safeInput }
-      return { checkpoints, circuit: read.circuit, found: commit }
+      return { checkpoints, dataflow: read.dataflow, found: commit }
     }
-    return { checkpoints, circuit: circuit(), found: undefined }
+    return { checkpoints, dataflow: dataflow(), found: undefined }
   }
 
   /** What the state belongs to from now on. */
@@ -126,18 +126,18 @@ export class Checkpoints {
   }
 
   /** Input before this will never be needed again. */
-  get safeInput(): number {
+  get lowWatermark(): number {
     return this.#before?.input ?? 0
   }
 
-  /** Takes down what is to be stored, at once: the circuit may go on. */
-  take(positions: Positions, circuit: Circuit): Pending {
+  /** Takes down what is to be stored, at once: the dataflow may go on. */
+  take(positions: Positions, dataflow: Dataflow): Pending {
     const everything =
       this.#base === undefined ||
       this.#changeBytes > Math.max(leastBaseBytes, this.#base.bytes) ||
       (this.#changes >= mostChanges && this.#base.bytes < smallBaseBytes)
     const most = Math.min(groupBytes, this.#bus.maxPayloadBytes - headroomBytes)
-    const parts = partsOf(circuit, everything, Math.max(1, most))
+    const parts = partsOf(dataflow, everything, Math.max(1, most))
     const bytes = parts.reduce((sum, { data }) => sum + data.length, 0)
     return { everything, positions, parts, bytes }
   }

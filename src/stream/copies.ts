@@ -36,7 +36,7 @@ interface Watched {
   since: number
   behind: number
   healedAt: number
-  told: boolean
+  warned: boolean
 }
 
 const everyMs = 2_000
@@ -55,7 +55,7 @@ export class Copies {
     this.#bus = bus
     this.#log = log
     const fresh = { wanted: 0, position: 0, lag: 0, since: 0, behind: 0, healedAt: Number.NEGATIVE_INFINITY }
-    this.#watched = copies.map((copy) => ({ copy, ...fresh, told: false }))
+    this.#watched = copies.map((copy) => ({ copy, ...fresh, warned: false }))
     if (copies.length > 0) this.#timer = setInterval(() => void this.#lookAtAll(mine()), everyMs).unref()
   }
 
@@ -120,8 +120,8 @@ export class Copies {
     }
     watched.behind = Math.max(1, lag, position > 0 ? end.sequence - position : end.sequence - watched.wanted)
     const still = now() - watched.since
-    if (still > stalledMs && !watched.told) {
-      watched.told = true
+    if (still > stalledMs && !watched.warned) {
+      watched.warned = true
       this.#log.warn(sentence({ stream, origin, behind: watched.behind, stillMs: still }))
     }
     if (still < healAfterMs || now() - watched.healedAt < healEveryMs) return
@@ -143,13 +143,13 @@ export class Copies {
   }
 
   #moves(watched: Watched): void {
-    if (watched.told) this.#log.info(`${watched.copy.stream} goes on copying from ${watched.copy.origin}`)
+    if (watched.warned) this.#log.info(`${watched.copy.stream} goes on copying from ${watched.copy.origin}`)
     settle(watched)
   }
 }
 
 function settle(watched: Watched): void {
-  Object.assign(watched, { wanted: 0, position: 0, lag: 0, behind: 0, told: false })
+  Object.assign(watched, { wanted: 0, position: 0, lag: 0, behind: 0, warned: false })
 }
 
 const sentence = ({ stream, origin, behind, stillMs }: CopyStatus) =>

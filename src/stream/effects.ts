@@ -11,7 +11,7 @@ export interface EffectOutcome {
   readonly duplicate?: boolean
 }
 
-/** Something to be done outside for every value of a side line. */
+/** Something to be done outside for every value of a side output. */
 export interface Effect<T> {
   readonly name: string
   /**
@@ -38,7 +38,7 @@ export interface Effect<T> {
 export type EffectPlan = Effect<never>
 
 // These say that the value can never be taken; anything else says that the other end cannot take it now.
-const poison = new Set(['INVALID_INPUT', 'INVALID_OPTION', 'MALFORMED_PAYLOAD', 'PAYLOAD_TOO_LARGE'])
+const rejecting = new Set(['INVALID_INPUT', 'INVALID_OPTION', 'MALFORMED_PAYLOAD', 'PAYLOAD_TOO_LARGE'])
 const maxInFlight = 256
 /** One try that is not back by then has failed. */
 const tryMs = 60_000
@@ -61,7 +61,7 @@ export class Effects {
   readonly #underWay = new Set<Promise<void>>()
   readonly #onPoison: OnPoison
   readonly #stop = new AbortController()
-  #told = false
+  #warned = false
   done = 0
   duplicates = 0
 
@@ -112,15 +112,15 @@ export class Effects {
         )
         this.done += 1
         if (outcome?.duplicate) this.duplicates += 1
-        this.#told = false
+        this.#warned = false
         return
       } catch (error) {
-        if (error instanceof MyelinError && poison.has(error.code)) return this.#onPoison(error, origin, id)
+        if (error instanceof MyelinError && rejecting.has(error.code)) return this.#onPoison(error, origin, id)
         // a checkpoint waits for this one for ever: after a stop that is what it should do
         if (signal.aborted) return new Promise<never>(() => undefined)
-        if (!this.#told)
+        if (!this.#warned)
           this.#log.warn({ err: error }, `${this.#names[effect]} fails and is tried again: ${messageOf(error)}`)
-        this.#told = true
+        this.#warned = true
       }
       await sleep(nextMs(), signal)
     }

@@ -10,13 +10,13 @@ import { serve } from '../service/index.ts'
 import {
   collect,
   count,
-  type End,
   errorStream,
   last,
   messages,
   processor,
   type Rows,
   readRejection,
+  type Sink,
   type Stream,
   sum,
   tumbling,
@@ -142,7 +142,7 @@ it('rows are those of the good events, and the error output has the others', { t
       await until(() => last.stats!().position === sent, 20_000)
       await last.drain()
       const model = runProgram(
-        (input) => programs[which]!(input).to(view(name, { key: 'room' }) as never) as End,
+        (input) => programs[which]!(input).to(view(name, { key: 'room' }) as never) as Sink,
         [...steps, { good: '{"key":"end","at":100000,"value":0}' }].flatMap((step) =>
           'good' in step ? [{ value: JSON.parse(step.good), storedMs: now() }] : [],
         ),

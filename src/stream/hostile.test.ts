@@ -11,7 +11,6 @@ import {
   bucket,
   collect,
   count,
-  type End,
   errorStream,
   job,
   last,
@@ -22,6 +21,7 @@ import {
   type Rows,
   readRejection,
   reduce,
+  type Sink,
   type Stream,
   table,
   tumbling,
@@ -44,7 +44,7 @@ interface Outcome {
 /** Runs a program over messages until it has read all of them and told what it refused. */
 async function run(
   input: readonly (object | string)[],
-  program: (input: Stream<Anything>) => Rows<Anything> | End,
+  program: (input: Stream<Anything>) => Rows<Anything> | Sink,
   options: { bus?: Bus; expected?: number; effects?: number } = {},
 ): Promise<Outcome> {
   names += 1
@@ -324,7 +324,7 @@ it('a value of a table that expired is gone: what the server leaves in its place
   await until(() => running.stats!().keys === 0)
   await put('SFO', '')
   await until(() => running.stats!().out === 2)
-  expect(running.stats!().bad).toBe(0)
+  expect(running.stats!().rejected).toBe(0)
 })
 
 describe('effects that refuse a value', () => {
@@ -337,7 +337,7 @@ describe('effects that refuse a value', () => {
   it('send its message to the error output', async () => {
     const { refused, stats } = await run([{ n: 1 }, { n: 'two' }], (s) => s.to(publish(strict, 'told')))
     expect(refused).toMatchObject([{ code: 'INVALID_INPUT', sequence: 2, data: '{"n":"two"}' }])
-    expect(stats.bad).toBe(1)
+    expect(stats.rejected).toBe(1)
   })
 
   it.each(['2001\r\nNats-Expected-Last-Sequence: 999999', 'gate 12'])('for its time %j', async (at) => {
@@ -358,7 +358,7 @@ describe('effects that refuse a value', () => {
       expected: 0,
       effects: 301,
     })
-    expect(stats).toMatchObject({ in: 301, bad: 0, effects: 301, effectDuplicates: 299 })
+    expect(stats).toMatchObject({ in: 301, rejected: 0, effects: 301, effectDuplicates: 299 })
   })
 
   it('keys that no bucket and no object store can hold', async () => {

@@ -22,11 +22,11 @@ export {
   quantiles,
   reduce,
   type SketchOptions,
-  type SpreadOptions,
   share,
   stddev,
   sum,
   top,
+  type VarianceOptions,
   variance,
 } from './aggregates/index.ts'
 export { checkpointStream } from './checkpoint.ts'
@@ -39,10 +39,10 @@ export { type ProcessedOptions, processed, type StreamPosition } from './process
 export { type ProcessorOptions, processor } from './processor.ts'
 export {
   type Change,
-  End,
   type KeyedRow,
   KeyedStream,
   Rows,
+  Sink,
   Stream,
   Table,
   type TimeOptions,

@@ -50,12 +50,12 @@ export function answerInspections(bus: Bus, processor: string, inspect: () => In
 export async function inspectProcessor(bus: Bus, processor: string, timeoutMs = 1_000): Promise<Inspection[]> {
   const found: Inspection[] = []
   const until = ({ data }: Msg) => {
-    const told = readJsonObject(data)
+    const reply = readJsonObject(data)
     // on a subject that anybody may answer on
-    if (typeof told?.instance !== 'string' || typeof told.members !== 'number' || !Array.isArray(told.partitions)) {
+    if (typeof reply?.instance !== 'string' || typeof reply.members !== 'number' || !Array.isArray(reply.partitions)) {
       return false
     }
-    const inspection = told as unknown as Inspection
+    const inspection = reply as unknown as Inspection
     found.push(inspection)
     return found.length >= inspection.members
   }

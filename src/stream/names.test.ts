@@ -74,7 +74,7 @@ it('a row that says another key than its own is refused when it comes', () => {
     { value: { at: 2, origin: 'SFO' } },
     { value: { at: 3, origin: 'ATL' } },
   ]
-  const { rows, bad } = runProgram(
+  const { rows, rejected } = runProgram(
     (s) =>
       s
         .keyBy((f) => f.origin)
@@ -86,5 +86,5 @@ it('a row that says another key than its own is refused when it comes', () => {
     flights,
   )
   expect(rows.map(({ value }) => value)).toEqual([{ at: 1 }, { at: 3 }])
-  expect(bad).toMatchObject([{ code: 'INVALID_INPUT' }])
+  expect(rejected).toMatchObject([{ code: 'INVALID_INPUT' }])
 })

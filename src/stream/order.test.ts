@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { collected } from '../../test/support/effects.ts'
 import { type Fed, type Ran, runProgram } from '../../test/support/program.ts'
 import { collect, count, first, last, max, sum } from './aggregates/index.ts'
-import type { End, KeyedStream, Stream } from './program/index.ts'
+import type { KeyedStream, Sink, Stream } from './program/index.ts'
 import { view } from './view.ts'
 import { calendar, hopping, session, sliding, tumbling, type WindowShape } from './windows/index.ts'
 
@@ -61,18 +61,22 @@ const fed = (list: readonly Event[], sources: number): Fed[] => [
 ]
 
 /** Final rows and effects, in no order. */
-const told = ({ rows, effects, bad, late, open }: Ran) => ({
+const told = ({ rows, effects, rejected, late, open }: Ran) => ({
   rows: rows
     .filter(({ value }) => value.final !== false)
     .map(({ key, value }) => JSON.stringify([key, value]))
     .sort(),
   effects: effects.map((effect) => JSON.stringify(effect)).sort(),
-  bad: bad.map(String),
+  bad: rejected.map(String),
   late,
   open,
 })
 
-function same(describe: (...inputs: Stream<Event>[]) => End, orders: readonly (readonly Event[])[], sources = 1): void {
+function same(
+  describe: (...inputs: Stream<Event>[]) => Sink,
+  orders: readonly (readonly Event[])[],
+  sources = 1,
+): void {
   const [expected, ...others] = orders.map((list) => told(runProgram(describe, fed(list, sources), { sources })))
   expect(expected).toMatchObject({ bad: [], late: 0, open: 0 })
   for (const other of others) expect(other).toEqual(expected)

@@ -176,7 +176,7 @@ describe('partitions', () => {
     await unit.done
     await until(async () => ((await streamInfo(nats.bus, viewStream(name)))?.state.messages ?? 0) >= 3)
     expect((await read(viewStream(name))).map(({ value }) => value.room).sort()).toEqual(['_end', '_end', 'a'])
-    expect(statOf(unit, 'bad')).toBe(0)
+    expect(statOf(unit, 'rejected')).toBe(0)
     await unit.drain()
   })
 
@@ -256,7 +256,7 @@ describe('partitions', () => {
     const api = client(nats.bus, readings)
     for (let i = 0; i < 20; i++) await api.read.publish({ at: i, room: 'a', value: i })
     await until(() => statOf(unit, 'in') === 20)
-    expect(statOf(unit, 'bad')).toBeGreaterThan(5)
+    expect(statOf(unit, 'rejected')).toBeGreaterThan(5)
     expect((await read(errorStream(name)))[0]).toMatchObject({ code: 'WRONG_PARTITION' })
     await unit.drain()
     expect(await codeOf(serve(nats.bus, made(3)))).toBe('STREAM_MISMATCH')

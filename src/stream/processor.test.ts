@@ -95,7 +95,7 @@ describe('processor', () => {
     await put('{"at":1,"room":"no dots. please","value":1}')
     await put('{"at":1,"room":"a","value":1}')
     await until(() => statOf(unit, 'in') === 5)
-    expect(statOf(unit, 'bad')).toBe(3)
+    expect(statOf(unit, 'rejected')).toBe(3)
     expect(statOf(unit, 'open')).toBe(2)
   })
 
@@ -113,7 +113,7 @@ describe('processor', () => {
     await put('', { at: 1, room: 'b', value: 1 }) // no event: its id is empty
     await until(() => statOf(unit, 'in') === 2)
     expect(statOf(unit, 'open')).toBe(1)
-    expect(statOf(unit, 'bad')).toBe(1)
+    expect(statOf(unit, 'rejected')).toBe(1)
   })
 
   it('leaves out events in binary mode whose id or time is none', async () => {
@@ -129,7 +129,7 @@ describe('processor', () => {
     for (const lines of ['ce-id:\r\n', 'Ce-Time:gate 12\r\n', 'ce-id:1\r\nce-time:2026-02-30T03:04:05Z\r\n'])
       await put(lines)
     await until(() => statOf(unit, 'in') === 7)
-    expect(statOf(unit, 'bad')).toBe(3)
+    expect(statOf(unit, 'rejected')).toBe(3)
   })
 
   it('counts what comes after its window was closed for good', async () => {

@@ -6,14 +6,14 @@ import { z } from 'zod'
 import { failure, MyelinError, messageOf, parseTime, timeForm } from '../bus/index.ts'
 import { subjectToken } from '../contract/index.ts'
 import { defineUnit, openAll, type RunningUnit, type Unit, type UnitHost, type Vitals } from '../unit/index.ts'
+import { Assignment } from './assignment.ts'
 import { Copies } from './copies.ts'
 import type { EffectPlan } from './effects.ts'
 import { type Input, inputOf } from './input.ts'
 import { answerInspections, type Inspection } from './inspect.ts'
-import { End, Line, Plan, type Rows, Stream, Table } from './program/index.ts'
+import { Node, Plan, type Rows, Sink, Stream, Table } from './program/index.ts'
 import { keepProgram } from './run-program.ts'
 import { Scout } from './scout.ts'
-import { Shares } from './shares.ts'
 import type { Source, TableSource } from './sources.ts'
 import { Task } from './task.ts'
 import { copiesOf, ensureParts, renamed, type View, type ViewPart } from './view.ts'
@@ -50,7 +50,7 @@ type InputOfSource<From> =
 /** {@link Rows} as far as `to` needs to know them: comparing all that can be done with rows would take the compiler ages. */
 interface Given<Row> {
   readonly row: Row
-  to(view: View<never>): End
+  to(view: View<never>): Sink
 }
 /** What a program is given: a stream or table for each source. */
 export type Inputs<From> =
@@ -94,12 +94,12 @@ export function processor<const From extends Sources, Row, Key extends string>(
   name: string,
   options: ProcessorOptions<From, Row, Key> & { readonly to: View<Row, Key> },
   // a view's row is the program's row and its key
-  program: (input: Inputs<From>) => Given<Omit<Row, Key>> | readonly [Given<Omit<Row, Key>>, ...End[]],
+  program: (input: Inputs<From>) => Given<Omit<Row, Key>> | readonly [Given<Omit<Row, Key>>, ...Sink[]],
 ): Unit<Config>
 export function processor<const From extends Sources>(
   name: string,
   options: ProcessorOptions<From> & { readonly to?: undefined },
-  program: (input: Inputs<From>) => End | readonly End[],
+  program: (input: Inputs<From>) => Sink | readonly Sink[],
 ): Unit<Config>
 export function processor(
   name: string,
@@ -119,9 +119,9 @@ export function processor(
   const sources = single ? [from] : Object.values(from)
   const inputs = sources.map((source, i) => inputFor(plan, source, i))
   const given = single ? inputs[0] : Object.fromEntries(Object.keys(from).map((key, i) => [key, inputs[i]]))
-  const made = [program(given)].flat() as (Rows<never> | End)[]
-  const ends = made.map((one) => {
-    if (one instanceof End) return one
+  const made = [program(given)].flat() as (Rows<never> | Sink)[]
+  const sinks = made.map((one) => {
+    if (one instanceof Sink) return one
     if (!options.to) {
       throw failure(
         'INVALID_OPTION',
@@ -130,7 +130,7 @@ export function processor(
     }
     return one.to(options.to as unknown as View<never>)
   })
-  if (ends.length === 0)
+  if (sinks.length === 0)
     throw failure('INVALID_OPTION', `processor '${name}': its program has no end: nothing goes out`)
   inputOf(name, sources, partitions) // what cannot be partitioned is told when it is written, not when it is run
   const unit = defineUnit<Config>({
@@ -149,7 +149,7 @@ export function processor(
           sources,
           views,
           effects: host.config.effects === false ? plan.effects.map(leftOut) : plan.effects,
-          ends,
+          sinks,
           scout: () => (partitions === 1 ? undefined : Scout.of(plan)),
           input: inputOf(as, sources, partitions),
           options,
@@ -160,7 +160,7 @@ export function processor(
       })
     },
   })
-  keepProgram(unit, { name, plan, ends, sources, names: single ? undefined : Object.keys(from) })
+  keepProgram(unit, { name, plan, sinks, sources, names: single ? undefined : Object.keys(from) })
   return unit
 }
 
@@ -170,7 +170,7 @@ const leftOut = ({ name }: EffectPlan): EffectPlan => ({ name, open: () => async
 const isSource = (from: Sources): from is Source<unknown> => typeof from.decode === 'function'
 
 function inputFor(plan: Plan, source: Source<unknown>, number: number): Stream<unknown> | Table<unknown> {
-  const line = Line.root<unknown>(plan, new Set([number]), number)
+  const line = Node.root<unknown>(plan, new Set([number]), number)
   return source.kind === 'table' ? Table.of(line, (change) => change as never, 0) : new Stream(line)
 }
 
@@ -183,7 +183,7 @@ interface ProcessorPlan {
   readonly sources: readonly Source<unknown>[]
   readonly views: readonly View[]
   readonly effects: readonly EffectPlan[]
-  readonly ends: readonly End[]
+  readonly sinks: readonly Sink[]
   readonly scout: () => Scout | undefined
   readonly input: Input
   readonly options: ProcessorOptions<Sources>
@@ -198,7 +198,7 @@ class Processor implements RunningUnit {
   readonly #finished = Promise.withResolvers<void>()
   #outputs: readonly (readonly ViewPart[])[] = []
   #copies: Copies | undefined
-  #shares: Shares | undefined
+  #assignment: Assignment | undefined
   #stopAnswering: (() => void) | undefined
   #trimTimer: NodeJS.Timeout | undefined
   #trimmed = 0
@@ -221,24 +221,25 @@ class Processor implements RunningUnit {
     this.#outputs = await Promise.all(views.map((view) => ensureParts(bus, view, partitions)))
     const copied = views.flatMap((view, i) => copiesOf(bus, view, this.#outputs[i]!))
     this.#copies = new Copies(bus, log, [...input.copies(bus), ...copied], () => this.#tasks.has(0))
-    this.#shares = await Shares.join(bus, {
+    this.#assignment = await Assignment.join(bus, {
       processor: name,
       instance,
       partitions,
       log,
       termMs: options.termMs ?? 2_000,
-      take: (partition) => this.#take(partition),
-      release: (partition) => this.#release(partition),
-      safe: () => Object.fromEntries([...this.#tasks].map(([partition, task]) => [partition, task.safeInput])),
+      assign: (partition) => this.#take(partition),
+      revoke: (partition) => this.#release(partition),
+      lowWatermarks: () =>
+        Object.fromEntries([...this.#tasks].map(([partition, task]) => [partition, task.lowWatermark])),
     })
-    void this.#shares.ended.then(() => this.#finished.resolve())
+    void this.#assignment.ended.then(() => this.#finished.resolve())
     this.#stopAnswering = answerInspections(bus, name, () => this.inspect())
     this.#trimTimer = setInterval(() => void this.#trim(), trimEveryMs)
     if (this.#tasks.size === 0) log.info(`processor '${name}' stands by: others run its ${partitions} partitions`)
   }
 
   async #take(partition: number): Promise<void> {
-    const { name, partitions, input, sources, views, effects, ends, scout, options } = this.#plan
+    const { name, partitions, input, sources, views, effects, sinks, scout, options } = this.#plan
     const { bus, log, config } = this.#host
     const task = new Task({
       bus,
@@ -251,14 +252,14 @@ class Processor implements RunningUnit {
       views,
       outputs: this.#outputs.map((parts) => parts[partition]!),
       effects,
-      ends,
+      sinks,
       scout: scout(),
       ...spanOf(config),
       checkpointMs: options.checkpointMs ?? 1_000,
       maxPending: options.maxPending ?? 5_000,
       ...(options.maxKeys === undefined ? {} : { maxKeys: options.maxKeys }),
       ...(options.keysInMemory === undefined ? {} : { keysInMemory: options.keysInMemory }),
-      onEnd: (ended) => void this.#shares?.mark(partition, ended).catch(() => undefined),
+      onEnd: (ended) => void this.#assignment?.mark(partition, ended).catch(() => undefined),
       onFailure: (error) => void this.#failed(partition, task, error),
     })
     this.#tasks.set(partition, task)
@@ -284,7 +285,7 @@ class Processor implements RunningUnit {
     if (error instanceof MyelinError && error.code === 'WRONG_SEQUENCE' && this.#host.bus.connected) {
       log.warn({ code: error.code }, error.message)
       await this.#release(partition)
-      await this.#shares?.dropped(partition).catch(() => undefined)
+      await this.#assignment?.dropped(partition).catch(() => undefined)
       return
     }
     log.error({ err: error }, `processor '${this.#plan.name}' failed: ${messageOf(error)}`)
@@ -293,7 +294,7 @@ class Processor implements RunningUnit {
 
   /** What the server copied for this processor and nobody needs any more. */
   async #trim(): Promise<void> {
-    const safe = this.#shares?.safe ?? 0
+    const safe = this.#assignment?.safe ?? 0
     if (safe <= this.#trimmed || !this.#tasks.has(0)) return
     this.#trimmed = safe
     await this.#plan.input.trim(this.#host.bus, safe).catch((error) => {
@@ -326,7 +327,7 @@ class Processor implements RunningUnit {
     const { input, sources, views, partitions } = this.#plan
     return {
       instance: this.#host.instance,
-      members: this.#shares?.members ?? 0,
+      members: this.#assignment?.members ?? 0,
       reads: sources.map(({ stream, subject, everywhere }) => ({
         stream,
         subject,
@@ -349,7 +350,7 @@ class Processor implements RunningUnit {
       this.#copies?.stop()
       this.#stopAnswering?.()
       try {
-        await this.#shares?.leave()
+        await this.#assignment?.leave()
       } finally {
         await Promise.all([...this.#tasks.keys()].map((partition) => this.#release(partition)))
       }
@@ -358,7 +359,7 @@ class Processor implements RunningUnit {
   }
 }
 
-const summed = ['in', 'out', 'late', 'bad', 'effects', 'effectDuplicates', 'replayed', 'open', 'keys'] as const
+const summed = ['in', 'out', 'late', 'rejected', 'effects', 'effectDuplicates', 'replayed', 'open', 'keys'] as const
 type NumericKey = (typeof summed)[number]
 
 function spanOf({ from, until }: Config): { span?: { fromMs: number; untilMs: number } } {

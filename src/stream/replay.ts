@@ -3,12 +3,12 @@
 import { type Bus, ErrorOutput, failure, lastMessage, now, removeStream, streamInfo } from '../bus/index.ts'
 import { subjectToken } from '../contract/index.ts'
 import { type Logger, serve, type Unit } from '../unit/index.ts'
+import { forgetAssignment } from './assignment.ts'
 import { checkpointStream } from './checkpoint.ts'
 import { declaredProcessor } from './declared/index.ts'
 import { inputStream } from './input.ts'
 import { type Inspection, inspectProcessor } from './inspect.ts'
 import { errorStream } from './rejected.ts'
-import { forgetShares } from './shares.ts'
 import { viewStream } from './view.ts'
 
 export interface ReplayOptions {
@@ -39,7 +39,7 @@ export interface ReplayProgress {
   readonly in: number
   /** Rows of the view so far, of earlier runs as well. */
   readonly out: number
-  readonly bad: number
+  readonly rejected: number
   /** Input stored and not yet processed. */
   readonly lag: number
   /** Events in windows that are not closed. */
@@ -215,7 +215,8 @@ function progressOf(
   caughtUp: boolean,
 ): ReplayProgress {
   const partitions = inspections.flatMap(({ partitions }) => partitions)
-  const total = (key: 'in' | 'out' | 'bad' | 'lag' | 'open') => partitions.reduce((sum, status) => sum + status[key], 0)
+  const total = (key: 'in' | 'out' | 'rejected' | 'lag' | 'open') =>
+    partitions.reduce((sum, status) => sum + status[key], 0)
   const seconds = (performance.now() - before.at) / 1_000
   const perSecond = Math.max(0, Math.round((total('in') - before.in) / Math.max(seconds, 0.001)))
   const watermarks = partitions.map(({ watermarkMs }) => watermarkMs)
@@ -224,7 +225,7 @@ function progressOf(
   return {
     in: total('in'),
     out: total('out'),
-    bad: total('bad'),
+    rejected: total('rejected'),
     lag: total('lag'),
     open: total('open'),
     watermarkMs: ended ? 'end' : known.length > 0 ? Math.min(...known) : null,
@@ -272,6 +273,6 @@ export async function removeReplay(bus: Bus, as: string): Promise<readonly Repla
   }
   // its mark goes last: a removal that was interrupted can be repeated
   for (const { stream } of streams) await removeStream(bus, stream)
-  await forgetShares(bus, as)
+  await forgetAssignment(bus, as)
   return streams
 }

@@ -15,7 +15,7 @@ import {
 import { serve } from '../service/index.ts'
 import type { Logger, RunningUnit, Unit } from '../unit/index.ts'
 import { Checkpoints } from './checkpoint.ts'
-import { Circuit } from './circuit.ts'
+import { Dataflow } from './dataflow.ts'
 import {
   checkpointStream,
   collect,
@@ -205,15 +205,15 @@ describe('checkpoints', () => {
 
   it('of a state that does not change are cut as well', async () => {
     const silent = { info: () => undefined, warn: () => undefined } as unknown as Logger
-    const circuit = () => new Circuit({ startEffect: () => undefined, poison: () => undefined })
-    const opened = await Checkpoints.open(nats.bus, { processor: 'still', log: silent, circuit })
+    const dataflow = () => new Dataflow({ startEffect: () => undefined, reject: () => undefined })
+    const opened = await Checkpoints.open(nats.bus, { processor: 'still', log: silent, dataflow })
     opened.checkpoints.identity = { shape: '', life: 'x', input: '', outputs: [] }
     for (let input = 0; input < 1_100; input++) {
       const positions = { input, outputs: [], bad: 0, ended: false }
-      await opened.checkpoints.store(opened.checkpoints.take(positions, opened.circuit))
+      await opened.checkpoints.store(opened.checkpoints.take(positions, opened.dataflow))
     }
     expect((await streamInfo(nats.bus, checkpointStream('still')))!.state.messages).toBeLessThan(2_200)
-    const again = await Checkpoints.open(nats.bus, { processor: 'still', log: silent, circuit })
+    const again = await Checkpoints.open(nats.bus, { processor: 'still', log: silent, dataflow })
     expect(again.found?.positions.input).toBe(1_099)
   })
 })

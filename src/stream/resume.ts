@@ -25,7 +25,7 @@ export interface Place {
   readonly identity: Identity
   readonly input: number
   readonly inputMs: number
-  readonly bad: number
+  readonly rejected: number
   readonly ended: boolean
   readonly endedSources: readonly number[]
   /** `known`: the number of the last row that the stream holds; `end`: where it ends. */
@@ -66,7 +66,7 @@ export async function resume(options: ResumeOptions): Promise<Place> {
   if (!found) {
     refuseLostCheckpoint(options, ends, inputInfo.state)
     const fresh = ends.map((end) => ({ made: 0, rows: 0, sequence: 0, known: 0, end }))
-    return { identity, input: 0, inputMs: 0, bad: 0, ended: false, endedSources: [], outputs: fresh }
+    return { identity, input: 0, inputMs: 0, rejected: 0, ended: false, endedSources: [], outputs: fresh }
   }
   refuseOthers(options, found.identity, identity)
   const { positions } = found
@@ -89,7 +89,7 @@ export async function resume(options: ResumeOptions): Promise<Place> {
     made.push({ ...place, known, end })
   }
   const { input: at, inputMs = 0, bad, ended, endedSources = [] } = positions
-  return { identity, input: at, inputMs, bad, ended, endedSources, outputs: made }
+  return { identity, input: at, inputMs, rejected: bad, ended, endedSources, outputs: made }
 }
 
 export const ownerOf = ({ processor, partition }: { processor: string; partition: number }, life: string | undefined) =>

@@ -3,14 +3,14 @@
 import { failure, MyelinError, messageOf, readHeaders } from '../bus/index.ts'
 import type { Unit } from '../unit/index.ts'
 import { jsonBytes } from './json.ts'
-import { type End, type Plan, withKey } from './program/index.ts'
-import { type Fed, runEnds } from './run-ends.ts'
+import { type Plan, type Sink, withKey } from './program/index.ts'
+import { type Fed, runSinks } from './run-sinks.ts'
 import type { Incoming, Source } from './sources.ts'
 
 interface Program {
   readonly name: string
   readonly plan: Plan
-  readonly ends: readonly End[]
+  readonly sinks: readonly Sink[]
   readonly sources: readonly Source<unknown>[]
   /** Of several sources. */
   readonly names: readonly string[] | undefined
@@ -87,14 +87,14 @@ export function runProgram(
       `runProgram needs what processor(…) gave back; a declared processor (myelin:processor) is tested in a running world`,
     )
   }
-  const { plan, sources, ends } = program
+  const { plan, sources, sinks } = program
   const events = inOrder(program, input).map(({ source, value }, number): Fed => {
     const storedMs = options.storedMs?.(value, number) ?? year2100 + number
     return { source, storedMs, read: () => decoded(sources[source]!, value, storedMs, options) }
   })
   const over = options.end !== false ? sources.map(({ kind }, source) => ({ source, kind, end: true })) : []
-  const ran = runEnds(ends, [...events, ...over.filter(({ kind }) => kind === 'events')])
-  const errors = ran.bad.map(asError)
+  const ran = runSinks(sinks, [...events, ...over.filter(({ kind }) => kind === 'events')])
+  const errors = ran.rejected.map(asError)
   const views = plan.views.map((view) => ({ view, rows: [] as Record<string, unknown>[] }))
   for (const { output, key, value } of ran.rows) {
     const { view, rows } = views[output]!

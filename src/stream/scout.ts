@@ -1,7 +1,7 @@
 // What a message does to a program's clocks, found before its turn comes: the partitions of a processor share one
 // watermark, so each tells the others of its clocks ahead of what it does with the message itself.
-import { Circuit } from './circuit.ts'
-import type { Line, Plan } from './program/index.ts'
+import { Dataflow } from './dataflow.ts'
+import type { Node, Plan } from './program/index.ts'
 
 /** A clock has reached a time. */
 export interface Tick {
@@ -15,7 +15,7 @@ export interface Tick {
 }
 
 /** Only the steps before clocks, without their effects. */
-class Clocks extends Circuit {
+class Clocks extends Dataflow {
   override readonly scouting = true
   remembers = false
   ticks: Tick[] = []
@@ -36,40 +36,40 @@ class Clocks extends Circuit {
 }
 
 export class Scout {
-  readonly #circuit: Clocks
+  readonly #dataflow: Clocks
 
-  private constructor(circuit: Clocks) {
-    this.#circuit = circuit
+  private constructor(dataflow: Clocks) {
+    this.#dataflow = dataflow
   }
 
   /** Undefined when there is no clock that could be told of. */
   static of({ times, branches }: Plan): Scout | undefined {
     const clocks = times.filter(stateless)
     if (clocks.length === 0) return undefined
-    const circuit = made()
-    for (const line of [...clocks, ...branches.filter(stateless)]) line.connect(circuit, () => undefined)
-    return new Scout(circuit)
+    const dataflow = made()
+    for (const node of [...clocks, ...branches.filter(stateless)]) node.connect(dataflow, () => undefined)
+    return new Scout(dataflow)
   }
 
   /** A value that cannot be used has moved those clocks that it came to before that. */
   ticksOf(sequence: number, source: number, value: unknown, storedMs: number): Tick[] {
-    const circuit = this.#circuit
-    circuit.sequence = sequence
-    circuit.ticks = []
+    const dataflow = this.#dataflow
+    dataflow.sequence = sequence
+    dataflow.ticks = []
     try {
-      circuit.feed(source, value, storedMs)
+      dataflow.feed(source, value, storedMs)
     } catch {
       // it is told when its turn comes
     }
-    return circuit.ticks
+    return dataflow.ticks
   }
 }
 
-const made = () => new Clocks({ startEffect: () => undefined, poison: () => undefined })
+const made = () => new Clocks({ startEffect: () => undefined, reject: () => undefined })
 
 /** A clock behind something that remembers cannot be known before that has had its turn: it stays the partition's own. */
-function stateless(line: Line<never>): boolean {
-  const circuit = made()
-  line.connect(circuit, () => undefined)
-  return !circuit.remembers
+function stateless(node: Node<never>): boolean {
+  const dataflow = made()
+  node.connect(dataflow, () => undefined)
+  return !dataflow.remembers
 }

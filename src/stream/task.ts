@@ -25,13 +25,13 @@ import { isEndOfInput } from '../contract/index.ts'
 import type { Logger, Vitals } from '../unit/index.ts'
 import { Alignment } from './alignment.ts'
 import { Checkpoints } from './checkpoint.ts'
-import { Circuit } from './circuit.ts'
+import { Dataflow } from './dataflow.ts'
 import { type EffectPlan, Effects, type Origin } from './effects.ts'
 import { endedBy, endTick, passOn } from './end-of-input.ts'
 import { Enricher, givenUp } from './enrich.ts'
 import { type Input, partitionOf } from './input.ts'
 import { Output } from './output.ts'
-import type { End } from './program/index.ts'
+import type { Sink } from './program/index.ts'
 import { reject } from './rejected.ts'
 import { inputLost, ownerOf, resume, wayOut } from './resume.ts'
 import type { Scout, Tick } from './scout.ts'
@@ -52,7 +52,7 @@ export interface TaskOptions {
   /** Where this partition's rows of each view go. */
   readonly outputs: readonly ViewPart[]
   readonly effects: readonly EffectPlan[]
-  readonly ends: readonly End[]
+  readonly sinks: readonly Sink[]
   /** What messages do to the clocks that the partitions have in common; absent when there is nothing to share. */
   readonly scout: Scout | undefined
   readonly span?: { readonly fromMs: number; readonly untilMs: number }
@@ -79,7 +79,7 @@ export interface TaskStatus {
   /** Rows written so far, by all instances. */
   readonly out: number
   readonly late: number
-  readonly bad: number
+  readonly rejected: number
   readonly replayed: number
   readonly position: number
   /** Input up to here is processed, and the rows that came of it are stored. */
@@ -109,7 +109,7 @@ export class Task {
   readonly #decoded = new Map<StreamMessage, Answer>()
   readonly #enrichers: readonly (Enricher | undefined)[]
   readonly #asks: boolean
-  #circuit!: Circuit
+  #dataflow!: Dataflow
   #effects!: Effects
   #refusals = 0
   #outputs: Output[] = []
@@ -134,7 +134,7 @@ export class Task {
   #read = 0
   /** Messages the server had not delivered yet, as it said with the last one. */
   #lag = 0
-  #bad = 0
+  #rejected = 0
   /** What the checkpoint says that is being stored. */
   #taken: { readonly input: number; bad: number } | undefined
   #ended = false
@@ -161,27 +161,27 @@ export class Task {
   }
 
   vitals(): Vitals {
-    return { handled: this.#read, errors: this.#bad, lag: this.#lag + this.#backlog.length }
+    return { handled: this.#read, errors: this.#rejected, lag: this.#lag + this.#backlog.length }
   }
 
   status(): TaskStatus {
-    const circuit = this.#circuit as Circuit | undefined
-    const watermarkMs = circuit?.watermarkMs ?? Number.NEGATIVE_INFINITY
+    const dataflow = this.#dataflow as Dataflow | undefined
+    const watermarkMs = dataflow?.watermarkMs ?? Number.NEGATIVE_INFINITY
     return {
       partition: this.#options.partition,
-      steps: circuit?.steps ?? [],
+      steps: dataflow?.steps ?? [],
       watermarkMs: watermarkMs === Number.POSITIVE_INFINITY ? 'end' : Number.isFinite(watermarkMs) ? watermarkMs : null,
       lag: this.#lag + this.#backlog.length,
       in: this.#read,
       out: this.#outputs.reduce((sum, { rows }) => sum + rows, 0),
-      late: circuit?.late ?? 0,
-      bad: this.#bad,
+      late: dataflow?.late ?? 0,
+      rejected: this.#rejected,
       replayed: this.#outputs.reduce((sum, { replayed }) => sum + replayed, 0),
       position: this.#input,
       written: this.#written.look(Math.max(this.#input, this.#followed), this.#outputs),
       sharedClocks: this.#alignment !== undefined,
-      open: circuit?.open ?? 0,
-      keys: circuit?.keys ?? 0,
+      open: dataflow?.open ?? 0,
+      keys: dataflow?.keys ?? 0,
       effects: this.#effects?.done ?? 0,
       effectDuplicates: this.#effects?.duplicates ?? 0,
       checkpointBytes: this.#checkpoints?.lastBytes ?? 0,
@@ -192,8 +192,8 @@ export class Task {
   }
 
   /** Input before this will not be needed again. */
-  get safeInput(): number {
-    return this.#checkpoints?.safeInput ?? 0
+  get lowWatermark(): number {
+    return this.#checkpoints?.lowWatermark ?? 0
   }
 
   async start(): Promise<void> {
@@ -206,14 +206,14 @@ export class Task {
       processor,
       ...(partitions === 1 ? {} : { partition }),
       log,
-      circuit: () => this.#build(),
+      dataflow: () => this.#build(),
     })
     this.#checkpoints = opened.checkpoints
-    this.#circuit = opened.circuit
+    this.#dataflow = opened.dataflow
     const place = await resume({
       ...this.#options,
       where: this.#where,
-      shape: this.#circuit.shape,
+      shape: this.#dataflow.shape,
       found: opened.found,
       refuse: (refused) =>
         within('telling the error output', 30_000, this.#starting.signal, () =>
@@ -224,7 +224,7 @@ export class Task {
     this.#input = place.input
     this.#inputMs = place.inputMs
     this.#savedInput = opened.found ? place.input : -1
-    this.#bad = place.bad
+    this.#rejected = place.rejected
     this.#ended = place.ended
     for (const source of place.endedSources) this.#endedSources.add(source)
     this.#restoreMs = Math.round(performance.now() - began)
@@ -238,7 +238,7 @@ export class Task {
     }
     // a checkpoint before the first row: an output with rows then always has one
     if (!opened.found) await this.#save()
-    this.#tellEnd()
+    this.#reportEnd()
     if (this.#options.scout) this.#alignment = await this.#align()
     this.#reader = await consume(bus, {
       stream: input.stream,
@@ -271,7 +271,7 @@ export class Task {
       stream: input.stream,
       subject: input.subject(partition),
       position,
-      clocks: [...this.#circuit.times].map(([clock, ms]) => ({
+      clocks: [...this.#dataflow.times].map(([clock, ms]) => ({
         sequence: position,
         clock,
         ms,
@@ -284,11 +284,11 @@ export class Task {
     })
   }
 
-  #build(): Circuit {
+  #build(): Dataflow {
     const { partition, partitions, processor, span, maxKeys, keysInMemory } = this.#options
-    const circuit = new Circuit({
+    const dataflow = new Dataflow({
       startEffect: (effect, value) => this.#startEffect(effect, value),
-      poison: (error) => this.#poison(error),
+      reject: (error) => this.#poison(error),
       ...(partitions === 1
         ? {}
         : {
@@ -305,9 +305,9 @@ export class Task {
       ...(maxKeys === undefined ? {} : { maxKeys }),
       ...(keysInMemory === undefined ? {} : { keysInMemory }),
     })
-    circuit.describe(0, `${processor}/${partitions}`)
-    for (const end of this.#options.ends) end.connect(circuit)
-    return circuit
+    dataflow.describe(0, `${processor}/${partitions}`)
+    for (const sink of this.#options.sinks) sink.connect(dataflow)
+    return dataflow
   }
 
   #receive(message: StreamMessage): void {
@@ -316,7 +316,7 @@ export class Task {
     if (this.#alignment) {
       this.#backlog.push(message)
       this.#lag = message.pending
-      this.#tellOthers(this.#alignment)
+      this.#reportToOthers(this.#alignment)
       if (!this.#busy && this.#alignment.knows(this.#backlog[0]!.sequence)) void this.#work()
       return
     }
@@ -330,26 +330,26 @@ export class Task {
   }
 
   /** What messages do to the clocks is told before they have their turn; of those that are asked about in order. */
-  #tellOthers(alignment: Alignment): void {
+  #reportToOthers(alignment: Alignment): void {
     const { scout, input } = this.#options
     for (; this.#scouted < this.#backlog.length; this.#scouted++) {
       const message = this.#backlog[this.#scouted]!
       const { sequence, timestampMs } = message
       if (message.data.length === 0 && isEndOfInput(message)) {
-        alignment.tell(sequence, [endTick(input.sourceOf(message.subject), sequence, timestampMs)])
+        alignment.report(sequence, [endTick(input.sourceOf(message.subject), sequence, timestampMs)])
         continue
       }
       const source = input.sourceOf(message.subject)
       const answer = this.#decoded.get(message) ?? this.#early(source, message)
       if (!answer.done) {
-        if (this.#unanswered !== message) void answer.promise.then(() => this.#tellOthers(alignment))
+        if (this.#unanswered !== message) void answer.promise.then(() => this.#reportToOthers(alignment))
         this.#unanswered = message
         return
       }
       const ticks = answer.error === undefined ? scout!.ticksOf(sequence, source, answer.value, timestampMs) : []
-      alignment.tell(
+      alignment.report(
         sequence,
-        ticks.filter(({ clock, ms }) => this.#circuit.isNews(clock, ms)),
+        ticks.filter(({ clock, ms }) => this.#dataflow.isNews(clock, ms)),
       )
     }
   }
@@ -406,7 +406,7 @@ export class Task {
           this.#decoded.delete(message)
           if (answer.error !== undefined) throw answer.error
         }
-        this.#circuit.feed(source, answer ? answer.value : this.#decode(source, message), message.timestampMs)
+        this.#dataflow.feed(source, answer ? answer.value : this.#decode(source, message), message.timestampMs)
       }
     } catch (error) {
       this.#poison(error)
@@ -416,7 +416,7 @@ export class Task {
     this.#inputMs = message.timestampMs
     // a partition among others reads ahead: what lies between is its backlog
     if (!this.#alignment) this.#lag = message.pending
-    if (this.#circuit.rows.length > 0 && !this.#emit()) return true
+    if (this.#dataflow.rows.length > 0 && !this.#emit()) return true
     return this.#mayGoOn()
   }
 
@@ -431,12 +431,12 @@ export class Task {
       // what one message did to several clocks belongs to one place
       for (let one: Tick | undefined = tick; one !== undefined; one = alignment.next(tick.sequence)) {
         const ended = endedBy(one)
-        if (ended === undefined) this.#circuit.tickElsewhere(one.clock, one.ms, one.storedMs)
+        if (ended === undefined) this.#dataflow.tickElsewhere(one.clock, one.ms, one.storedMs)
         else this.#end(ended)
       }
       this.#input = tick.sequence
       this.#inputMs = tick.storedMs
-      if (this.#circuit.rows.length > 0 && !this.#emit()) return true
+      if (this.#dataflow.rows.length > 0 && !this.#emit()) return true
       if (!this.#mayGoOn()) return false
     }
     return true
@@ -449,7 +449,7 @@ export class Task {
   }
 
   #end(source: number): void {
-    this.#circuit.end(source)
+    this.#dataflow.end(source)
     this.#endedSources.add(source)
     const running = this.#options.sources.some(({ kind }, i) => kind === 'events' && !this.#endedSources.has(i))
     if (running) return
@@ -466,10 +466,10 @@ export class Task {
 
   #goOn(): void {
     this.#ended = false
-    this.#tellEnd()
+    this.#reportEnd()
   }
 
-  #tellEnd(): void {
+  #reportEnd(): void {
     this.#options.onEnd(this.#ended)
   }
 
@@ -477,7 +477,7 @@ export class Task {
     const { processor, partition } = this.#options
     this.#effectsOfMessage += 1
     const id = `${processor}.${partition}.${this.#place}.${this.#effectsOfMessage}`
-    void this.#effects.start(effect, value, id, this.#origin, this.#circuit.advancing ? undefined : this.#trace)
+    void this.#effects.start(effect, value, id, this.#origin, this.#dataflow.advancing ? undefined : this.#trace)
   }
 
   /** The trace of the message that is being processed. */
@@ -507,12 +507,12 @@ export class Task {
   }
 
   #refuse(error: unknown, origin: Origin | undefined, id: string): Promise<void> | undefined {
-    this.#bad += 1
+    this.#rejected += 1
     const { input, log } = this.#options
-    if (this.#bad <= 10 || this.#bad % 10_000 === 0) {
+    if (this.#rejected <= 10 || this.#rejected % 10_000 === 0) {
       const code = error instanceof MyelinError ? error.code : 'INTERNAL'
       log.warn(
-        { code, sequence: origin?.sequence, bad: this.#bad },
+        { code, sequence: origin?.sequence, bad: this.#rejected },
         `an input of ${input.stream} cannot be used and is left out: ${messageOf(error)}`,
       )
     }
@@ -525,8 +525,8 @@ export class Task {
 
   /** False when an output cannot be written any more: the task has failed. */
   #emit(): boolean {
-    const { rows } = this.#circuit
-    this.#circuit.rows = []
+    const { rows } = this.#dataflow
+    this.#dataflow.rows = []
     try {
       // rows carry traces where somebody looks at them: reading them costs a tenth of what a message does
       const trace = tracingOn() ? boundedTraceLines(this.#trace) : ''
@@ -615,11 +615,11 @@ export class Task {
       input: this.#input,
       inputMs: this.#inputMs,
       outputs: this.#outputs.map(({ position }) => position),
-      bad: this.#bad,
+      bad: this.#rejected,
       ended: this.#ended,
       endedSources: [...this.#endedSources],
     }
-    const pending = this.#checkpoints.take(positions, this.#circuit)
+    const pending = this.#checkpoints.take(positions, this.#dataflow)
     this.#taken = positions
     const written = this.#outputs.map((output, i) => output.stored(positions.outputs[i]!))
     // and the others can know of what is not read again
@@ -628,17 +628,17 @@ export class Task {
     await this.#checkpoints.store(pending)
     this.#savedInput = positions.input
     this.#savedAt = performance.now()
-    if (positions.ended && this.#ended) this.#tellEnd()
+    if (positions.ended && this.#ended) this.#reportEnd()
   }
 
   #fail(error: unknown): void {
     if (this.#failed) return
     this.#failed = true
     const replaced = error instanceof MyelinError && error.code === 'WRONG_SEQUENCE'
-    const told = replaced
+    const reported = replaced
       ? failure('WRONG_SEQUENCE', `${this.#where}: another instance took over (${messageOf(error)})`, { cause: error })
       : error
-    this.#options.onFailure(told)
+    this.#options.onFailure(reported)
   }
 
   /** Stops with its place written down, if that is possible within a few seconds. */

@@ -4,7 +4,7 @@ import { type Fed, runProgram } from '../../test/support/program.ts'
 import { type MyelinError, parseTime } from '../bus/index.ts'
 import { count } from './aggregates/index.ts'
 import { processorConfig } from './processor.ts'
-import type { End, Stream } from './program/index.ts'
+import type { Sink, Stream } from './program/index.ts'
 import { view } from './view.ts'
 import { calendar, counted, hopping, session, sliding, tumbling } from './windows/index.ts'
 
@@ -25,7 +25,7 @@ const good = Date.parse('2001-07-01T12:00:00Z')
 
 const run = (shape: (typeof shapes)[number], times: readonly unknown[]) =>
   runProgram(
-    (input: Stream<Event>): End =>
+    (input: Stream<Event>): Sink =>
       input
         .time((e) => times[e.place] as number)
         .keyBy((e) => e.key)
@@ -72,7 +72,7 @@ describe('an event whose time is none', () => {
           const ran = run(shape, times)
           const what = `${shape.description} ${String(at)}`
           expect(
-            ran.bad.map((error) => (error as MyelinError).code),
+            ran.rejected.map((error) => (error as MyelinError).code),
             what,
           ).toEqual(['INVALID_INPUT'])
           expect(ran.rows, what).toEqual(alone.rows)
@@ -94,7 +94,7 @@ describe('an event time', () => {
         ['2001-07-01T14:00:00+02:00', '2001-07-01T08:00:00.001999-04:00'],
       ]) {
         const ran = run(shape, times)
-        expect(ran.bad).toEqual([])
+        expect(ran.rejected).toEqual([])
         expect(ran.rows, shape.description).toEqual(whole)
       }
     }
@@ -103,7 +103,7 @@ describe('an event time', () => {
   it('may be as far away as four digits of a year go, and rows tell it', () => {
     for (const shape of shapes.slice(0, 4)) {
       const ran = run(shape, ['0000-01-01T00:00:00Z', '1969-12-31T23:59:59.999Z', '2001-07-01'])
-      expect(ran.bad).toEqual([])
+      expect(ran.rejected).toEqual([])
       expect(ran.rows.length).toBeGreaterThan(2)
     }
     const years = run(tumbling('1d'), ['0000-01-01', '2001-07-01']).rows.map(({ value }) => parseTime(value.start))

@@ -1,6 +1,11 @@
 // Runs a program that a test writes over events in memory, with checkpoints in between if wanted.
-import { type End, Line, Plan, Stream } from '../../src/stream/program/index.ts'
-import { type Fed, type Ran as RanEnds, type RunOptions as RunEndsOptions, runEnds } from '../../src/stream/run-ends.ts'
+import { Node, Plan, type Sink, Stream } from '../../src/stream/program/index.ts'
+import {
+  type Fed,
+  type Ran as RanEnds,
+  type RunOptions as RunEndsOptions,
+  runSinks,
+} from '../../src/stream/run-sinks.ts'
 
 export type { Fed }
 
@@ -16,12 +21,12 @@ export interface Ran extends Omit<RanEnds, 'effects'> {
 type AnyStream = Stream<any>
 
 export function runProgram(
-  describe: (...inputs: AnyStream[]) => End | readonly End[],
+  describe: (...inputs: AnyStream[]) => Sink | readonly Sink[],
   events: readonly Fed[],
   { sources = 1, ...options }: RunOptions = {},
 ): Ran {
   const plan = new Plan()
-  const inputs = Array.from({ length: sources }, (_, i) => new Stream(Line.root(plan, new Set([i]), i)))
-  const ran = runEnds([describe(...inputs)].flat(), events, options)
+  const inputs = Array.from({ length: sources }, (_, i) => new Stream(Node.root(plan, new Set([i]), i)))
+  const ran = runSinks([describe(...inputs)].flat(), events, options)
   return { ...ran, effects: ran.effects.map(({ value }) => value) }
 }

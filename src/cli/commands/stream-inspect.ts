@@ -95,7 +95,7 @@ function partitionRow(instance: string, status: PartitionStatus): (string | numb
     status.in,
     status.out,
     status.late,
-    status.bad,
+    status.rejected,
     status.open,
     status.keys,
     size(status.checkpointBytes),

@@ -69,8 +69,8 @@ Examples:
       if (flags.json) return printJson({ ...end, views })
       print(end.caughtUp ? 'caught up with its input' : 'stopped; the same command goes on from here')
       const open = end.open > 0 ? `, ${end.open} events in windows that are not closed` : ''
-      const bad = end.bad > 0 ? `, ${end.bad} refused (myelin stream errors ${flags.as})` : ''
-      print(`${end.in} events in, ${end.out} rows out${open}${bad}`)
+      const rejected = end.rejected > 0 ? `, ${end.rejected} rejected (myelin stream errors ${flags.as})` : ''
+      print(`${end.in} events in, ${end.out} rows out${open}${rejected}`)
       for (const view of views) print(`  myelin tail view.${view} --from start`)
       print(`  myelin stream replay --remove ${flags.as}`)
     })

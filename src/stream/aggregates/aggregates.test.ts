@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { runProgram } from '../../../test/support/program.ts'
-import type { End, Stream } from '../program/index.ts'
+import type { Sink, Stream } from '../program/index.ts'
 import { view } from '../view.ts'
 import { counted, hopping, session, sliding, tumbling, type WindowShape } from '../windows/index.ts'
 import {
@@ -371,7 +371,7 @@ describe('aggregates', () => {
 
   const program =
     (shape: WindowShape, aggregates: Record<string, AnyAggregate<Event>>) =>
-    (input: Stream<Event>): End =>
+    (input: Stream<Event>): Sink =>
       input
         .time((e) => e.at, { outOfOrder: 5, maxAhead: false })
         .keyBy((e) => `${e.id % 2}`)
@@ -391,7 +391,7 @@ describe('aggregates', () => {
       fc.property(events, fc.constantFrom(...shapes), fc.integer({ min: 1, max: 10 }), (list, shape, saveEvery) => {
         const fed = [...list.map((value) => ({ value })), { value: undefined, end: true }]
         const run = runProgram(program(shape, aggregates), fed)
-        expect(run.bad).toEqual([])
+        expect(run.rejected).toEqual([])
         const saved = runProgram(program(shape, aggregates), fed, { saveEvery })
         expect(JSON.stringify(saved.rows)).toBe(JSON.stringify(run.rows))
       }),

@@ -62,10 +62,10 @@ function programOf(name: string, config: Declared, source: Source<Item | undefin
 /** The values that count. What their expressions are belongs to the program: a checkpoint of others is not loaded. */
 function declaredLine(found: Stream<Item | undefined>, { where, map, time, key, to }: Declared): Stream<Item> {
   const texts = Object.entries({ where, map, time, key: key ?? to.key }).filter(([, text]) => text !== undefined)
-  const order = found.line.plan.nextOrder()
+  const order = found.node.plan.nextOrder()
   return new Stream<Item>(
-    found.line.step((circuit, out, follow) => {
-      for (const [name, text] of texts) circuit.describe(order, `${name}: ${text}`)
+    found.node.step((dataflow, out, follow) => {
+      for (const [name, text] of texts) dataflow.describe(order, `${name}: ${text}`)
       follow((item, timeMs) => {
         if (item !== undefined) out(item, timeMs)
       })

@@ -1,7 +1,7 @@
 // Stream–stream joins: values of the same key whose times are near enough meet. Each side is kept as long as a partner
 // may come; `left` and `outer` tell those that found none when that is certain.
 import { failure } from '../../bus/index.ts'
-import type { Circuit, Operator, StateRecord } from '../circuit.ts'
+import type { Dataflow, Operator, StateRecord } from '../dataflow.ts'
 import { checkKept } from '../json.ts'
 import { Timers } from '../timers.ts'
 
@@ -24,20 +24,20 @@ export interface IntervalPlan {
   readonly beforeMs: number
   readonly afterMs: number
   readonly kind: JoinKind
-  readonly tell: (key: string, left: unknown, right: unknown, timeMs: number) => void
+  readonly emit: (key: string, left: unknown, right: unknown, timeMs: number) => void
 }
 
 // records: [key, left, right]; [key]: it is gone
 export class IntervalJoin implements Operator {
-  readonly #circuit: Circuit
+  readonly #dataflow: Dataflow
   readonly #plan: IntervalPlan
   readonly #keys = new Map<string, Sides>()
   readonly #changed = new Set<string>()
   readonly #timers = new Timers()
   open = 0
 
-  constructor(circuit: Circuit, plan: IntervalPlan) {
-    this.#circuit = circuit
+  constructor(dataflow: Dataflow, plan: IntervalPlan) {
+    this.#dataflow = dataflow
     this.#plan = plan
   }
 
@@ -50,9 +50,9 @@ export class IntervalJoin implements Operator {
 
   /** `side`: 0 left, 1 right. */
   push(side: 0 | 1, key: string, value: unknown, timeMs: number): void {
-    const { beforeMs, afterMs, tell } = this.#plan
-    if (timeMs < this.#circuit.watermarkOf(this.#plan.order)) {
-      this.#circuit.late += 1
+    const { beforeMs, afterMs, emit } = this.#plan
+    if (timeMs < this.#dataflow.watermarkOf(this.#plan.order)) {
+      this.#dataflow.late += 1
       return
     }
     checkKept('join: a value', value, 'given back')
@@ -65,13 +65,13 @@ export class IntervalJoin implements Operator {
       if (!other.met) this.open -= 1
       mine.met = true
       other.met = true
-      tell(key, left.value, right.value, Math.max(timeMs, other.timeMs))
+      emit(key, left.value, right.value, Math.max(timeMs, other.timeMs))
     }
     sides[side].push(mine)
     if (!mine.met) this.open += 1
     this.#changed.add(key)
     this.#timers.add(goneMs, key)
-    this.#circuit.wakeAt(this.#timers.nextMs, this.#plan.order)
+    this.#dataflow.wakeAt(this.#timers.nextMs, this.#plan.order)
   }
 
   /** When no partner can come any more; an event of just the watermark's time still can. */
@@ -80,8 +80,8 @@ export class IntervalJoin implements Operator {
   }
 
   #admit(key: string): Sides {
-    this.#circuit.host.ownKey?.(key)
-    if (this.#keys.size >= this.#circuit.maxKeys) {
+    this.#dataflow.host.ownKey?.(key)
+    if (this.#keys.size >= this.#dataflow.maxKeys) {
       throw failure('TOO_MANY_KEYS', `a join has ${this.#keys.size} keys, which is the limit; "${key}" is left out`)
     }
     const sides: Sides = [[], []]
@@ -90,7 +90,7 @@ export class IntervalJoin implements Operator {
   }
 
   advance(watermarkMs: number): void {
-    const { kind, tell } = this.#plan
+    const { kind, emit } = this.#plan
     for (const { atMs, key } of this.#timers.due(watermarkMs)) {
       const sides = this.#keys.get(key)
       if (!sides) continue
@@ -99,8 +99,8 @@ export class IntervalJoin implements Operator {
           if (this.#goneMs(side, one.timeMs) > atMs) return true
           if (!one.met) {
             this.open -= 1
-            if (side === 0 && kind !== 'inner') tell(key, one.value, undefined, one.timeMs)
-            if (side === 1 && kind === 'outer') tell(key, undefined, one.value, one.timeMs)
+            if (side === 0 && kind !== 'inner') emit(key, one.value, undefined, one.timeMs)
+            if (side === 1 && kind === 'outer') emit(key, undefined, one.value, one.timeMs)
           }
           return false
         })

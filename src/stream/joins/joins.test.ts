@@ -237,7 +237,7 @@ describe('clocks', () => {
           .to(view('v', { key: 'key' }) as never),
       list,
     )
-    expect(ran.bad).toEqual([expect.objectContaining({ code: 'INVALID_INPUT' })])
+    expect(ran.rejected).toEqual([expect.objectContaining({ code: 'INVALID_INPUT' })])
     expect(ran.rows.length).toBe(2)
     expect(ran.late).toBe(0)
   })

@@ -3,7 +3,7 @@ import { type Duration, durationMs } from '../../contract/index.ts'
 import type { Aggregated, AnyAggregate } from '../aggregates/index.ts'
 import { IntervalJoin, type JoinKind } from '../joins/interval.ts'
 import { counted, type Emission, type WindowShape } from '../windows/index.ts'
-import { behindOf, type End, type KeyOf, Line } from './line.ts'
+import { behindOf, type KeyOf, Node, type Sink } from './node.ts'
 import { type KeyedRow, Rows } from './rows.ts'
 import { Stream, type Timing } from './stream.ts'
 import { Table } from './table.ts'
@@ -20,7 +20,7 @@ export interface WindowOptions<T, As extends string> {
    */
   readonly emit?: 'closed' | 'update' | { readonly early: Duration }
   /** What happens with events that are too late even for `lateness`; without it they are only counted. */
-  readonly late?: (late: Stream<T, 'timed'>) => End
+  readonly late?: (late: Stream<T, 'timed'>) => Sink
 }
 
 export interface JoinOptions<Kind extends JoinKind> {
@@ -43,15 +43,15 @@ export interface LookupOptions<Kind extends 'inner' | 'left'> {
 /** Values that have a key. */
 export class KeyedStream<T, Time extends Timing = 'untimed'> {
   /** @internal */
-  readonly line: Line<T>
+  readonly node: Node<T>
   /** @internal */
   readonly keyOf: KeyOf<T>
   /** @internal carries whether there is an event time */
   declare readonly timing: Time
 
   /** @internal */
-  constructor(line: Line<T>, keyOf: KeyOf<T>) {
-    this.line = line
+  constructor(node: Node<T>, keyOf: KeyOf<T>) {
+    this.node = node
     this.keyOf = keyOf
   }
 
@@ -68,23 +68,23 @@ export class KeyedStream<T, Time extends Timing = 'untimed'> {
   ): WindowedStream<T, { [Name in As]: string }>
   // biome-ignore lint/suspicious/noExplicitAny: the overloads say what its rows begin with
   window(shape: WindowShape, options: WindowOptions<T, string> = {}): WindowedStream<T, any> {
-    const order = this.line.plan.nextOrder()
-    const aside = options.late ? this.line.aside() : undefined
-    const end = aside && options.late!(new Stream(aside))
-    return new WindowedStream(this.line, this.keyOf, {
+    const order = this.node.plan.nextOrder()
+    const late = options.late ? this.node.sideOutput() : undefined
+    const sink = late && options.late!(new Stream(late))
+    return new WindowedStream(this.node, this.keyOf, {
       order,
       shape,
       latenessMs: durationMs(options.lateness ?? 0, 'window: lateness'),
       emission: emissionOf(options.emit ?? 'closed'),
       as: options.as ?? 'start',
-      ...(aside && end ? { aside, end } : {}),
+      ...(late && sink ? { late, sink } : {}),
     })
   }
 
   /** One row per key that grows with every value: told at each, whenever it happened. */
   aggregate<Aggregates extends Record<string, AnyAggregate<T>>>(aggregates: Aggregates): Rows<Aggregated<Aggregates>> {
-    return new WindowedStream<T, object>(this.line, this.keyOf, {
-      order: this.line.plan.nextOrder(),
+    return new WindowedStream<T, object>(this.node, this.keyOf, {
+      order: this.node.plan.nextOrder(),
       shape: { ...counted(1), events: Number.MAX_SAFE_INTEGER, description: 'all' },
       latenessMs: 0,
       emission: 'update',
@@ -96,7 +96,7 @@ export class KeyedStream<T, Time extends Timing = 'untimed'> {
   rows<Row extends object>(of: (value: T) => Row): Rows<Row> {
     const { keyOf } = this
     return new Rows(
-      this.line.step<KeyedRow<Row>>((_circuit, out, follow) =>
+      this.node.step<KeyedRow<Row>>((_dataflow, out, follow) =>
         follow((value, timeMs) => out({ key: String(keyOf(value)), row: of(value) }, timeMs)),
       ),
     )
@@ -106,7 +106,7 @@ export class KeyedStream<T, Time extends Timing = 'untimed'> {
   table(options: { readonly history?: Duration } = {}): Table<T> {
     const { keyOf } = this
     return Table.of(
-      this.line,
+      this.node,
       (value, timeMs) => ({ key: String(keyOf(value)), value, timeMs }),
       durationMs(options.history ?? 0, 'table: history'),
     )
@@ -128,26 +128,26 @@ export class KeyedStream<T, Time extends Timing = 'untimed'> {
     const afterMs = durationMs(typeof within === 'object' ? within.after : within, 'join: within')
     const kind = options.kind ?? 'inner'
     const { keyOf } = this
-    const [mine, others] = [this.line.follow(), right.line.follow()]
+    const [mine, others] = [this.node.follow(), right.node.follow()]
     const order = mine.plan.nextOrder()
     const sources = new Set([...mine.sources, ...others.sources])
     const behindMs = behindOf(mine, others) ?? 0
     // those that found none are told when no partner can come any more, which is later than their time
     const waitsMs = kind === 'inner' ? 0 : kind === 'left' ? afterMs : Math.max(beforeMs, afterMs)
     return new Stream(
-      new Line<Out>(mine.plan, sources, behindMs + waitsMs, (circuit, out) => {
-        circuit.describe(order, `join(${kind}, -${beforeMs} +${afterMs})`)
-        const tell = (key: string, left: unknown, other: unknown, timeMs: number) => {
+      new Node<Out>(mine.plan, sources, behindMs + waitsMs, (dataflow, out) => {
+        dataflow.describe(order, `join(${kind}, -${beforeMs} +${afterMs})`)
+        const emit = (key: string, left: unknown, other: unknown, timeMs: number) => {
           try {
             out(combine(left as LeftOf<T, Kind>, other as RightOf<Right, Kind>, key), timeMs)
           } catch (error) {
-            circuit.host.poison(error)
+            dataflow.host.reject(error)
           }
         }
-        const join = new IntervalJoin(circuit, { order, beforeMs, afterMs, kind, tell })
-        circuit.add(order, join, behindMs)
-        mine.connect(circuit, (value, timeMs) => join.push(0, String(keyOf(value)), value, timeMs))
-        others.connect(circuit, (value, timeMs) => join.push(1, String(right.keyOf(value)), value, timeMs))
+        const join = new IntervalJoin(dataflow, { order, beforeMs, afterMs, kind, emit })
+        dataflow.add(order, join, behindMs)
+        mine.connect(dataflow, (value, timeMs) => join.push(0, String(keyOf(value)), value, timeMs))
+        others.connect(dataflow, (value, timeMs) => join.push(1, String(right.keyOf(value)), value, timeMs))
       }),
     )
   }
@@ -158,7 +158,7 @@ export class KeyedStream<T, Time extends Timing = 'untimed'> {
     combine: (value: T, found: Kind extends 'inner' ? Right : Right | undefined) => Out,
     options: LookupOptions<Kind> = {},
   ): Stream<Out, Time> {
-    return table.lookedUp(this.line, this.keyOf, combine as (value: T, found: Right | undefined) => Out, {
+    return table.lookup(this.node, this.keyOf, combine as (value: T, found: Right | undefined) => Out, {
       inner: options.kind === 'inner',
       ...(options.grace === undefined ? {} : { graceMs: durationMs(options.grace, 'lookup: grace') }),
     }) as Stream<Out, Time>

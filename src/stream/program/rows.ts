@@ -3,7 +3,7 @@ import { failure } from '../../bus/index.ts'
 import { subjectToken } from '../../contract/index.ts'
 import type { Effect } from '../effects.ts'
 import type { View } from '../view.ts'
-import { End, type Line } from './line.ts'
+import { type Node, Sink } from './node.ts'
 import { Stream } from './stream.ts'
 
 export interface KeyedRow<Row> {
@@ -25,7 +25,7 @@ export function withKey(field: string, key: string, row: object): Record<string,
 
 export class Rows<Row> {
   /** @internal */
-  readonly line: Line<KeyedRow<Row>>
+  readonly node: Node<KeyedRow<Row>>
   /** @internal carries the row's type */
   declare readonly row: Row
 
@@ -33,8 +33,8 @@ export class Rows<Row> {
   readonly #fields: readonly string[]
 
   /** @internal */
-  constructor(line: Line<KeyedRow<Row>>, fields: readonly string[] = []) {
-    this.line = line
+  constructor(node: Node<KeyedRow<Row>>, fields: readonly string[] = []) {
+    this.node = node
     this.#fields = fields
   }
 
@@ -45,7 +45,7 @@ export class Rows<Row> {
   stream<Key extends string>(key: Key): Stream<Row & { [Name in Key]: string }, 'timed'> {
     this.#refuseField(key, 'the values')
     return new Stream(
-      this.line.step((_circuit, out, follow) =>
+      this.node.step((_dataflow, out, follow) =>
         follow((keyed, timeMs) =>
           out(withKey(key, keyed.key, keyed.row as object) as Row & { [Name in Key]: string }, timeMs),
         ),
@@ -56,7 +56,7 @@ export class Rows<Row> {
   /** Rows changed, under the same key. */
   map<Out extends object>(change: (row: Row, key: string) => Out): Rows<Out> {
     return new Rows(
-      this.line.step<KeyedRow<Out>>((_circuit, out, follow) =>
+      this.node.step<KeyedRow<Out>>((_dataflow, out, follow) =>
         follow(({ key, row }, timeMs) => out({ key, row: change(row, key) }, timeMs)),
       ),
     )
@@ -65,7 +65,7 @@ export class Rows<Row> {
   /** Only rows for which `test` holds. */
   filter(test: (row: Row, key: string) => boolean): Rows<Row> {
     return new Rows(
-      this.line.step<KeyedRow<Row>>((_circuit, out, follow) =>
+      this.node.step<KeyedRow<Row>>((_dataflow, out, follow) =>
         follow((keyed, timeMs) => {
           if (test(keyed.row, keyed.key)) out(keyed, timeMs)
         }),
@@ -75,29 +75,29 @@ export class Rows<Row> {
   }
 
   /** Ends a line in a view (each row there exactly once) or an effect (at least once). */
-  to(target: View<never> | Effect<KeyedRow<Row>>): End {
-    const line = this.line.follow()
-    const { plan } = line
+  to(target: View<never> | Effect<KeyedRow<Row>>): Sink {
+    const node = this.node.follow()
+    const { plan } = node
     const order = plan.nextOrder()
     if ('spec' in target) {
       this.#refuseField(target.key, `view '${target.name}'`)
       const output = plan.views.push(target as View) - 1
-      return new End((circuit) => {
-        circuit.describe(order, `view ${target.name}`)
-        line.connect(circuit, ({ key, row }) => {
-          circuit.rows.push({
+      return new Sink((dataflow) => {
+        dataflow.describe(order, `view ${target.name}`)
+        node.connect(dataflow, ({ key, row }) => {
+          dataflow.rows.push({
             output,
             key: subjectToken(key, 'keyBy'),
             value: row as Record<string, unknown>,
-            byTime: circuit.advancing,
+            byTime: dataflow.advancing,
           })
         })
       })
     }
     const number = plan.effects.push(target as Effect<never>) - 1
-    return new End((circuit) => {
-      circuit.describe(order, `to(${target.name})`)
-      line.connect(circuit, (keyed) => circuit.host.startEffect(number, keyed))
+    return new Sink((dataflow) => {
+      dataflow.describe(order, `to(${target.name})`)
+      node.connect(dataflow, (keyed) => dataflow.host.startEffect(number, keyed))
     })
   }
 

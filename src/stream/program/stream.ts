@@ -1,10 +1,10 @@
 // Values in the order of the input: what can be done with each of them by itself.
 import { failure, parseTime, timeForm } from '../../bus/index.ts'
 import { type Duration, durationMs } from '../../contract/index.ts'
-import type { Circuit, Push } from '../circuit.ts'
+import type { Dataflow, Push } from '../dataflow.ts'
 import type { Effect } from '../effects.ts'
 import { KeyedStream } from './keyed.ts'
-import { type Build, behindOf, End, Line } from './line.ts'
+import { type Build, behindOf, Node, Sink } from './node.ts'
 
 /** Whether a stream's values have their event time. */
 export type Timing = 'timed' | 'untimed'
@@ -27,25 +27,25 @@ export interface TimeOptions {
 /** Values of one type, in the order of the input. */
 export class Stream<T, Time extends Timing = 'untimed'> {
   /** @internal */
-  readonly line: Line<T>
+  readonly node: Node<T>
   /** @internal carries whether there is an event time */
   declare readonly timing: Time
 
   /** @internal Use `processor`. */
-  constructor(line: Line<T>) {
-    this.line = line
+  constructor(node: Node<T>) {
+    this.node = node
   }
 
   /** Each value changed into another. `change` must depend on nothing but the value. */
   map<Out>(change: (value: T) => Out): Stream<Out, Time> {
-    return this.#step((_circuit, out, follow) => follow((value, timeMs) => out(change(value), timeMs)))
+    return this.#step((_dataflow, out, follow) => follow((value, timeMs) => out(change(value), timeMs)))
   }
 
   /** Only values for which `test` holds. */
   filter<Kept extends T>(test: (value: T) => value is Kept): Stream<Kept, Time>
   filter(test: (value: T) => boolean): Stream<T, Time>
   filter(test: (value: T) => boolean): Stream<T, Time> {
-    return this.#step((_circuit, out, follow) =>
+    return this.#step((_dataflow, out, follow) =>
       follow((value, timeMs) => {
         if (test(value)) out(value, timeMs)
       }),
@@ -54,7 +54,7 @@ export class Stream<T, Time extends Timing = 'untimed'> {
 
   /** Each value changed into any number of others. */
   flatMap<Out>(change: (value: T) => Iterable<Out>): Stream<Out, Time> {
-    return this.#step((_circuit, out, follow) =>
+    return this.#step((_dataflow, out, follow) =>
       follow((value, timeMs) => {
         for (const one of change(value)) out(one, timeMs)
       }),
@@ -63,9 +63,9 @@ export class Stream<T, Time extends Timing = 'untimed'> {
 
   /** Looks at each value; for logs and counters. After a crash it sees some values again. */
   peek(look: (value: T) => void): Stream<T, Time> {
-    return this.#step((circuit, out, follow) =>
+    return this.#step((dataflow, out, follow) =>
       follow((value, timeMs) => {
-        if (!circuit.scouting) look(value)
+        if (!dataflow.scouting) look(value)
         out(value, timeMs)
       }),
     )
@@ -73,44 +73,44 @@ export class Stream<T, Time extends Timing = 'untimed'> {
 
   /** Values of both, in the order of the input. */
   merge<Other>(other: Stream<Other, Time>): Stream<T | Other, Time> {
-    const [mine, others] = [this.line.follow(), other.line.follow()]
+    const [mine, others] = [this.node.follow(), other.node.follow()]
     const sources = new Set([...mine.sources, ...others.sources])
     return new Stream(
-      new Line<T | Other>(mine.plan, sources, behindOf(mine, others), (circuit, out) => {
-        mine.connect(circuit, out)
-        others.connect(circuit, out)
+      new Node<T | Other>(mine.plan, sources, behindOf(mine, others), (dataflow, out) => {
+        mine.connect(dataflow, out)
+        others.connect(dataflow, out)
       }),
     )
   }
 
   /**
-   * A side line for the values for which `test` holds; the main line goes on with all of them.
+   * A side output for the values for which `test` holds; the main line goes on with all of them.
    * @example departed.branch((f) => f.delay > 180, (long) => long.to(job(rebooking, 'rebook', { id: (f) => `flight-${f.id}` })))
    */
-  branch(test: (value: T) => boolean, side: (branch: Stream<T, Time>) => End): Stream<T, Time> {
-    const root = this.line.aside()
+  branch(test: (value: T) => boolean, side: (branch: Stream<T, Time>) => Sink): Stream<T, Time> {
+    const root = this.node.sideOutput()
     const end = side(new Stream(root))
-    const branched = this.#step<T>((circuit, out, follow) => {
-      if (!circuit.scouting) end.connect(circuit)
-      const aside = circuit.inputs(root)
+    const branched = this.#step<T>((dataflow, out, follow) => {
+      if (!dataflow.scouting) end.connect(dataflow)
+      const others = dataflow.inputs(root)
       follow((value, timeMs) => {
-        if (test(value)) for (const push of aside) push(value, timeMs)
+        if (test(value)) for (const push of others) push(value, timeMs)
         out(value, timeMs)
       })
     })
-    this.line.plan.branches.push(branched.line as Line<never>)
+    this.node.plan.branches.push(branched.node as Node<never>)
     return branched
   }
 
   /** Ends a line: something is done outside for every value, at least once; see {@link Effect}. */
-  to(effect: Effect<T>): End {
-    const line = this.line.follow()
-    const { effects } = line.plan
-    const order = line.plan.nextOrder()
+  to(effect: Effect<T>): Sink {
+    const node = this.node.follow()
+    const { effects } = node.plan
+    const order = node.plan.nextOrder()
     const number = effects.push(effect as Effect<never>) - 1
-    return new End((circuit) => {
-      circuit.describe(order, `to(${effect.name})`)
-      line.connect(circuit, (value) => circuit.host.startEffect(number, value))
+    return new Sink((dataflow) => {
+      dataflow.describe(order, `to(${effect.name})`)
+      node.connect(dataflow, (value) => dataflow.host.startEffect(number, value))
     })
   }
 
@@ -124,49 +124,49 @@ export class Stream<T, Time extends Timing = 'untimed'> {
     const idleMs = durationMs(options.idle ?? '1m', 'time: idle')
     const aheadMs =
       options.maxAhead === false ? Number.POSITIVE_INFINITY : durationMs(options.maxAhead ?? '1d', 'time: maxAhead')
-    const { plan, sources } = this.line
+    const { plan, sources } = this.node
     const order = plan.nextOrder()
     const timed = new Stream<T, 'timed'>(
-      this.line.step<T>((circuit, out, follow) => {
-        circuit.describe(order, `time(${of === 'stored' ? 'stored, ' : ''}outOfOrder ${outOfOrderMs})`)
-        const clock = circuit.clock(sources, idleMs, order)
-        const read = of === 'stored' ? () => circuit.storedMs : timeReader(of)
-        follow(ticking(circuit, clock, read, out, { outOfOrderMs, aheadMs }))
+      this.node.step<T>((dataflow, out, follow) => {
+        dataflow.describe(order, `time(${of === 'stored' ? 'stored, ' : ''}outOfOrder ${outOfOrderMs})`)
+        const clock = dataflow.clock(sources, idleMs, order)
+        const read = of === 'stored' ? () => dataflow.storedMs : timeReader(of)
+        follow(ticking(dataflow, clock, read, out, { outOfOrderMs, aheadMs }))
       }, 0),
     )
-    plan.times.push(timed.line as Line<never>)
+    plan.times.push(timed.node as Node<never>)
     return timed
   }
 
   /** What belongs together. A key that becomes a part of a view's subject is text without blanks, dots and wildcards. */
   keyBy(of: (value: T) => string | number): KeyedStream<T, Time> {
-    return new KeyedStream(this.line, of)
+    return new KeyedStream(this.node, of)
   }
 
   #step<Out>(build: Build<T, Out>): Stream<Out, Time> {
-    return new Stream<Out, Time>(this.line.step<Out>(build))
+    return new Stream<Out, Time>(this.node.step<Out>(build))
   }
 }
 
 function ticking<T>(
-  circuit: Circuit,
+  dataflow: Dataflow,
   clock: number,
   read: (value: T) => number,
   out: Push<T>,
   { outOfOrderMs, aheadMs }: { outOfOrderMs: number; aheadMs: number },
 ): Push<T> {
-  const { span } = circuit.host
+  const { span } = dataflow.host
   return (value) => {
     const timeMs = read(value)
-    if (timeMs > circuit.storedMs + aheadMs) {
+    if (timeMs > dataflow.storedMs + aheadMs) {
       throw failure(
         'INVALID_INPUT',
-        `event time ${new Date(timeMs).toISOString()} is ${Math.round((timeMs - circuit.storedMs) / 1_000)} s after the event was stored, which is more than time's maxAhead`,
+        `event time ${new Date(timeMs).toISOString()} is ${Math.round((timeMs - dataflow.storedMs) / 1_000)} s after the event was stored, which is more than time's maxAhead`,
       )
     }
     if (span === undefined) out(value, timeMs)
     else if (timeMs >= span.fromMs && timeMs < span.untilMs) out(value, timeMs)
-    circuit.tick(clock, timeMs - outOfOrderMs)
+    dataflow.tick(clock, timeMs - outOfOrderMs)
   }
 }
 

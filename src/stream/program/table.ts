@@ -1,8 +1,8 @@
 // Tables: what is known of each key at present. They change as their own stream or bucket does.
-import type { Push } from '../circuit.ts'
-import { Held } from '../joins/held.ts'
-import { Versions } from '../joins/versions.ts'
-import { behindOf, Line } from './line.ts'
+import type { Push } from '../dataflow.ts'
+import { LookupBuffer } from '../joins/lookup-buffer.ts'
+import { TableState } from '../joins/table-state.ts'
+import { behindOf, Node } from './node.ts'
 import { type KeyedRow, Rows } from './rows.ts'
 import { Stream } from './stream.ts'
 
@@ -14,39 +14,39 @@ export interface Change<T> {
 }
 
 interface Built<T> {
-  readonly versions: Versions
+  readonly versions: TableState
   readonly changed: Push<Change<T>>[]
 }
 
 export class Table<T> {
-  readonly #source: Line<Change<T>>
+  readonly #source: Node<Change<T>>
   readonly #order: number
   readonly #historyMs: number
 
-  private constructor(source: Line<Change<T>>, order: number, historyMs: number) {
+  private constructor(source: Node<Change<T>>, order: number, historyMs: number) {
     this.#source = source.follow()
     this.#order = order
     this.#historyMs = historyMs
   }
 
   /** @internal Made by `table()` of a keyed stream, or given for a table's source. */
-  static of<In, T>(line: Line<In>, read: (value: In, timeMs: number) => Change<T>, historyMs: number): Table<T> {
-    const changes = line.step<Change<T>>((_circuit, out, follow) =>
+  static of<In, T>(node: Node<In>, read: (value: In, timeMs: number) => Change<T>, historyMs: number): Table<T> {
+    const changes = node.step<Change<T>>((_dataflow, out, follow) =>
       follow((value, timeMs) => out(read(value, timeMs), timeMs)),
     )
-    return new Table(changes, line.plan.nextOrder(), historyMs)
+    return new Table(changes, node.plan.nextOrder(), historyMs)
   }
 
-  /** One per circuit, whoever asks first. */
-  #in(circuit: Parameters<Line<T>['connect']>[0]): Built<T> {
-    return circuit.shared(this, () => {
+  /** One per dataflow, whoever asks first. */
+  #in(dataflow: Parameters<Node<T>['connect']>[0]): Built<T> {
+    return dataflow.shared(this, () => {
       const { behindMs } = this.#source
       const timed = behindMs !== undefined
-      const versions = new Versions(circuit, { order: this.#order, historyMs: this.#historyMs, timed })
+      const versions = new TableState(dataflow, { order: this.#order, historyMs: this.#historyMs, timed })
       const changed: Push<Change<T>>[] = []
-      circuit.describe(this.#order, `table(history ${this.#historyMs})`)
-      circuit.add(this.#order, versions, behindMs)
-      this.#source.connect(circuit, (change, timeMs) => {
+      dataflow.describe(this.#order, `table(history ${this.#historyMs})`)
+      dataflow.add(this.#order, versions, behindMs)
+      this.#source.connect(dataflow, (change, timeMs) => {
         versions.put(change.key, change.value, change.timeMs)
         for (const push of changed) push(change, timeMs)
       })
@@ -55,8 +55,8 @@ export class Table<T> {
   }
 
   /** @internal see `lookup` of a keyed stream */
-  lookedUp<Left, Out>(
-    left: Line<Left>,
+  lookup<Left, Out>(
+    left: Node<Left>,
     keyOf: (value: Left) => string | number,
     combine: (value: Left, found: T | undefined) => Out,
     options: { readonly inner: boolean; readonly graceMs?: number },
@@ -68,34 +68,34 @@ export class Table<T> {
     left.follow()
     const behindMs = left.behindMs === undefined ? graceMs : left.behindMs + (graceMs ?? 0)
     return new Stream(
-      new Line<Out>(plan, sources, behindMs, (circuit, out) => {
-        circuit.describe(
+      new Node<Out>(plan, sources, behindMs, (dataflow, out) => {
+        dataflow.describe(
           order,
           `lookup(${inner ? 'inner' : 'left'}${graceMs === undefined ? '' : `, grace ${graceMs}`})`,
         )
-        const { versions } = this.#in(circuit)
+        const { versions } = this.#in(dataflow)
         versions.keep(behindMs ?? 0)
         const find = (value: Left, timeMs: number) => {
           const found = versions.at(String(keyOf(value)), timeMs) as T | undefined
           if (found !== undefined || !inner) out(combine(value, found), timeMs)
         }
         if (graceMs === undefined) {
-          left.connect(circuit, find)
+          left.connect(dataflow, find)
           return
         }
-        const held = new Held(circuit, {
+        const held = new LookupBuffer(dataflow, {
           order,
           graceMs,
           next: (value, timeMs) => {
             try {
               find(value as Left, timeMs)
             } catch (error) {
-              circuit.host.poison(error)
+              dataflow.host.reject(error)
             }
           },
         })
-        circuit.add(order, held, left.behindMs)
-        left.connect(circuit, (value, timeMs) => held.push(value, timeMs))
+        dataflow.add(order, held, left.behindMs)
+        left.connect(dataflow, (value, timeMs) => held.push(value, timeMs))
       }),
     )
   }
@@ -112,18 +112,18 @@ export class Table<T> {
     const order = plan.nextOrder()
     const sources = new Set([...this.#source.sources, ...other.#source.sources])
     return new Rows(
-      new Line<KeyedRow<Out>>(plan, sources, behindOf(this.#source, other.#source), (circuit, out) => {
-        circuit.describe(order, 'join(tables)')
-        const [mine, theirs] = [this.#in(circuit), other.#in(circuit)]
-        const tell: Push<Change<unknown>> = ({ key }, timeMs) => {
+      new Node<KeyedRow<Out>>(plan, sources, behindOf(this.#source, other.#source), (dataflow, out) => {
+        dataflow.describe(order, 'join(tables)')
+        const [mine, theirs] = [this.#in(dataflow), other.#in(dataflow)]
+        const emit: Push<Change<unknown>> = ({ key }, timeMs) => {
           const [left, right] = [
             mine.versions.latest(key) as T | undefined,
             theirs.versions.latest(key) as Other | undefined,
           ]
           if (left !== undefined && right !== undefined) out({ key, row: combine(left, right, key) }, timeMs)
         }
-        mine.changed.push(tell)
-        if (theirs !== (mine as unknown)) theirs.changed.push(tell)
+        mine.changed.push(emit)
+        if (theirs !== (mine as unknown)) theirs.changed.push(emit)
       }),
     )
   }
@@ -132,8 +132,8 @@ export class Table<T> {
   rows<Row extends object>(of: (value: T, key: string) => Row): Rows<Row> {
     const plan = this.#source.plan
     return new Rows(
-      new Line<KeyedRow<Row>>(plan, this.#source.sources, this.#source.behindMs, (circuit, out) => {
-        this.#in(circuit).changed.push(({ key, value }, timeMs) => {
+      new Node<KeyedRow<Row>>(plan, this.#source.sources, this.#source.behindMs, (dataflow, out) => {
+        this.#in(dataflow).changed.push(({ key, value }, timeMs) => {
           if (value !== undefined) out({ key, row: of(value, key) }, timeMs)
         })
       }),

@@ -2,7 +2,7 @@
 import { failure } from '../../bus/index.ts'
 import type { Aggregated, AnyAggregate } from '../aggregates/index.ts'
 import { Aggregation, type Emission, type WindowShape, windowOperator } from '../windows/index.ts'
-import type { End, KeyOf, Line } from './line.ts'
+import type { KeyOf, Node, Sink } from './node.ts'
 import { type KeyedRow, Rows } from './rows.ts'
 
 /** @internal What a window was told. */
@@ -14,21 +14,21 @@ export interface WindowedPlan<T> {
   /** The row's field for the window's start; absent: the row does not tell it. */
   readonly as: string | undefined
   /** Where events go that are too late, and what connects them on. */
-  readonly aside?: Line<T>
-  readonly end?: End
+  readonly late?: Node<T>
+  readonly sink?: Sink
 }
 
 /** Names that aggregates cannot have: the row says something else under them. */
 type Apart<Head> = string extends keyof Head ? unknown : { readonly [Name in keyof Head]?: never }
 
 export class WindowedStream<T, Head extends object> {
-  readonly #line: Line<T>
+  readonly #node: Node<T>
   readonly #keyOf: KeyOf<T>
   readonly #plan: WindowedPlan<T>
 
   /** @internal */
-  constructor(line: Line<T>, keyOf: KeyOf<T>, plan: WindowedPlan<T>) {
-    this.#line = line
+  constructor(node: Node<T>, keyOf: KeyOf<T>, plan: WindowedPlan<T>) {
+    this.#node = node
     this.#keyOf = keyOf
     this.#plan = plan
   }
@@ -38,7 +38,7 @@ export class WindowedStream<T, Head extends object> {
     aggregates: Aggregates,
   ): Rows<Head & Aggregated<Aggregates>> {
     type Row = Head & Aggregated<Aggregates>
-    const { order, shape, latenessMs, emission, as, aside, end } = this.#plan
+    const { order, shape, latenessMs, emission, as, late, sink } = this.#plan
     const names = Object.keys(aggregates)
     const list = Object.values(aggregates) as AnyAggregate<T>[]
     const head = as === undefined ? [] : [as, ...(emission === 'close' ? [] : ['final'])]
@@ -61,20 +61,23 @@ export class WindowedStream<T, Head extends object> {
       }
     }
     const keyOf = this.#keyOf
-    const told =
+    const emissionText =
       emission === 'close' ? '' : `, ${typeof emission === 'object' ? `early ${emission.earlyMs}` : emission}`
     return new Rows(
-      this.#line.step<KeyedRow<Row>>((circuit, out, follow) => {
-        circuit.describe(order, `${shape.description} lateness ${latenessMs}${told} as ${as}: ${shapeOf(aggregates)}`)
-        if (aside) end?.connect(circuit)
-        const lateOut = aside && circuit.inputs(aside)
+      this.#node.step<KeyedRow<Row>>((dataflow, out, follow) => {
+        dataflow.describe(
+          order,
+          `${shape.description} lateness ${latenessMs}${emissionText} as ${as}: ${shapeOf(aggregates)}`,
+        )
+        if (late) sink?.connect(dataflow)
+        const lateOut = late && dataflow.inputs(late)
         const aggregation = new Aggregation<T>(list)
-        const windows = windowOperator<T>(circuit, shape, {
+        const windows = windowOperator<T>(dataflow, shape, {
           order,
           latenessMs,
           aggregation,
           emission,
-          tell(key, startMs, endMs, states, final) {
+          emit(key, startMs, endMs, states, final) {
             // a row that cannot be made takes no other with it: windows close together
             try {
               const row: Record<string, unknown> = as === undefined ? {} : { [as]: isoText(startMs) }
@@ -84,7 +87,7 @@ export class WindowedStream<T, Head extends object> {
               // a row belongs to the last moment of its window
               out({ key, row: row as Row }, shape.kind === 'aligned' ? endMs - 1 : endMs)
             } catch (error) {
-              circuit.host.poison(error)
+              dataflow.host.reject(error)
             }
           },
           late:
@@ -93,7 +96,7 @@ export class WindowedStream<T, Head extends object> {
               for (const push of lateOut) push(value, timeMs)
             }),
         })
-        circuit.add(order, windows, this.#line.behindMs)
+        dataflow.add(order, windows, this.#node.behindMs)
         follow((value, timeMs) => windows.push(String(keyOf(value)), value, timeMs))
       }),
       [...head, ...names],

@@ -1,10 +1,10 @@
 // Windows: how time is cut, and the operators that do it.
-import type { Circuit, Operator } from '../circuit.ts'
-import { Counteds } from './counteds.ts'
-import { Panes } from './panes.ts'
-import { Sessions } from './sessions.ts'
+import type { Dataflow, Operator } from '../dataflow.ts'
+import { AlignedWindows } from './aligned.ts'
+import { CountWindows } from './count.ts'
+import { Sessions } from './session.ts'
 import type { WindowShape } from './shapes.ts'
-import { Slidings } from './slidings.ts'
+import { SlidingWindows } from './sliding.ts'
 import type { WindowOperator, WindowPlan } from './window-operator.ts'
 
 export { Aggregation } from './aggregation.ts'
@@ -20,18 +20,18 @@ export {
 export type { Emission, WindowPlan } from './window-operator.ts'
 
 export function windowOperator<T>(
-  circuit: Circuit,
+  dataflow: Dataflow,
   shape: WindowShape,
   plan: WindowPlan<T>,
 ): Operator & WindowOperator<T> {
   switch (shape.kind) {
     case 'aligned':
-      return new Panes(circuit, shape, plan)
+      return new AlignedWindows(dataflow, shape, plan)
     case 'session':
-      return new Sessions(circuit, shape, plan)
+      return new Sessions(dataflow, shape, plan)
     case 'sliding':
-      return new Slidings(circuit, shape, plan)
+      return new SlidingWindows(dataflow, shape, plan)
     case 'counted':
-      return new Counteds(circuit, shape, plan)
+      return new CountWindows(dataflow, shape, plan)
   }
 }

@@ -9,7 +9,7 @@ export class Spill {
   readonly #put: StatementSync
   readonly #get: StatementSync
   readonly #remove: StatementSync
-  readonly #removePane: StatementSync
+  readonly #removeWindow: StatementSync
   readonly #sorted: StatementSync
 
   constructor() {
@@ -19,12 +19,12 @@ export class Spill {
     // the bytes of UTF-16 in big-endian order compare as JavaScript compares
     this.#database.exec(`
       pragma encoding = 'UTF-16be'; pragma journal_mode = off; pragma synchronous = off;
-      create table cell (pane integer, key text, states text, untold integer, primary key (pane, key)) without rowid`)
+      create table cell (start integer, key text, states text, pending integer, primary key (start, key)) without rowid`)
     this.#put = this.#database.prepare('insert or replace into cell values (?, ?, ?, ?)')
-    this.#get = this.#database.prepare('select states, untold from cell where pane = ? and key = ?')
-    this.#remove = this.#database.prepare('delete from cell where pane = ? and key = ?')
-    this.#removePane = this.#database.prepare('delete from cell where pane = ?')
-    this.#sorted = this.#database.prepare('select key, states, untold from cell where pane = ? order by key')
+    this.#get = this.#database.prepare('select states, pending from cell where start = ? and key = ?')
+    this.#remove = this.#database.prepare('delete from cell where start = ? and key = ?')
+    this.#removeWindow = this.#database.prepare('delete from cell where start = ?')
+    this.#sorted = this.#database.prepare('select key, states, pending from cell where start = ? order by key')
   }
 
   /** Many puts are one transaction. */
@@ -37,27 +37,27 @@ export class Spill {
     }
   }
 
-  put(pane: number, key: string, states: string, untold: boolean): void {
-    this.#put.run(pane, key, states, untold ? 1 : 0)
+  put(window: number, key: string, states: string, pending: boolean): void {
+    this.#put.run(window, key, states, pending ? 1 : 0)
   }
 
   /** Takes a cell out. */
-  take(pane: number, key: string): { states: unknown[]; untold: boolean } | undefined {
-    const row = this.#get.get(pane, key) as { states: string; untold: number } | undefined
+  take(window: number, key: string): { states: unknown[]; pending: boolean } | undefined {
+    const row = this.#get.get(window, key) as { states: string; pending: number } | undefined
     if (!row) return undefined
-    this.#remove.run(pane, key)
-    return { states: JSON.parse(row.states), untold: row.untold === 1 }
+    this.#remove.run(window, key)
+    return { states: JSON.parse(row.states), pending: row.pending === 1 }
   }
 
-  drop(pane: number): void {
-    this.#removePane.run(pane)
+  drop(window: number): void {
+    this.#removeWindow.run(window)
   }
 
-  /** A pane's cells in the order of their keys. */
-  *sorted(pane: number): Generator<{ key: string; states: unknown[]; untold: boolean }> {
-    for (const row of this.#sorted.iterate(pane)) {
-      const { key, states, untold } = row as { key: string; states: string; untold: number }
-      yield { key, states: JSON.parse(states), untold: untold === 1 }
+  /** A window's cells in the order of their keys. */
+  *sorted(window: number): Generator<{ key: string; states: unknown[]; pending: boolean }> {
+    for (const row of this.#sorted.iterate(window)) {
+      const { key, states, pending } = row as { key: string; states: string; pending: number }
+      yield { key, states: JSON.parse(states), pending: pending === 1 }
     }
   }
 

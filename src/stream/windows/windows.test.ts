@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type Fed, runProgram } from '../../../test/support/program.ts'
 import { type Aggregate, collect, count, sum } from '../aggregates/index.ts'
-import type { End, Stream } from '../program/index.ts'
+import type { Sink, Stream } from '../program/index.ts'
 import { view } from '../view.ts'
 import { calendar, counted, hopping, session, sliding, tumbling, type WindowShape } from './index.ts'
 
@@ -24,7 +24,7 @@ type Options = {
 
 const program =
   (shape: WindowShape, { outOfOrder = 0, lateness = 0, emit = 'closed', aside = false }: Options) =>
-  (input: Stream<Event>): End =>
+  (input: Stream<Event>): Sink =>
     input
       .time((e) => e.at, { outOfOrder, maxAhead: false })
       .keyBy((e) => e.key)
@@ -246,8 +246,8 @@ describe('windows', () => {
   it('refuse a key that cannot be part of a subject, and more keys than they may have', () => {
     const list = ['a', 'no dots. please', 'b', 'c', 'a'].map((key) => ({ key, at: 0, value: 1 }))
     for (const shape of [tumbling(10), session(10), sliding(10), counted(5)]) {
-      const { bad, keys } = runProgram(program(shape, {}), fed(list, false), { maxKeys: 2 })
-      expect(bad.map((error) => (error as { code: string }).code)).toEqual(['INVALID_INPUT', 'TOO_MANY_KEYS'])
+      const { rejected, keys } = runProgram(program(shape, {}), fed(list, false), { maxKeys: 2 })
+      expect(rejected.map((error) => (error as { code: string }).code)).toEqual(['INVALID_INPUT', 'TOO_MANY_KEYS'])
       expect(keys).toBe(2)
     }
   })
@@ -260,7 +260,7 @@ describe('windows', () => {
         const good = list.filter(({ value }) => !Number.isNaN(value))
         const ran = runProgram(made, fed(list))
         expect(ran.rows).toEqual(runProgram(made, fed(good)).rows)
-        expect(ran.bad.length).toBe(list.length - good.length)
+        expect(ran.rejected.length).toBe(list.length - good.length)
       }),
     )
   })
@@ -269,7 +269,7 @@ describe('windows', () => {
     const values = [1, 1e308, 2, 1e308, 3, -1e308, 4]
     const list = values.map((value) => ({ key: 'a', at: 0, value }))
     for (const shape of [tumbling(10), hopping(10, { every: 10 }), counted(6)]) {
-      const { rows, bad } = runProgram(
+      const { rows, rejected } = runProgram(
         (input: Stream<Event>) =>
           input
             .time((e) => e.at, { maxAhead: false })
@@ -279,7 +279,7 @@ describe('windows', () => {
             .to(out as never),
         fed(list),
       )
-      expect(bad).toEqual([expect.objectContaining({ code: 'INVALID_INPUT' })])
+      expect(rejected).toEqual([expect.objectContaining({ code: 'INVALID_INPUT' })])
       expect(rows.map(({ value }) => value)).toEqual([
         expect.objectContaining({ n: 6, all: { values: [1, 1e308, 2, 3, -1e308, 4], truncated: false } }),
       ])
@@ -299,7 +299,7 @@ describe('windows', () => {
       merge: (a) => a,
     }
     for (const shape of [tumbling(10), session(10), sliding(10), counted(1), hopping(10, { every: 10 })]) {
-      const { rows, bad, open } = runProgram(
+      const { rows, rejected, open } = runProgram(
         (input: Stream<Event>) =>
           input
             .time((e) => e.at, { maxAhead: false })
@@ -309,7 +309,7 @@ describe('windows', () => {
             .to(out as never),
         fed([...list, later]),
       )
-      expect([rows.map(({ key }) => key).sort(), bad.map(String), open]).toEqual([
+      expect([rows.map(({ key }) => key).sort(), rejected.map(String), open]).toEqual([
         ['a', 'a', 'c'],
         ['Error: b has none'],
         0,

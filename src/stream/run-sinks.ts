@@ -1,6 +1,6 @@
 // Runs a program over events in memory, with checkpoints in between if wanted: what a processor does, without the streams.
-import { Circuit, type Row, type StateRecord } from './circuit.ts'
-import type { End } from './program/index.ts'
+import { Dataflow, type Row, type StateRecord } from './dataflow.ts'
+import type { Sink } from './program/index.ts'
 
 /** An event of a source, or the source's end. */
 export interface Fed {
@@ -25,7 +25,7 @@ export interface RunOptions {
 /** What came of it. */
 export interface Ran {
   readonly rows: Row[]
-  readonly bad: unknown[]
+  readonly rejected: unknown[]
   readonly effects: { readonly effect: number; readonly value: unknown }[]
   readonly late: number
   readonly open: number
@@ -33,43 +33,43 @@ export interface Ran {
   readonly shape: string
 }
 
-export function runEnds(
-  ends: readonly End[],
+export function runSinks(
+  sinks: readonly Sink[],
   events: readonly Fed[],
   { saveEvery = 0, maxKeys, keysInMemory }: RunOptions = {},
 ): Ran {
-  const ran = { rows: [] as Row[], bad: [] as unknown[], effects: [] as { effect: number; value: unknown }[] }
+  const ran = { rows: [] as Row[], rejected: [] as unknown[], effects: [] as { effect: number; value: unknown }[] }
   const build = () => {
-    const circuit = new Circuit({
+    const dataflow = new Dataflow({
       startEffect: (effect, value) => ran.effects.push({ effect, value }),
-      poison: (error) => ran.bad.push(error),
+      reject: (error) => ran.rejected.push(error),
       ...(maxKeys === undefined ? {} : { maxKeys }),
       ...(keysInMemory === undefined ? {} : { keysInMemory }),
     })
-    for (const end of ends) end.connect(circuit)
-    return circuit
+    for (const sink of sinks) sink.connect(dataflow)
+    return dataflow
   }
-  let circuit = build()
+  let dataflow = build()
   let log: string[] = []
   events.forEach(({ source = 0, value, read, storedMs = 0, end }, i) => {
     if (saveEvery > 0 && i % saveEvery === 0) {
       // now and then a new base, changes in between
       const everything = log.length === 0 || i % (5 * saveEvery) === 0
       if (everything) log = []
-      for (const record of circuit.save(everything)) log.push(JSON.stringify(record))
-      circuit = build()
-      for (const text of log) circuit.restore(JSON.parse(text) as [number, ...StateRecord])
-      circuit.restored()
+      for (const record of dataflow.save(everything)) log.push(JSON.stringify(record))
+      dataflow = build()
+      for (const text of log) dataflow.restore(JSON.parse(text) as [number, ...StateRecord])
+      dataflow.restored()
     }
     try {
-      if (end) circuit.end(source)
-      else circuit.feed(source, read ? read() : value, storedMs)
+      if (end) dataflow.end(source)
+      else dataflow.feed(source, read ? read() : value, storedMs)
     } catch (error) {
-      ran.bad.push(error)
+      ran.rejected.push(error)
     }
-    ran.rows.push(...circuit.rows)
-    circuit.rows = []
+    ran.rows.push(...dataflow.rows)
+    dataflow.rows = []
   })
-  const { late, open, keys, shape } = circuit
+  const { late, open, keys, shape } = dataflow
   return { ...ran, late, open, keys, shape }
 }

@@ -1,7 +1,7 @@
 // Windows of a number of events: time plays no part, so there is nothing to be late for.
 import { failure } from '../../bus/index.ts'
 import { subjectToken } from '../../contract/index.ts'
-import type { Circuit, Operator, StateRecord } from '../circuit.ts'
+import type { Dataflow, Operator, StateRecord } from '../dataflow.ts'
 import type { Aggregation, States } from './aggregation.ts'
 import type { CountedShape } from './shapes.ts'
 import type { WindowOperator, WindowPlan } from './window-operator.ts'
@@ -14,8 +14,8 @@ interface Filling {
 }
 
 // records: [key, events, firstMs, lastMs, states]; [key]: its window was over
-export class Counteds<T> implements Operator, WindowOperator<T> {
-  readonly #circuit: Circuit
+export class CountWindows<T> implements Operator, WindowOperator<T> {
+  readonly #dataflow: Dataflow
   readonly #size: number
   readonly #plan: WindowPlan<T>
   readonly #aggregation: Aggregation<T>
@@ -24,8 +24,8 @@ export class Counteds<T> implements Operator, WindowOperator<T> {
   readonly nextMs = Number.POSITIVE_INFINITY
   open = 0
 
-  constructor(circuit: Circuit, shape: CountedShape, plan: WindowPlan<T>) {
-    this.#circuit = circuit
+  constructor(dataflow: Dataflow, shape: CountedShape, plan: WindowPlan<T>) {
+    this.#dataflow = dataflow
     this.#size = shape.events
     this.#plan = plan
     this.#aggregation = plan.aggregation
@@ -52,14 +52,14 @@ export class Counteds<T> implements Operator, WindowOperator<T> {
       this.open -= filling.events
     }
     if (full || this.#plan.emission !== 'close') {
-      this.#plan.tell(key, filling.firstMs, filling.lastMs, filling.states, full)
+      this.#plan.emit(key, filling.firstMs, filling.lastMs, filling.states, full)
     }
   }
 
   #begin(key: string, timeMs: number, states: States): Filling {
     subjectToken(key, 'keyBy')
-    this.#circuit.host.ownKey?.(key)
-    if (this.#keys.size >= this.#circuit.maxKeys) {
+    this.#dataflow.host.ownKey?.(key)
+    if (this.#keys.size >= this.#dataflow.maxKeys) {
       throw failure('TOO_MANY_KEYS', `windows have ${this.#keys.size} keys, which is the limit; "${key}" is left out`)
     }
     const filling = { events: 0, firstMs: timeMs, lastMs: timeMs, states }

@@ -1,11 +1,11 @@
 // A table: the latest value of each key, or, with history, the value that a key had at a time.
 import { failure } from '../../bus/index.ts'
-import type { Circuit, Operator, StateRecord } from '../circuit.ts'
+import type { Dataflow, Operator, StateRecord } from '../dataflow.ts'
 import { checkKept } from '../json.ts'
 
 type Version = readonly [timeMs: number, value: unknown]
 
-export interface VersionsPlan {
+export interface TableStatePlan {
   readonly order: number
   /** How long a value is kept after it was replaced; 0: not at all. */
   readonly historyMs: number
@@ -14,9 +14,9 @@ export interface VersionsPlan {
 }
 
 // records: [key, versions]; [key]: it was removed and forgotten
-export class Versions implements Operator {
-  readonly #circuit: Circuit
-  readonly #plan: VersionsPlan
+export class TableState implements Operator {
+  readonly #dataflow: Dataflow
+  readonly #plan: TableStatePlan
   readonly #historyMs: number
   /** How far behind the watermark somebody may still ask. */
   #behindMs = 0
@@ -25,8 +25,8 @@ export class Versions implements Operator {
   readonly nextMs = Number.POSITIVE_INFINITY
   readonly open = 0
 
-  constructor(circuit: Circuit, plan: VersionsPlan) {
-    this.#circuit = circuit
+  constructor(dataflow: Dataflow, plan: TableStatePlan) {
+    this.#dataflow = dataflow
     this.#plan = plan
     this.#historyMs = plan.historyMs
   }
@@ -45,7 +45,7 @@ export class Versions implements Operator {
     const versions = this.#keys.get(key)
     if (!versions && value === undefined) return
     if (value !== undefined) checkKept('table: a value', value, 'given back')
-    if (!versions && this.#keys.size >= this.#circuit.maxKeys) {
+    if (!versions && this.#keys.size >= this.#dataflow.maxKeys) {
       throw failure('TOO_MANY_KEYS', `a table has ${this.#keys.size} keys, which is the limit; "${key}" is left out`)
     }
     this.#changed.add(key)
@@ -74,7 +74,7 @@ export class Versions implements Operator {
    */
   #untilMs(latestMs: number): number {
     if (!this.#plan.timed) return latestMs
-    return Math.min(latestMs, this.#circuit.watermarkOf(this.#plan.order) - this.#behindMs)
+    return Math.min(latestMs, this.#dataflow.watermarkOf(this.#plan.order) - this.#behindMs)
   }
 
   /** The latest value. */

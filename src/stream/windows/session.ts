@@ -3,7 +3,7 @@
 // session is over when the watermark has passed its last event by more than the gap: nothing on time can touch it then.
 import { failure } from '../../bus/index.ts'
 import { subjectToken } from '../../contract/index.ts'
-import type { Circuit, Operator, StateRecord } from '../circuit.ts'
+import type { Dataflow, Operator, StateRecord } from '../dataflow.ts'
 import { Timers } from '../timers.ts'
 import type { Aggregation, States } from './aggregation.ts'
 import type { SessionShape } from './shapes.ts'
@@ -22,7 +22,7 @@ type SavedSession = readonly [startMs: number, lastMs: number, events: number, c
 
 // records: [key, sessions]; no sessions: the key is gone
 export class Sessions<T> implements Operator, WindowOperator<T> {
-  readonly #circuit: Circuit
+  readonly #dataflow: Dataflow
   readonly #gapMs: number
   readonly #plan: WindowPlan<T>
   readonly #aggregation: Aggregation<T>
@@ -31,8 +31,8 @@ export class Sessions<T> implements Operator, WindowOperator<T> {
   readonly #timers = new Timers()
   open = 0
 
-  constructor(circuit: Circuit, shape: SessionShape, plan: WindowPlan<T>) {
-    this.#circuit = circuit
+  constructor(dataflow: Dataflow, shape: SessionShape, plan: WindowPlan<T>) {
+    this.#dataflow = dataflow
     this.#gapMs = shape.gapMs
     this.#plan = plan
     this.#aggregation = plan.aggregation
@@ -53,8 +53,8 @@ export class Sessions<T> implements Operator, WindowOperator<T> {
       ({ startMs, lastMs }) => timeMs >= startMs - this.#gapMs && timeMs <= lastMs + this.#gapMs,
     )
     if (touched.length === 0) {
-      if (this.#overMs(timeMs) + this.#plan.latenessMs <= this.#circuit.watermarkOf(this.#plan.order)) {
-        this.#circuit.late += 1
+      if (this.#overMs(timeMs) + this.#plan.latenessMs <= this.#dataflow.watermarkOf(this.#plan.order)) {
+        this.#dataflow.late += 1
         this.#plan.late?.(value, timeMs)
         return
       }
@@ -72,14 +72,14 @@ export class Sessions<T> implements Operator, WindowOperator<T> {
     this.#keys.set(key, rest)
     this.#changed.add(key)
     const overMs = this.#overMs(merged.lastMs)
-    if (overMs <= this.#circuit.watermarkOf(this.#plan.order)) {
+    if (overMs <= this.#dataflow.watermarkOf(this.#plan.order)) {
       this.#close(key, merged)
       this.#timers.add(overMs + this.#plan.latenessMs, key)
     } else {
-      if (this.#plan.emission !== 'close') this.#tell(key, merged, false)
+      if (this.#plan.emission !== 'close') this.#emit(key, merged, false)
       this.#timers.add(overMs, key)
     }
-    this.#circuit.wakeAt(this.#timers.nextMs, this.#plan.order)
+    this.#dataflow.wakeAt(this.#timers.nextMs, this.#plan.order)
   }
 
   /** The watermark at which a session is over; an event of just the watermark's time may still come. */
@@ -101,8 +101,8 @@ export class Sessions<T> implements Operator, WindowOperator<T> {
   #admit(key: string): void {
     if (this.#keys.has(key)) return
     subjectToken(key, 'keyBy')
-    this.#circuit.host.ownKey?.(key)
-    if (this.#keys.size >= this.#circuit.maxKeys) {
+    this.#dataflow.host.ownKey?.(key)
+    if (this.#keys.size >= this.#dataflow.maxKeys) {
       throw failure('TOO_MANY_KEYS', `sessions have ${this.#keys.size} keys, which is the limit; "${key}" is left out`)
     }
   }
@@ -111,11 +111,11 @@ export class Sessions<T> implements Operator, WindowOperator<T> {
     one.closed = true
     this.open -= one.events
     this.#changed.add(key)
-    this.#tell(key, one, true)
+    this.#emit(key, one, true)
   }
 
-  #tell(key: string, { startMs, lastMs, states }: Session, final: boolean): void {
-    this.#plan.tell(key, startMs, lastMs + this.#gapMs, states, final)
+  #emit(key: string, { startMs, lastMs, states }: Session, final: boolean): void {
+    this.#plan.emit(key, startMs, lastMs + this.#gapMs, states, final)
   }
 
   advance(watermarkMs: number): void {

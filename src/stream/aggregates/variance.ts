@@ -6,7 +6,7 @@ import { clamped, inRange, numberOf } from './values.ts'
 /** `squares`: the sum of the squared distances from the mean. */
 type Moments = [events: number, mean: number, squares: number]
 
-export interface SpreadOptions {
+export interface VarianceOptions {
   /** `sample` (the default) divides by n - 1, as SQL's `var_samp` and `stddev_samp`; `population` by n. */
   readonly kind?: 'sample' | 'population'
 }
@@ -22,7 +22,7 @@ export interface SpreadOptions {
  * @example
  * .aggregate({ spread: variance((flight) => flight.delay, { kind: 'population' }) })
  */
-export function variance<T>(of: (value: T) => number, options: SpreadOptions = {}): Aggregate<T, Moments, number> {
+export function variance<T>(of: (value: T) => number, options: VarianceOptions = {}): Aggregate<T, Moments, number> {
   return moments('variance', of, options, (squared) => squared)
 }
 
@@ -33,15 +33,15 @@ export function variance<T>(of: (value: T) => number, options: SpreadOptions = {
  * @example
  * .aggregate({ delay: mean((flight) => flight.delay), spread: stddev((flight) => flight.delay) })
  */
-export function stddev<T>(of: (value: T) => number, options: SpreadOptions = {}): Aggregate<T, Moments, number> {
+export function stddev<T>(of: (value: T) => number, options: VarianceOptions = {}): Aggregate<T, Moments, number> {
   return moments('stddev', of, options, Math.sqrt)
 }
 
 function moments<T>(
   name: string,
   of: (value: T) => number,
-  { kind = 'sample' }: SpreadOptions,
-  told: (variance: number) => number,
+  { kind = 'sample' }: VarianceOptions,
+  resultOf: (variance: number) => number,
 ): Aggregate<T, Moments, number> {
   if (kind !== 'sample' && kind !== 'population') {
     throw failure('INVALID_OPTION', `${name}: kind is 'sample' or 'population', got '${kind}'`)
@@ -62,7 +62,7 @@ function moments<T>(
       state[0] = events
       return state
     },
-    result: ([events, , squares]) => told(squares / Math.max(events - fewer, 0)),
+    result: ([events, , squares]) => resultOf(squares / Math.max(events - fewer, 0)),
     merge: (a, b) => {
       if (a[0] === 0) return b
       if (b[0] === 0) return a

@@ -2,7 +2,7 @@
 // a late event sends those that it changes again.
 import { failure } from '../../bus/index.ts'
 import { subjectToken } from '../../contract/index.ts'
-import type { Circuit, Operator, StateRecord } from '../circuit.ts'
+import type { Dataflow, Operator, StateRecord } from '../dataflow.ts'
 import { checkKept } from '../json.ts'
 import { Timers } from '../timers.ts'
 import type { Aggregation, States } from './aggregation.ts'
@@ -12,12 +12,12 @@ import type { WindowOperator, WindowPlan } from './window-operator.ts'
 interface Event<T> {
   readonly timeMs: number
   readonly value: T
-  told: boolean
+  emitted: boolean
 }
 
 // records: [key, events]; no events: the key is gone
-export class Slidings<T> implements Operator, WindowOperator<T> {
-  readonly #circuit: Circuit
+export class SlidingWindows<T> implements Operator, WindowOperator<T> {
+  readonly #dataflow: Dataflow
   readonly #sizeMs: number
   readonly #plan: WindowPlan<T>
   readonly #aggregation: Aggregation<T>
@@ -26,8 +26,8 @@ export class Slidings<T> implements Operator, WindowOperator<T> {
   readonly #timers = new Timers()
   open = 0
 
-  constructor(circuit: Circuit, shape: SlidingShape, plan: WindowPlan<T>) {
-    this.#circuit = circuit
+  constructor(dataflow: Dataflow, shape: SlidingShape, plan: WindowPlan<T>) {
+    this.#dataflow = dataflow
     this.#sizeMs = shape.sizeMs
     this.#plan = plan
     this.#aggregation = plan.aggregation
@@ -42,9 +42,9 @@ export class Slidings<T> implements Operator, WindowOperator<T> {
 
   push(key: string, value: T, timeMs: number): void {
     this.#aggregation.check(value)
-    const watermarkMs = this.#circuit.watermarkOf(this.#plan.order)
+    const watermarkMs = this.#dataflow.watermarkOf(this.#plan.order)
     if (timeMs + this.#plan.latenessMs < watermarkMs) {
-      this.#circuit.late += 1
+      this.#dataflow.late += 1
       this.#plan.late?.(value, timeMs)
       return
     }
@@ -52,14 +52,14 @@ export class Slidings<T> implements Operator, WindowOperator<T> {
     let events = this.#keys.get(key)
     if (!events) {
       subjectToken(key, 'keyBy')
-      this.#circuit.host.ownKey?.(key)
-      if (this.#keys.size >= this.#circuit.maxKeys) {
+      this.#dataflow.host.ownKey?.(key)
+      if (this.#keys.size >= this.#dataflow.maxKeys) {
         throw failure('TOO_MANY_KEYS', `windows have ${this.#keys.size} keys, which is the limit; "${key}" is left out`)
       }
       events = []
       this.#keys.set(key, events)
     }
-    const event: Event<T> = { timeMs, value, told: false }
+    const event: Event<T> = { timeMs, value, emitted: false }
     let at = events.length
     while (at > 0 && events[at - 1]!.timeMs > timeMs) at -= 1
     events.splice(at, 0, event)
@@ -69,12 +69,12 @@ export class Slidings<T> implements Operator, WindowOperator<T> {
     if (behind) {
       // its own row, and again those of events that have it in their window
       for (const other of events) {
-        const has = other.told && other.timeMs >= timeMs && other.timeMs - this.#sizeMs < timeMs
-        if (has || other === event) this.#tell(key, events, other, true)
+        const has = other.emitted && other.timeMs >= timeMs && other.timeMs - this.#sizeMs < timeMs
+        if (has || other === event) this.#emit(key, events, other, true)
       }
-    } else if (this.#plan.emission !== 'close') this.#tell(key, events, event, false)
+    } else if (this.#plan.emission !== 'close') this.#emit(key, events, event, false)
     this.#timers.add(behind ? timeMs + this.#keptMs : timeMs + 1, key)
-    this.#circuit.wakeAt(this.#timers.nextMs, this.#plan.order)
+    this.#dataflow.wakeAt(this.#timers.nextMs, this.#plan.order)
   }
 
   /** How long an event is needed after its time: by windows that it is in, and by late events. */
@@ -82,9 +82,9 @@ export class Slidings<T> implements Operator, WindowOperator<T> {
     return this.#sizeMs + this.#plan.latenessMs
   }
 
-  #tell(key: string, events: readonly Event<T>[], event: Event<T>, final: boolean): void {
-    if (final && !event.told) {
-      event.told = true
+  #emit(key: string, events: readonly Event<T>[], event: Event<T>, final: boolean): void {
+    if (final && !event.emitted) {
+      event.emitted = true
       this.open -= 1
       this.#changed.add(key)
     }
@@ -97,10 +97,10 @@ export class Slidings<T> implements Operator, WindowOperator<T> {
         if (timeMs > fromMs) this.#aggregation.add(states, value, timeMs)
       }
     } catch (error) {
-      this.#circuit.host.poison(error)
+      this.#dataflow.host.reject(error)
       return
     }
-    this.#plan.tell(key, fromMs, event.timeMs, states, final)
+    this.#plan.emit(key, fromMs, event.timeMs, states, final)
   }
 
   advance(watermarkMs: number): void {
@@ -109,8 +109,8 @@ export class Slidings<T> implements Operator, WindowOperator<T> {
       if (!events) continue
       for (const event of events) {
         // an event of just the watermark's time may still come
-        if (event.told || event.timeMs >= atMs) continue
-        this.#tell(key, events, event, true)
+        if (event.emitted || event.timeMs >= atMs) continue
+        this.#emit(key, events, event, true)
         this.#timers.add(event.timeMs + this.#keptMs, key)
       }
       const kept = events.filter(({ timeMs }) => timeMs + this.#keptMs > atMs)
@@ -124,7 +124,7 @@ export class Slidings<T> implements Operator, WindowOperator<T> {
   *save(everything: boolean): Generator<StateRecord> {
     for (const key of everything ? this.#keys.keys() : this.#changed) {
       const events = this.#keys.get(key)
-      if (events) yield [key, events.map(({ timeMs, value, told }) => [timeMs, value, told])]
+      if (events) yield [key, events.map(({ timeMs, value, emitted }) => [timeMs, value, emitted])]
       else yield [key]
     }
     this.#changed.clear()
@@ -135,10 +135,10 @@ export class Slidings<T> implements Operator, WindowOperator<T> {
       this.#keys.delete(key as string)
       return
     }
-    const events = saved as (readonly [timeMs: number, value: T, told: boolean])[]
+    const events = saved as (readonly [timeMs: number, value: T, emitted: boolean])[]
     this.#keys.set(
       key as string,
-      events.map(([timeMs, value, told]) => ({ timeMs, value, told })),
+      events.map(([timeMs, value, emitted]) => ({ timeMs, value, emitted })),
     )
   }
 
@@ -146,9 +146,9 @@ export class Slidings<T> implements Operator, WindowOperator<T> {
     this.#timers.clear()
     this.open = 0
     for (const [key, events] of this.#keys) {
-      for (const { timeMs, told } of events) {
-        this.#timers.add(told ? timeMs + this.#keptMs : timeMs + 1, key)
-        if (!told) this.open += 1
+      for (const { timeMs, emitted } of events) {
+        this.#timers.add(emitted ? timeMs + this.#keptMs : timeMs + 1, key)
+        if (!emitted) this.open += 1
       }
     }
   }

@@ -9,14 +9,14 @@ import { type Logger, openAll } from '../unit/index.ts'
 const open = (bus: Bus) => bucket<Presence | Owner>(bus, nameOf('bucket', 'PARTITIONS'))
 
 /** Forgets who ran the partitions of a processor that is gone. */
-export async function forgetShares(bus: Bus, processor: string): Promise<void> {
-  const shares = await open(bus)
-  for (const key of await shares.keys(`${processor}.>`)) await shares.delete(key)
+export async function forgetAssignment(bus: Bus, processor: string): Promise<void> {
+  const assignment = await open(bus)
+  for (const key of await assignment.keys(`${processor}.>`)) await assignment.delete(key)
 }
 
 const retryMs = 5_000
 
-export interface SharesOptions {
+export interface AssignmentOptions {
   readonly processor: string
   readonly instance: string
   readonly partitions: number
@@ -24,11 +24,11 @@ export interface SharesOptions {
   /** After how long without a sign of life an instance is replaced. */
   readonly termMs: number
   /** Runs a partition. A rejection gives it back. */
-  readonly take: (partition: number) => Promise<void>
+  readonly assign: (partition: number) => Promise<void>
   /** Stops running it, with its place written down. */
-  readonly release: (partition: number) => Promise<void>
+  readonly revoke: (partition: number) => Promise<void>
   /** For the others: input before this is not needed by the partitions that run here. */
-  readonly safe: () => Readonly<Record<string, number>>
+  readonly lowWatermarks: () => Readonly<Record<string, number>>
 }
 
 interface Owner {
@@ -46,9 +46,9 @@ interface Presence {
   readonly safe: Readonly<Record<string, number>>
 }
 
-export class Shares {
+export class Assignment {
   readonly #bucket: Bucket<Presence | Owner>
-  readonly #options: SharesOptions
+  readonly #options: AssignmentOptions
   readonly #members = new Map<string, Seen<Presence>>()
   readonly #owners = new Map<number, Seen<Owner>>()
   readonly #held = new Set<number>()
@@ -62,26 +62,26 @@ export class Shares {
   #stopped = false
   #joined = false
 
-  private constructor(bucket: Bucket<Presence | Owner>, options: SharesOptions) {
+  private constructor(bucket: Bucket<Presence | Owner>, options: AssignmentOptions) {
     this.#bucket = bucket
     this.#options = options
   }
 
   /** Joins; resolves when the first share, if any is free, is taken. @throws what `take` rejected with */
-  static async join(bus: Bus, options: SharesOptions): Promise<Shares> {
-    const shares = new Shares(await open(bus), options)
+  static async join(bus: Bus, options: AssignmentOptions): Promise<Assignment> {
+    const assignment = new Assignment(await open(bus), options)
     return openAll(async (opened) => {
-      opened.add(() => shares.leave())
-      await shares.#watch()
+      opened.add(() => assignment.leave())
+      await assignment.#watch()
       let refused: unknown
-      await shares.#turn((error) => {
+      await assignment.#turn((error) => {
         refused ??= error
       })
       if (refused !== undefined) throw refused
-      shares.#joined = true
-      shares.#lookForEnd()
-      shares.#timer = setInterval(() => shares.#wake(), timerMs(options.termMs / 5))
-      return shares
+      assignment.#joined = true
+      assignment.#lookForEnd()
+      assignment.#timer = setInterval(() => assignment.#wake(), timerMs(options.termMs / 5))
+      return assignment
     })
   }
 
@@ -100,13 +100,13 @@ export class Shares {
 
   /** Input before this is needed by nobody; 0 while somebody is not heard of. */
   get safe(): number {
-    const safe = new Map(Object.entries(this.#options.safe()))
+    const lowWatermark = new Map(Object.entries(this.#options.lowWatermarks()))
     for (const id of this.#alive()) {
       for (const [partition, position] of Object.entries(this.#members.get(id)?.value.safe ?? {})) {
-        if (!safe.has(partition)) safe.set(partition, position)
+        if (!lowWatermark.has(partition)) lowWatermark.set(partition, position)
       }
     }
-    return safe.size === this.#options.partitions ? Math.min(...safe.values()) : 0
+    return lowWatermark.size === this.#options.partitions ? Math.min(...lowWatermark.values()) : 0
   }
 
   /** Tells the others that a partition's input has ended, or goes on. */
@@ -188,7 +188,7 @@ export class Shares {
   async #turn(onRefusal?: (error: unknown) => void): Promise<void> {
     const { instance, log, processor } = this.#options
     try {
-      await this.#bucket.put(this.#memberKey(instance), { safe: this.#options.safe() })
+      await this.#bucket.put(this.#memberKey(instance), { safe: this.#options.lowWatermarks() })
       const alive = this.#alive()
       await this.#giveBack(alive)
       await this.#takeFree(alive, onRefusal)
@@ -220,7 +220,7 @@ export class Shares {
       const holder = this.#owners.get(partition)?.value.holder
       if (holder !== undefined && holder !== '' && holder !== this.#options.instance) {
         this.#held.delete(partition)
-        await this.#options.release(partition)
+        await this.#options.revoke(partition)
       }
     }
     const extra = this.held.slice(this.#quota(alive))
@@ -243,7 +243,7 @@ export class Shares {
       }
       this.#held.add(partition)
       try {
-        await this.#options.take(partition)
+        await this.#options.assign(partition)
       } catch (error) {
         log.warn({ partition, err: error }, `processor '${processor}': partition ${partition} cannot be run here`)
         this.#notBefore.set(partition, performance.now() + retryMs)
@@ -255,7 +255,7 @@ export class Shares {
   }
 
   async #release(partition: number): Promise<void> {
-    await this.#options.release(partition)
+    await this.#options.revoke(partition)
     await this.dropped(partition).catch(() => undefined)
   }
 
@@ -282,12 +282,12 @@ export class Shares {
 }
 
 // what somebody else wrote into the bucket counts as nothing said
-function presenceOf(told: unknown): Presence {
-  return { safe: isRecord(told) && isRecord(told.safe) ? (told.safe as Presence['safe']) : {} }
+function presenceOf(value: unknown): Presence {
+  return { safe: isRecord(value) && isRecord(value.safe) ? (value.safe as Presence['safe']) : {} }
 }
 
-function ownerOf(told: unknown): Owner {
-  return isRecord(told) && typeof told.holder === 'string'
-    ? { holder: told.holder, ended: told.ended === true }
+function ownerOf(value: unknown): Owner {
+  return isRecord(value) && typeof value.holder === 'string'
+    ? { holder: value.holder, ended: value.ended === true }
     : { holder: '' }
 }

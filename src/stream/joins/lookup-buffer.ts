@@ -1,5 +1,5 @@
 // Values that wait until the watermark says that what they are looked up in is complete up to and with their time.
-import type { Circuit, Operator, StateRecord } from '../circuit.ts'
+import type { Dataflow, Operator, StateRecord } from '../dataflow.ts'
 import { checkKept } from '../json.ts'
 
 interface Waiting {
@@ -9,8 +9,8 @@ interface Waiting {
 }
 
 // records: [number, timeMs, value]; [number]: it went on
-export class Held implements Operator {
-  readonly #circuit: Circuit
+export class LookupBuffer implements Operator {
+  readonly #dataflow: Dataflow
   readonly #order: number
   readonly #graceMs: number
   readonly #next: (value: unknown, timeMs: number) => void
@@ -21,10 +21,10 @@ export class Held implements Operator {
   nextMs = Number.POSITIVE_INFINITY
 
   constructor(
-    circuit: Circuit,
+    dataflow: Dataflow,
     plan: { order: number; graceMs: number; next: (value: unknown, timeMs: number) => void },
   ) {
-    this.#circuit = circuit
+    this.#dataflow = dataflow
     this.#order = plan.order
     this.#graceMs = plan.graceMs
     this.#next = plan.next
@@ -38,7 +38,7 @@ export class Held implements Operator {
   }
 
   push(value: unknown, timeMs: number): void {
-    if (this.#dueMs(timeMs) <= this.#circuit.watermarkOf(this.#order)) {
+    if (this.#dueMs(timeMs) <= this.#dataflow.watermarkOf(this.#order)) {
       this.#next(value, timeMs)
       return
     }
@@ -48,7 +48,7 @@ export class Held implements Operator {
     this.#waiting.push(one)
     this.#added.push(one)
     this.nextMs = Math.min(this.nextMs, this.#dueMs(timeMs))
-    this.#circuit.wakeAt(this.nextMs, this.#order)
+    this.#dataflow.wakeAt(this.nextMs, this.#order)
   }
 
   /** A change of just the watermark's time may still come. */

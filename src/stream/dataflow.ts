@@ -36,12 +36,12 @@ export interface Row {
 }
 
 /** What a program's steps need of whoever runs it. */
-export interface CircuitHost {
+export interface DataflowHost {
   /** Something must be done outside for this value. */
   startEffect(effect: number, value: unknown): void
   /** A value in the middle of the program cannot be used; it is left out. */
-  poison(error: unknown): void
-  /** Whether a key is this circuit's to keep; throws when it belongs to another partition. */
+  reject(error: unknown): void
+  /** Whether a key is this dataflow's to keep; throws when it belongs to another partition. */
   ownKey?(key: string): void
   /** Only what happened in this span counts; unix ms. */
   readonly span?: { readonly fromMs: number; readonly untilMs: number }
@@ -64,8 +64,8 @@ interface Clock {
   idle: boolean
 }
 
-/** The circuit's own record in a checkpoint. */
-interface SavedCircuit {
+/** The dataflow's own record in a checkpoint. */
+interface SavedDataflow {
   readonly watermark: number | 'end' | null
   readonly clocks: readonly (readonly [
     ms: number | 'end' | null,
@@ -80,8 +80,8 @@ const defaultMaxKeys = 10_000_000
 // about 400 MB of windows with a few aggregates
 const defaultKeysInMemory = 1_000_000
 
-export class Circuit {
-  readonly host: CircuitHost
+export class Dataflow {
+  readonly host: DataflowHost
   readonly maxKeys: number
   readonly keysInMemory: number
   readonly #nodes = new Map<object, Push<never>[]>()
@@ -96,10 +96,10 @@ export class Circuit {
   /** The watermark before the one that operators are being told of. */
   #beforeMs = Number.NEGATIVE_INFINITY
   /** While operators are told: those from this order on still live in the time before. */
-  #told = Number.POSITIVE_INFINITY
+  #advancedTo = Number.POSITIVE_INFINITY
   #nextMs = Number.POSITIVE_INFINITY
   /** What the other partitions were told of the one clock that there is. */
-  #toldMs = Number.NEGATIVE_INFINITY
+  #reportedMs = Number.NEGATIVE_INFINITY
   /** When the server stored the present message, unix ms. */
   storedMs = 0
   /** Rows that came out since they were last taken. */
@@ -109,7 +109,7 @@ export class Circuit {
   /** Only clocks are of interest; see scout.ts. */
   readonly scouting: boolean = false
 
-  constructor(host: CircuitHost) {
+  constructor(host: DataflowHost) {
     this.host = host
     this.maxKeys = host.maxKeys ?? defaultMaxKeys
     this.keysInMemory = host.keysInMemory ?? defaultKeysInMemory
@@ -153,7 +153,7 @@ export class Circuit {
     })
   }
 
-  /** Those who get what a source (by its number) or the root of a side line delivers. */
+  /** Those who get what a source (by its number) or the root of a side output delivers. */
   inputs(root: number | object): Push<unknown>[] {
     let pushes = this.#inputs.get(root)
     if (!pushes) {
@@ -217,7 +217,7 @@ export class Circuit {
 
   /** Whether what comes out now is let out by time, and not by the present message alone. */
   get advancing(): boolean {
-    return this.#told !== Number.POSITIVE_INFINITY
+    return this.#advancedTo !== Number.POSITIVE_INFINITY
   }
 
   /** A clock has reached a time. Hot path: for most events of one clock this is three comparisons. */
@@ -254,8 +254,8 @@ export class Circuit {
   isNews(order: number, ms: number): boolean {
     if (this.#clocks.length > 1) return true
     const [clock] = this.#clocks
-    if (clock?.order !== order || ms <= clock.ms || ms <= this.#toldMs) return false
-    this.#toldMs = ms
+    if (clock?.order !== order || ms <= clock.ms || ms <= this.#reportedMs) return false
+    this.#reportedMs = ms
     return true
   }
 
@@ -284,10 +284,10 @@ export class Circuit {
     if (watermarkMs < this.#nextMs) return
     // upstream first: what it lets out reaches downstream operators before the new watermark does
     for (const { order, operator, behindMs } of this.#operators) {
-      this.#told = order
+      this.#advancedTo = order
       if (operator.nextMs + behindMs <= watermarkMs) operator.advance(watermarkMs - behindMs)
     }
-    this.#told = Number.POSITIVE_INFINITY
+    this.#advancedTo = Number.POSITIVE_INFINITY
     this.#plan()
   }
 
@@ -300,7 +300,7 @@ export class Circuit {
 
   /** The watermark as an operator has been told of it. */
   watermarkOf(order: number): number {
-    const ms = order > this.#told ? this.#beforeMs : this.#watermarkMs
+    const ms = order > this.#advancedTo ? this.#beforeMs : this.#watermarkMs
     return this.#behind === undefined ? ms : ms - (this.#behind.get(order) ?? 0)
   }
 
@@ -312,9 +312,9 @@ export class Circuit {
 
   // --- checkpoints ---------------------------------------------------------------------------------------------------
 
-  /** Records of all operators, each after its operator's number; the circuit's own have the number -1. */
+  /** Records of all operators, each after its operator's number; the dataflow's own have the number -1. */
   *save(everything: boolean): Generator<readonly [operator: number, ...StateRecord]> {
-    const saved: SavedCircuit = {
+    const saved: SavedDataflow = {
       watermark: jsonTime(this.#watermarkMs),
       clocks: this.#clocks.map(({ ms, tickedMs, idle, running }) => [
         jsonTime(ms),
@@ -333,7 +333,7 @@ export class Circuit {
   /** How a step is told, by the number of its operator in records. */
   operatorText(number: number): string {
     const order = this.#operators[number]?.order
-    return this.#steps.find((step) => step.order === order)?.text ?? 'of the circuit'
+    return this.#steps.find((step) => step.order === order)?.text ?? 'of the dataflow'
   }
 
   restore([number, ...record]: readonly [operator: number, ...StateRecord]): void {
@@ -345,7 +345,7 @@ export class Circuit {
       operator.restore(record)
       return
     }
-    const saved = record[0] as SavedCircuit
+    const saved = record[0] as SavedDataflow
     this.#watermarkMs = timeOf(saved.watermark)
     this.late = saved.late
     saved.clocks.forEach(([ms, tickedMs, idle, running], i) => {
