@@ -115,12 +115,12 @@ describe('partitions that hear of the clocks of the others', () => {
     )
   })
 
-  it('do so with clocks of several sources, that fall silent and come back, and on side outputs', () => {
+  it('do so with clocks of several sources, that fall silent and come back, and on side lines', () => {
     fc.assert(
       fc.property(stored, shapes, sizes, sizes, (list, shape, outOfOrder, idle) => {
         const timed = (input: Stream<Event>) => input.time((e) => e.at, { outOfOrder, idle, maxAhead: false })
         const program = (left: Stream<Event>, right: Stream<Event>) => {
-          const sideOutput = (side: Stream<Event>) =>
+          const aside = (side: Stream<Event>) =>
             timed(side)
               .keyBy((e) => e.key)
               .window(shape)
@@ -129,7 +129,7 @@ describe('partitions that hear of the clocks of the others', () => {
           return timed(left)
             .keyBy((e) => e.key)
             .join(
-              timed(right.branch((e) => e.at % 2 === 1, sideOutput)).keyBy((e) => e.key),
+              timed(right.branch((e) => e.at % 2 === 1, aside)).keyBy((e) => e.key),
               { within: 50, kind: 'outer' },
               (l, r, key) => ({
                 key,

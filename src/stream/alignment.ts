@@ -20,7 +20,7 @@ export interface AlignmentOptions {
   /** Where this partition goes on, and what its clocks say there. */
   readonly position: number
   readonly clocks: readonly Tick[]
-  /** Whether messages wait here that were not told of yet, or that the server has and this partition has not. */
+  /** Whether messages wait here that were not announced yet, or that the server has and this partition has not. */
   readonly behind: () => boolean
   /** More is known of the others. */
   readonly onProgress: () => void
@@ -46,8 +46,8 @@ export class Alignment {
   #ready: Tick[] = []
   #taken = 0
   #readyTo = 0
-  /** The last message of this partition that was told of, and up to where it has no others. */
-  #reported: number
+  /** The last message of this partition that was announced, and up to where it has no others. */
+  #announced: number
   #covered: number
   /** What the next marks say. */
   #news: Tick[] = []
@@ -71,7 +71,7 @@ export class Alignment {
     this.#heard = this.#known.map(() => [])
     this.#leastKnown = position
     this.#readyTo = position
-    this.#reported = position
+    this.#announced = position
     this.#covered = position
     this.#published = position
     if (position > 0) {
@@ -104,9 +104,9 @@ export class Alignment {
   }
 
   /** A message of this partition will have its turn; call in order. */
-  report(sequence: number, ticks: readonly Tick[]): void {
+  announce(sequence: number, ticks: readonly Tick[]): void {
     for (const tick of ticks) this.#news.push(tick)
-    this.#reported = sequence
+    this.#announced = sequence
     this.#covered = Math.max(this.#covered, sequence)
     this.#pump()
   }
@@ -160,18 +160,18 @@ export class Alignment {
     await this.#reader?.stop()
   }
 
-  /** A partition that nobody runs holds up the others: that is told. */
+  /** A partition that nobody runs holds up the others: a warning says so. */
   #watchOthers(): void {
     const { log, stream, partition } = this.#options
     let before = this.#leastKnown
     this.#watch = setInterval(() => {
-      const waits = this.#reported > this.#leastKnown + 1 && this.#leastKnown === before
+      const waits = this.#announced > this.#leastKnown + 1 && this.#leastKnown === before
       before = this.#leastKnown
       if (!waits) return
       const behind = this.#known.flatMap((known, i) => (known === before ? [i] : []))
       log.warn(
         { behind },
-        `${stream}: partition ${partition} waits for what others have up to ${this.#reported}; not heard of beyond ${before}: ${behind.join(', ')}. Is somebody running them?`,
+        `${stream}: partition ${partition} waits for what others have up to ${this.#announced}; not heard of beyond ${before}: ${behind.join(', ')}. Is somebody running them?`,
       )
     }, sayAfterMs)
     this.#watch.unref()
@@ -196,7 +196,7 @@ export class Alignment {
   /** Sees to it that a mark goes out when there is need for one: soon, but not for each message by itself. */
   #pump(): void {
     if (this.#stopped || this.#publishing || this.#timer !== undefined) return
-    if (this.#reported <= this.#published && this.#wanted <= this.#published) return
+    if (this.#announced <= this.#published && this.#wanted <= this.#published) return
     const full = this.#news.length >= this.#perMark
     const waitMs = full ? 0 : this.#publishedAt + everyMs(this.#options.partitions) - now()
     this.#timer = setTimeout(
@@ -218,12 +218,12 @@ export class Alignment {
     try {
       if (this.#wanted > this.#covered) await this.#cover(this.#wanted)
       let count = Math.min(this.#news.length, this.#perMark)
-      // a message is told of as a whole
+      // A message is announced as a whole
       while (count < this.#news.length && this.#news[count]!.sequence === this.#news[count - 1]!.sequence) count += 1
       const ticks = this.#news.slice(0, count)
       const to = count < this.#news.length ? this.#news[count]!.sequence - 1 : this.#covered
       if (to <= this.#published) return
-      const mark = { partition, after: this.#published, to, wants: Math.min(to, this.#reported), ticks }
+      const mark = { partition, after: this.#published, to, wants: Math.min(to, this.#announced), ticks }
       await persist(bus, markSubject(processor, partition), encodeMark(mark), {
         deadline: now() + 10_000,
         headerLines: headerLine(controlHeader, watermarkValue),
@@ -247,8 +247,8 @@ export class Alignment {
     // what is under way here says more than the server, unless it does not come
     if (behind() && now() - this.#askedAt < askAnywayMs) return
     this.#askedAt = now()
-    const reported = this.#reported
+    const announced = this.#announced
     const last = await lastMessage(bus, stream, subject)
-    if (last === undefined || last.sequence <= reported) this.#covered = Math.max(this.#covered, to)
+    if (last === undefined || last.sequence <= announced) this.#covered = Math.max(this.#covered, to)
   }
 }

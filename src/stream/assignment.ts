@@ -10,8 +10,8 @@ const open = (bus: Bus) => bucket<Presence | Owner>(bus, nameOf('bucket', 'PARTI
 
 /** Forgets who ran the partitions of a processor that is gone. */
 export async function forgetAssignment(bus: Bus, processor: string): Promise<void> {
-  const assignment = await open(bus)
-  for (const key of await assignment.keys(`${processor}.>`)) await assignment.delete(key)
+  const assignments = await open(bus)
+  for (const key of await assignments.keys(`${processor}.>`)) await assignments.delete(key)
 }
 
 const retryMs = 5_000
@@ -43,7 +43,7 @@ interface Seen<Value> {
 }
 
 interface Presence {
-  readonly safe: Readonly<Record<string, number>>
+  readonly lowWatermarks: Readonly<Record<string, number>>
 }
 
 export class Assignment {
@@ -51,7 +51,7 @@ export class Assignment {
   readonly #options: AssignmentOptions
   readonly #members = new Map<string, Seen<Presence>>()
   readonly #owners = new Map<number, Seen<Owner>>()
-  readonly #held = new Set<number>()
+  readonly #assigned = new Set<number>()
   /** Partitions that could not be run here are tried again after a while. */
   readonly #notBefore = new Map<number, number>()
   readonly #ended = Promise.withResolvers<void>()
@@ -67,7 +67,7 @@ export class Assignment {
     this.#options = options
   }
 
-  /** Joins; resolves when the first share, if any is free, is taken. @throws what `take` rejected with */
+  /** Joins; resolves when the first share, if any is free, is taken. @throws what `assign` rejected with */
   static async join(bus: Bus, options: AssignmentOptions): Promise<Assignment> {
     const assignment = new Assignment(await open(bus), options)
     return openAll(async (opened) => {
@@ -86,8 +86,8 @@ export class Assignment {
   }
 
   /** Partitions that run here. */
-  get held(): readonly number[] {
-    return [...this.#held].sort((a, b) => a - b)
+  get assigned(): readonly number[] {
+    return [...this.#assigned].sort((a, b) => a - b)
   }
   /** Instances that share the work, this one included. */
   get members(): number {
@@ -99,26 +99,26 @@ export class Assignment {
   }
 
   /** Input before this is needed by nobody; 0 while somebody is not heard of. */
-  get safe(): number {
-    const lowWatermark = new Map(Object.entries(this.#options.lowWatermarks()))
+  get lowWatermark(): number {
+    const lowest = new Map(Object.entries(this.#options.lowWatermarks()))
     for (const id of this.#alive()) {
-      for (const [partition, position] of Object.entries(this.#members.get(id)?.value.safe ?? {})) {
-        if (!lowWatermark.has(partition)) lowWatermark.set(partition, position)
+      for (const [partition, position] of Object.entries(this.#members.get(id)?.value.lowWatermarks ?? {})) {
+        if (!lowest.has(partition)) lowest.set(partition, position)
       }
     }
-    return lowWatermark.size === this.#options.partitions ? Math.min(...lowWatermark.values()) : 0
+    return lowest.size === this.#options.partitions ? Math.min(...lowest.values()) : 0
   }
 
-  /** Tells the others that a partition's input has ended, or goes on. */
+  /** Says to the others that a partition's input has ended, or goes on. */
   async mark(partition: number, ended: boolean): Promise<void> {
     const owner = this.#owners.get(partition)
-    if (!this.#held.has(partition) || owner?.value.ended === ended) return
+    if (!this.#assigned.has(partition) || owner?.value.ended === ended) return
     await this.#write(partition, { holder: this.#options.instance, ended })
   }
 
   /** A partition stopped by itself: it is free for whoever comes first. */
   async dropped(partition: number): Promise<void> {
-    if (!this.#held.delete(partition)) return
+    if (!this.#assigned.delete(partition)) return
     if (this.#owners.get(partition)?.value.holder === this.#options.instance)
       await this.#write(partition, { holder: '' })
   }
@@ -128,7 +128,7 @@ export class Assignment {
     this.#stopped = true
     clearInterval(this.#timer)
     await this.#turning?.catch(() => undefined)
-    await Promise.all(this.held.map((partition) => this.#release(partition)))
+    await Promise.all(this.assigned.map((partition) => this.#revoke(partition)))
     this.#stopWatching?.()
     await this.#bucket.delete(this.#memberKey(this.#options.instance)).catch(() => undefined)
   }
@@ -188,10 +188,10 @@ export class Assignment {
   async #turn(onRefusal?: (error: unknown) => void): Promise<void> {
     const { instance, log, processor } = this.#options
     try {
-      await this.#bucket.put(this.#memberKey(instance), { safe: this.#options.lowWatermarks() })
+      await this.#bucket.put(this.#memberKey(instance), { lowWatermarks: this.#options.lowWatermarks() })
       const alive = this.#alive()
       await this.#giveBack(alive)
-      await this.#takeFree(alive, onRefusal)
+      await this.#assignFree(alive, onRefusal)
       await this.#forgetGone(alive)
     } catch (error) {
       log.debug({ err: error }, `processor '${processor}': its partitions are not looked after: ${messageOf(error)}`)
@@ -210,28 +210,28 @@ export class Assignment {
     const counts = new Map<string, number>()
     for (const { value } of this.#owners.values()) counts.set(value.holder, (counts.get(value.holder) ?? 0) + 1)
     const above = alive.filter((id) => id !== instance && (counts.get(id) ?? 0) > share)
-    const before = this.#held.size > share ? above.filter((id) => id < instance) : above
+    const before = this.#assigned.size > share ? above.filter((id) => id < instance) : above
     return share + (before.length < rest ? 1 : 0)
   }
 
   async #giveBack(alive: readonly string[]): Promise<void> {
-    for (const partition of this.held) {
+    for (const partition of this.assigned) {
       // somebody took this instance for gone
       const holder = this.#owners.get(partition)?.value.holder
       if (holder !== undefined && holder !== '' && holder !== this.#options.instance) {
-        this.#held.delete(partition)
+        this.#assigned.delete(partition)
         await this.#options.revoke(partition)
       }
     }
-    const extra = this.held.slice(this.#quota(alive))
-    await Promise.all(extra.map((partition) => this.#release(partition)))
+    const extra = this.assigned.slice(this.#quota(alive))
+    await Promise.all(extra.map((partition) => this.#revoke(partition)))
   }
 
-  async #takeFree(alive: readonly string[], onRefusal?: (error: unknown) => void): Promise<void> {
+  async #assignFree(alive: readonly string[], onRefusal?: (error: unknown) => void): Promise<void> {
     const { partitions, instance, log, processor } = this.#options
     for (let partition = 0; partition < partitions; partition++) {
-      if (this.#stopped || this.#held.size >= this.#quota(alive)) return
-      if (this.#held.has(partition) || performance.now() < (this.#notBefore.get(partition) ?? 0)) continue
+      if (this.#stopped || this.#assigned.size >= this.#quota(alive)) return
+      if (this.#assigned.has(partition) || performance.now() < (this.#notBefore.get(partition) ?? 0)) continue
       const owner = this.#owners.get(partition)
       const holder = owner?.value.holder ?? ''
       // what this instance held before it died is its own again at once
@@ -241,7 +241,7 @@ export class Assignment {
       } catch {
         continue // another one was faster
       }
-      this.#held.add(partition)
+      this.#assigned.add(partition)
       try {
         await this.#options.assign(partition)
       } catch (error) {
@@ -254,7 +254,7 @@ export class Assignment {
     }
   }
 
-  async #release(partition: number): Promise<void> {
+  async #revoke(partition: number): Promise<void> {
     await this.#options.revoke(partition)
     await this.dropped(partition).catch(() => undefined)
   }
@@ -270,7 +270,7 @@ export class Assignment {
     const known = this.#owners.get(partition)
     const key = `${this.#options.processor}.p.${partition}`
     const revision = await this.#bucket.update(key, owner, known?.revision ?? 0)
-    // the watch tells the same a moment later
+    // the watch says the same a moment later
     if ((this.#owners.get(partition)?.revision ?? 0) < revision) {
       this.#owners.set(partition, { value: owner, revision, at: performance.now() })
     }
@@ -283,7 +283,10 @@ export class Assignment {
 
 // what somebody else wrote into the bucket counts as nothing said
 function presenceOf(value: unknown): Presence {
-  return { safe: isRecord(value) && isRecord(value.safe) ? (value.safe as Presence['safe']) : {} }
+  return {
+    lowWatermarks:
+      isRecord(value) && isRecord(value.lowWatermarks) ? (value.lowWatermarks as Presence['lowWatermarks']) : {},
+  }
 }
 
 function ownerOf(value: unknown): Owner {

@@ -14,7 +14,7 @@ export interface Positions {
   /** The last rows of the inputs up to `input`, one per output; a sequence alone in checkpoints of version 0.1. */
   readonly outputs: readonly (OutputPosition | number)[]
   /** Input messages that could not be used so far. */
-  readonly bad: number
+  readonly rejected: number
   readonly ended: boolean
   /** Sources that nothing follows of, by number. */
   readonly endedSources?: readonly number[]
@@ -41,7 +41,7 @@ export interface Commit {
   readonly base: number
   readonly baseBefore: number
   /** Input position of the base before: what may still be needed. */
-  readonly safeInput: number
+  readonly lowWatermark: number
 }
 
 const partHeader = 'Myelin-Checkpoint'
@@ -144,7 +144,7 @@ export async function replay(
       read.changes += 1
     }
     commit = entry
-    // the state of another program is not read, only told
+    // the state of another program is not read, only named
     if (entry.identity.shape !== read.dataflow.shape) return
     for (const group of records.groups) for (const record of JSON.parse(group.toString())) read.dataflow.restore(record)
   }
@@ -186,10 +186,22 @@ class Groups {
   }
 }
 
+/** As checkpoints of version 0.1 have it. */
+interface FormerNames {
+  readonly positions: { readonly bad?: number }
+  readonly safeInput?: number
+}
+
 export function readCommit(data: Uint8Array): Commit | undefined {
   try {
-    const commit = JSON.parse(Buffer.from(data).toString()) as Commit
-    return typeof commit.id === 'string' && typeof commit.base === 'number' ? commit : undefined
+    const commit = JSON.parse(Buffer.from(data).toString()) as Commit & FormerNames
+    if (typeof commit.id !== 'string' || typeof commit.base !== 'number') return undefined
+    const { positions } = commit
+    return {
+      ...commit,
+      positions: { ...positions, rejected: positions.rejected ?? positions.bad ?? 0 },
+      lowWatermark: commit.lowWatermark ?? commit.safeInput ?? 0,
+    }
   } catch {
     return undefined
   }

@@ -114,7 +114,7 @@ export class Checkpoints {
         checkpoints.#changeBytes = read.changeBytes
         checkpoints.#changes = read.changes
       }
-      checkpoints.#before = { sequence: commit.baseBefore, input: commit.safeInput }
+      checkpoints.#before = { sequence: commit.baseBefore, input: commit.lowWatermark }
       return { checkpoints, dataflow: read.dataflow, found: commit }
     }
     return { checkpoints, dataflow: dataflow(), found: undefined }
@@ -161,7 +161,7 @@ export class Checkpoints {
       bytes,
       base: everything ? first : this.#base!.sequence,
       baseBefore: before?.sequence ?? first,
-      safeInput: before?.input ?? 0,
+      lowWatermark: before?.input ?? 0,
     }
     const entry = Buffer.from(JSON.stringify(commit))
     this.#writer.add(`${this.#subject}.commit`, entry)

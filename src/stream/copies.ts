@@ -1,6 +1,6 @@
 // Copies that the server makes for a processor (its input of several sources or partitions, its views of several
 // partitions) can stand still after a server died while the server itself says that nothing is left to copy. So the last
-// message of each origin is looked for in the copy; what stands still is counted as lag, told, and begun again.
+// message of each origin is looked for in the copy; what stands still counts as lag, is reported, and begun again.
 // Source: `Nats-Stream-Source`, the header of what was copied: "<origin> <its sequence there> …" (ADR-31, nats-server).
 import { type Bus, lastMessage, messageOf, now, renewSource, type StoredMessage, streamInfo } from '../bus/index.ts'
 import type { HealthCheck, Logger } from '../unit/index.ts'
@@ -19,7 +19,7 @@ export interface Copy {
   readonly ensure: () => Promise<unknown>
 }
 
-/** What can be told of a copy that stands still. */
+/** What is known of a copy that stands still. */
 export interface CopyStatus {
   readonly stream: string
   readonly origin: string
@@ -36,7 +36,7 @@ interface Watched {
   since: number
   behind: number
   healedAt: number
-  warned: boolean
+  reported: boolean
 }
 
 const everyMs = 2_000
@@ -55,7 +55,7 @@ export class Copies {
     this.#bus = bus
     this.#log = log
     const fresh = { wanted: 0, position: 0, lag: 0, since: 0, behind: 0, healedAt: Number.NEGATIVE_INFINITY }
-    this.#watched = copies.map((copy) => ({ copy, ...fresh, warned: false }))
+    this.#watched = copies.map((copy) => ({ copy, ...fresh, reported: false }))
     if (copies.length > 0) this.#timer = setInterval(() => void this.#lookAtAll(mine()), everyMs).unref()
   }
 
@@ -94,7 +94,7 @@ export class Copies {
     if (!mine) for (const watched of this.#watched) settle(watched)
     if (!mine || this.#looking || !this.#bus.connected) return
     this.#looking = true
-    // an origin or a copy without a leader answers nothing: that is told by whoever reads it
+    // an origin or a copy without a leader answers nothing: whoever reads it reports that
     for (const watched of this.#watched) await this.#look(watched).catch(() => undefined)
     this.#looking = false
   }
@@ -120,8 +120,8 @@ export class Copies {
     }
     watched.behind = Math.max(1, lag, position > 0 ? end.sequence - position : end.sequence - watched.wanted)
     const still = now() - watched.since
-    if (still > stalledMs && !watched.warned) {
-      watched.warned = true
+    if (still > stalledMs && !watched.reported) {
+      watched.reported = true
       this.#log.warn(sentence({ stream, origin, behind: watched.behind, stillMs: still }))
     }
     if (still < healAfterMs || now() - watched.healedAt < healEveryMs) return
@@ -143,13 +143,13 @@ export class Copies {
   }
 
   #moves(watched: Watched): void {
-    if (watched.warned) this.#log.info(`${watched.copy.stream} goes on copying from ${watched.copy.origin}`)
+    if (watched.reported) this.#log.info(`${watched.copy.stream} goes on copying from ${watched.copy.origin}`)
     settle(watched)
   }
 }
 
 function settle(watched: Watched): void {
-  Object.assign(watched, { wanted: 0, position: 0, lag: 0, behind: 0, warned: false })
+  Object.assign(watched, { wanted: 0, position: 0, lag: 0, behind: 0, reported: false })
 }
 
 const sentence = ({ stream, origin, behind, stillMs }: CopyStatus) =>

@@ -12,7 +12,7 @@ export type StateRecord = readonly unknown[]
 export interface Operator {
   /** The watermark from which on `advance` must be called. */
   readonly nextMs: number
-  /** Events it holds that no row tells of yet. */
+  /** Events it holds that are in no row yet. */
   readonly open: number
   /** Keys it remembers something about. */
   readonly keys: number
@@ -93,13 +93,13 @@ export class Dataflow {
   readonly #steps: { readonly order: number; readonly text: string }[] = []
   readonly #clocks: Clock[] = []
   #watermarkMs = Number.NEGATIVE_INFINITY
-  /** The watermark before the one that operators are being told of. */
+  /** The watermark before the one that operators advance to. */
   #beforeMs = Number.NEGATIVE_INFINITY
-  /** While operators are told: those from this order on still live in the time before. */
+  /** While operators advance: those from this order on still live in the time before. */
   #advancedTo = Number.POSITIVE_INFINITY
   #nextMs = Number.POSITIVE_INFINITY
-  /** What the other partitions were told of the one clock that there is. */
-  #reportedMs = Number.NEGATIVE_INFINITY
+  /** What was announced to the other partitions of the one clock that there is. */
+  #announcedMs = Number.NEGATIVE_INFINITY
   /** When the server stored the present message, unix ms. */
   storedMs = 0
   /** Rows that came out since they were last taken. */
@@ -169,7 +169,7 @@ export class Dataflow {
     return this.#shared.get(node) as Part
   }
 
-  /** Steps are told from upstream to downstream whatever the order in which they were connected. */
+  /** Steps are listed from upstream to downstream whatever the order in which they were connected. */
   describe(order: number, text: string): void {
     insert(this.#steps, { order, text })
   }
@@ -183,7 +183,7 @@ export class Dataflow {
     }
   }
 
-  /** Event time of one line. The watermark is the least of all clocks that are not idle. */
+  /** Event time of one stream of values. The watermark is the least of all clocks that are not idle. */
   clock(sources: ReadonlySet<number>, idleMs: number, order: number): number {
     this.#clocks.push({
       order,
@@ -250,12 +250,12 @@ export class Dataflow {
   get times(): ReadonlyMap<number, number> {
     return new Map(this.#clocks.flatMap(({ order, ms }) => (Number.isFinite(ms) ? [[order, ms] as const] : [])))
   }
-  /** Whether other partitions need to be told of a tick; ask in order. Of one clock only what is later than all before. */
+  /** Whether other partitions need to know of a tick; ask in order. Of one clock only what is later than all before. */
   isNews(order: number, ms: number): boolean {
     if (this.#clocks.length > 1) return true
     const [clock] = this.#clocks
-    if (clock?.order !== order || ms <= clock.ms || ms <= this.#reportedMs) return false
-    this.#reportedMs = ms
+    if (clock?.order !== order || ms <= clock.ms || ms <= this.#announcedMs) return false
+    this.#announcedMs = ms
     return true
   }
 
@@ -298,7 +298,7 @@ export class Dataflow {
     }
   }
 
-  /** The watermark as an operator has been told of it. */
+  /** The watermark as an operator knows it. */
   watermarkOf(order: number): number {
     const ms = order > this.#advancedTo ? this.#beforeMs : this.#watermarkMs
     return this.#behind === undefined ? ms : ms - (this.#behind.get(order) ?? 0)
@@ -330,7 +330,7 @@ export class Dataflow {
     }
   }
 
-  /** How a step is told, by the number of its operator in records. */
+  /** How a step is described, by the number of its operator in records. */
   operatorText(number: number): string {
     const order = this.#operators[number]?.order
     return this.#steps.find((step) => step.order === order)?.text ?? 'of the dataflow'

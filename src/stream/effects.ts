@@ -50,8 +50,8 @@ export interface Origin {
   readonly data: Uint8Array
 }
 
-/** Takes what an effect refused; resolves when it is told. */
-type OnPoison = (error: unknown, origin: Origin | undefined, id: string) => Promise<void>
+/** Takes what an effect rejected; resolves when that is stored. */
+type OnRejected = (error: unknown, origin: Origin | undefined, id: string) => Promise<void>
 
 /** The effects under way: bounded, repeated until they succeed. */
 export class Effects {
@@ -59,19 +59,19 @@ export class Effects {
   readonly #names: readonly string[]
   readonly #log: Logger
   readonly #underWay = new Set<Promise<void>>()
-  readonly #onPoison: OnPoison
+  readonly #onRejected: OnRejected
   readonly #stop = new AbortController()
   #warned = false
   done = 0
   duplicates = 0
 
-  constructor(effects: readonly EffectPlan[], host: { bus: Bus; log: Logger }, onPoison: OnPoison) {
+  constructor(effects: readonly EffectPlan[], host: { bus: Bus; log: Logger }, onRejected: OnRejected) {
     // one listener for each effect under way
     setMaxListeners(0, this.#stop.signal)
     this.#run = effects.map((effect) => effect.open(host))
     this.#names = effects.map((effect) => effect.name)
     this.#log = host.log
-    this.#onPoison = onPoison
+    this.#onRejected = onRejected
   }
 
   /** `origin`: the message that it came from, for the error output. Resolves when it succeeded. */
@@ -115,7 +115,7 @@ export class Effects {
         this.#warned = false
         return
       } catch (error) {
-        if (error instanceof MyelinError && rejecting.has(error.code)) return this.#onPoison(error, origin, id)
+        if (error instanceof MyelinError && rejecting.has(error.code)) return this.#onRejected(error, origin, id)
         // a checkpoint waits for this one for ever: after a stop that is what it should do
         if (signal.aborted) return new Promise<never>(() => undefined)
         if (!this.#warned)

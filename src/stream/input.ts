@@ -23,7 +23,7 @@ export interface Input {
   readonly own: boolean
   /** What of the stream a partition reads. One subject: a consumer with two of them is ten times slower on a backlog. */
   subject(partition: number): string
-  /** Where a partition hears of the end of a source that another partition was told of. */
+  /** Where a partition hears of the end of a source that another partition has read. */
   endSubject(partition: number, source: number): string
   /** Which source a message is from. */
   sourceOf(subject: string): number

@@ -50,12 +50,16 @@ export function answerInspections(bus: Bus, processor: string, inspect: () => In
 export async function inspectProcessor(bus: Bus, processor: string, timeoutMs = 1_000): Promise<Inspection[]> {
   const found: Inspection[] = []
   const until = ({ data }: Msg) => {
-    const reply = readJsonObject(data)
+    const answer = readJsonObject(data)
     // on a subject that anybody may answer on
-    if (typeof reply?.instance !== 'string' || typeof reply.members !== 'number' || !Array.isArray(reply.partitions)) {
+    if (
+      typeof answer?.instance !== 'string' ||
+      typeof answer.members !== 'number' ||
+      !Array.isArray(answer.partitions)
+    ) {
       return false
     }
-    const inspection = reply as unknown as Inspection
+    const inspection = answer as unknown as Inspection
     found.push(inspection)
     return found.length >= inspection.members
   }

@@ -43,8 +43,8 @@ export function jsonBytes(what: string, value: unknown): Buffer {
   return bytes
 }
 
-/** What becomes of a value that is kept: only told in a row, or given to the program again after a restart. */
-export type Kept = 'told' | 'given back'
+/** What becomes of a value that is kept: only emitted in a row, or given to the program again after a restart. */
+export type Kept = 'emitted' | 'given back'
 
 /**
  * Values that are kept are in checkpoints. Hot path: 2 ns for numbers and texts, about 20 ns per field of an object.
@@ -54,7 +54,7 @@ export type Kept = 'told' | 'given back'
  */
 export function checkKept(what: string, value: unknown, kept: Kept, most = Number.POSITIVE_INFINITY): void {
   const type = typeof value
-  if (type === 'string' || type === 'boolean' || value === null || (type === 'number' && kept === 'told')) return
+  if (type === 'string' || type === 'boolean' || value === null || (type === 'number' && kept === 'emitted')) return
   looks = most
   const problem = problemOf(value, kept, 0)
   if (problem !== undefined) throw unfit(what, problem)
@@ -75,7 +75,7 @@ function problemOf(value: unknown, kept: Kept, depth: number): string | undefine
     case 'boolean':
       return undefined
     case 'number':
-      return kept === 'told' || Number.isFinite(value) ? undefined : `JSON has no word for ${value}`
+      return kept === 'emitted' || Number.isFinite(value) ? undefined : `JSON has no word for ${value}`
     case 'undefined':
       // a field that is undefined is one that is not there
       return depth === 0 ? 'it is undefined' : undefined

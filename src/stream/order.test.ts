@@ -67,7 +67,7 @@ const told = ({ rows, effects, rejected, late, open }: Ran) => ({
     .map(({ key, value }) => JSON.stringify([key, value]))
     .sort(),
   effects: effects.map((effect) => JSON.stringify(effect)).sort(),
-  bad: rejected.map(String),
+  rejected: rejected.map(String),
   late,
   open,
 })
@@ -78,7 +78,7 @@ function same(
   sources = 1,
 ): void {
   const [expected, ...others] = orders.map((list) => told(runProgram(describe, fed(list, sources), { sources })))
-  expect(expected).toMatchObject({ bad: [], late: 0, open: 0 })
+  expect(expected).toMatchObject({ rejected: [], late: 0, open: 0 })
   for (const other of others) expect(other).toEqual(expected)
 }
 

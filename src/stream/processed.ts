@@ -1,5 +1,5 @@
 // Read your writes: waiting until what was stored in a stream has gone through a processor and its rows are in the views.
-// Nothing is told for it: who waits asks the processor's instances and streams, so that it costs nothing while nobody does.
+// Nothing is announced for it: who waits asks the processor's instances and streams, so that it costs nothing while nobody does.
 import {
   type Bus,
   failure,

@@ -61,7 +61,7 @@ const instant = z
   .refine((text) => parseTime(text) !== undefined, { error: `expected ${timeForm}` })
   .meta({ examples: ['2001-07-01', '2001-07-01T12:00:00Z'] })
 
-/** What every processor can be told. */
+/** What every processor can be configured with. */
 export const processorConfig = z.object({
   as: z
     .string()
@@ -132,7 +132,7 @@ export function processor(
   })
   if (sinks.length === 0)
     throw failure('INVALID_OPTION', `processor '${name}': its program has no end: nothing goes out`)
-  inputOf(name, sources, partitions) // what cannot be partitioned is told when it is written, not when it is run
+  inputOf(name, sources, partitions) // what cannot be partitioned is an error when it is written, not when it is run
   const unit = defineUnit<Config>({
     kind: 'processor',
     name,
@@ -170,8 +170,8 @@ const leftOut = ({ name }: EffectPlan): EffectPlan => ({ name, open: () => async
 const isSource = (from: Sources): from is Source<unknown> => typeof from.decode === 'function'
 
 function inputFor(plan: Plan, source: Source<unknown>, number: number): Stream<unknown> | Table<unknown> {
-  const line = Node.root<unknown>(plan, new Set([number]), number)
-  return source.kind === 'table' ? Table.of(line, (change) => change as never, 0) : new Stream(line)
+  const node = Node.root<unknown>(plan, new Set([number]), number)
+  return source.kind === 'table' ? Table.of(node, (change) => change as never, 0) : new Stream(node)
 }
 
 /** `delays` of processor `delays` becomes what the processor becomes; other views get the new name in front. */
@@ -227,8 +227,8 @@ class Processor implements RunningUnit {
       partitions,
       log,
       termMs: options.termMs ?? 2_000,
-      assign: (partition) => this.#take(partition),
-      revoke: (partition) => this.#release(partition),
+      assign: (partition) => this.#assign(partition),
+      revoke: (partition) => this.#revoke(partition),
       lowWatermarks: () =>
         Object.fromEntries([...this.#tasks].map(([partition, task]) => [partition, task.lowWatermark])),
     })
@@ -238,7 +238,7 @@ class Processor implements RunningUnit {
     if (this.#tasks.size === 0) log.info(`processor '${name}' stands by: others run its ${partitions} partitions`)
   }
 
-  async #take(partition: number): Promise<void> {
+  async #assign(partition: number): Promise<void> {
     const { name, partitions, input, sources, views, effects, sinks, scout, options } = this.#plan
     const { bus, log, config } = this.#host
     const task = new Task({
@@ -272,7 +272,7 @@ class Processor implements RunningUnit {
     }
   }
 
-  async #release(partition: number): Promise<void> {
+  async #revoke(partition: number): Promise<void> {
     const task = this.#tasks.get(partition)
     this.#tasks.delete(partition)
     await task?.drain()
@@ -284,7 +284,7 @@ class Processor implements RunningUnit {
     if (this.#tasks.get(partition) !== task) return
     if (error instanceof MyelinError && error.code === 'WRONG_SEQUENCE' && this.#host.bus.connected) {
       log.warn({ code: error.code }, error.message)
-      await this.#release(partition)
+      await this.#revoke(partition)
       await this.#assignment?.dropped(partition).catch(() => undefined)
       return
     }
@@ -294,10 +294,10 @@ class Processor implements RunningUnit {
 
   /** What the server copied for this processor and nobody needs any more. */
   async #trim(): Promise<void> {
-    const safe = this.#assignment?.safe ?? 0
-    if (safe <= this.#trimmed || !this.#tasks.has(0)) return
-    this.#trimmed = safe
-    await this.#plan.input.trim(this.#host.bus, safe).catch((error) => {
+    const lowWatermark = this.#assignment?.lowWatermark ?? 0
+    if (lowWatermark <= this.#trimmed || !this.#tasks.has(0)) return
+    this.#trimmed = lowWatermark
+    await this.#plan.input.trim(this.#host.bus, lowWatermark).catch((error) => {
       this.#host.log.warn({ err: error }, `${this.#plan.input.stream} was not trimmed`)
     })
   }
@@ -352,7 +352,7 @@ class Processor implements RunningUnit {
       try {
         await this.#assignment?.leave()
       } finally {
-        await Promise.all([...this.#tasks.keys()].map((partition) => this.#release(partition)))
+        await Promise.all([...this.#tasks.keys()].map((partition) => this.#revoke(partition)))
       }
     })()
     return this.#stopping

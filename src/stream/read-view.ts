@@ -65,7 +65,7 @@ export interface ViewChanges<Row> extends AsyncIterableIterator<ViewRow<Row>>, A
  * Reads a view, of one partition or several, on one server or a cluster. It keeps no copy: `get` asks for the last row of a
  * key, `all` reads the last row of each, `history` reads every row, `changes` follows the stream. A view of windows has a row
  * for each window of a key; the last one that was written is the key's. Rows that were removed or have expired (`maxAge`) are gone from `get`
- * and `all`; that they went is no change. What somebody else wrote there that is not JSON is left out, and told once as
+ * and `all`; that they went is no change. What somebody else wrote there that is not JSON is left out, and reported once as
  * an `error` event of the bus.
  *
  * @example

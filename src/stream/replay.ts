@@ -117,7 +117,7 @@ export async function replay(bus: Bus, unit: Unit<never>, options: ReplayOptions
   }
 }
 
-/** A declared processor has words of its own for what a replay is told. */
+/** A declared processor has words of its own for what a replay is given. */
 const configOf = (unit: object, config: Readonly<Record<string, unknown>>, span: object) =>
   unit === declaredProcessor ? { ...config, replay: span } : { ...config, ...span }
 

@@ -209,7 +209,7 @@ describe('checkpoints', () => {
     const opened = await Checkpoints.open(nats.bus, { processor: 'still', log: silent, dataflow })
     opened.checkpoints.identity = { shape: '', life: 'x', input: '', outputs: [] }
     for (let input = 0; input < 1_100; input++) {
-      const positions = { input, outputs: [], bad: 0, ended: false }
+      const positions = { input, outputs: [], rejected: 0, ended: false }
       await opened.checkpoints.store(opened.checkpoints.take(positions, opened.dataflow))
     }
     expect((await streamInfo(nats.bus, checkpointStream('still')))!.state.messages).toBeLessThan(2_200)

@@ -45,8 +45,8 @@ export interface ResumeOptions {
   readonly views: readonly View[]
   readonly outputs: readonly ViewPart[]
   readonly found: { readonly positions: Positions; readonly identity: Identity } | undefined
-  /** Tells the error output of a message that is not this partition's. */
-  readonly refuse: (refused: Rejected) => Promise<unknown>
+  /** Writes a message to the error output that is not this partition's. */
+  readonly reject: (rejected: Rejected) => Promise<unknown>
 }
 
 /** @throws MyelinError STREAM_MISMATCH, STREAM_TRUNCATED */
@@ -88,8 +88,8 @@ export async function resume(options: ResumeOptions): Promise<Place> {
     const known = numbered ? await lastRow(options, i, place, end, owner) : place.made + end - place.sequence
     made.push({ ...place, known, end })
   }
-  const { input: at, inputMs = 0, bad, ended, endedSources = [] } = positions
-  return { identity, input: at, inputMs, rejected: bad, ended, endedSources, outputs: made }
+  const { input: at, inputMs = 0, rejected, ended, endedSources = [] } = positions
+  return { identity, input: at, inputMs, rejected, ended, endedSources, outputs: made }
 }
 
 export const ownerOf = ({ processor, partition }: { processor: string; partition: number }, life: string | undefined) =>
@@ -207,7 +207,7 @@ async function lastRow(
   owner: string,
 ): Promise<number> {
   if (end === place.sequence) return place.made
-  const { bus, log, where, outputs, refuse } = options
+  const { bus, log, where, outputs, reject } = options
   const { stream } = outputs[output]!
   let known = place.made
   let own = 0
@@ -233,7 +233,7 @@ async function lastRow(
     }
     const error = failure('FOREIGN_MESSAGE', `${stream} held at ${sequence} what ${where} did not write`)
     log.error({ code: error.code, stream, sequence, subject }, `${error.message}; it is taken out`)
-    await refuse({ id: `${stream}.${sequence}`, error, stream, sequence, subject, data: Buffer.from(data) })
+    await reject({ id: `${stream}.${sequence}`, error, stream, sequence, subject, data: Buffer.from(data) })
     await deleteMessage(bus, stream, sequence).catch((reason) => {
       log.warn({ stream, sequence }, `it could not be taken out: ${messageOf(reason)}`)
     })

@@ -4,7 +4,7 @@ import { failure, MyelinError, messageOf, readHeaders } from '../bus/index.ts'
 import type { Unit } from '../unit/index.ts'
 import { jsonBytes } from './json.ts'
 import { type Plan, type Sink, withKey } from './program/index.ts'
-import { type Fed, runSinks } from './run-sinks.ts'
+import { type Fed, runDataflow } from './run-dataflow.ts'
 import type { Incoming, Source } from './sources.ts'
 
 interface Program {
@@ -44,7 +44,7 @@ export interface ProgramResult {
 }
 
 export interface RunProgramOptions {
-  /** The input ends after the last event, which closes all windows. Default true. */
+  /** The input sinks after the last event, which closes all windows. Default true. */
   readonly end?: boolean
   /**
    * When the server stored an event, unix ms: what `time('stored')`, `idle` and `maxAhead` go by. Default: one ms after
@@ -93,7 +93,7 @@ export function runProgram(
     return { source, storedMs, read: () => decoded(sources[source]!, value, storedMs, options) }
   })
   const over = options.end !== false ? sources.map(({ kind }, source) => ({ source, kind, end: true })) : []
-  const ran = runSinks(sinks, [...events, ...over.filter(({ kind }) => kind === 'events')])
+  const ran = runDataflow(sinks, [...events, ...over.filter(({ kind }) => kind === 'events')])
   const errors = ran.rejected.map(asError)
   const views = plan.views.map((view) => ({ view, rows: [] as Record<string, unknown>[] }))
   for (const { output, key, value } of ran.rows) {

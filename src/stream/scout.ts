@@ -42,7 +42,7 @@ export class Scout {
     this.#dataflow = dataflow
   }
 
-  /** Undefined when there is no clock that could be told of. */
+  /** Undefined when there is no clock that could be announced. */
   static of({ times, branches }: Plan): Scout | undefined {
     const clocks = times.filter(stateless)
     if (clocks.length === 0) return undefined
@@ -59,7 +59,7 @@ export class Scout {
     try {
       dataflow.feed(source, value, storedMs)
     } catch {
-      // it is told when its turn comes
+      // it is rejected when its turn comes
     }
     return dataflow.ticks
   }

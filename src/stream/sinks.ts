@@ -86,7 +86,7 @@ export function bucket<Row>(name: string): Effect<KeyedRow<Row>> {
     name: `bucket ${name}`,
     open({ bus }) {
       const opened = reopening(() => openBucket<Row>(bus, name, { copies: true }))
-      opened().catch(() => undefined) // told by each put
+      opened().catch(() => undefined) // each put reports it
       return async ({ key, row }, id) => {
         jsonBytes(`bucket ${name}: the row of "${key}"`, row)
         const { duplicate } = await (await opened()).putOnce(key, row, id, { timeoutMs: 30_000 })

@@ -66,7 +66,7 @@ export interface TaskOptions {
   readonly onFailure: (error: unknown) => void
 }
 
-/** What can be told of a partition. */
+/** What is known of a partition. */
 export interface TaskStatus {
   readonly partition: number
   /** Steps of the program, in order. */
@@ -86,7 +86,7 @@ export interface TaskStatus {
   readonly written: number
   /** Its clocks are those of all partitions: it also follows what the others' input does to them. */
   readonly sharedClocks: boolean
-  /** Events that no row tells of yet, and keys that are remembered. */
+  /** Events that are in no row yet, and keys that are remembered. */
   readonly open: number
   readonly keys: number
   readonly effects: number
@@ -111,12 +111,12 @@ export class Task {
   readonly #asks: boolean
   #dataflow!: Dataflow
   #effects!: Effects
-  #refusals = 0
+  #errorOutput = 0
   #outputs: Output[] = []
   #checkpoints!: Checkpoints
   #reader: StreamReader | undefined
   #alignment: Alignment | undefined
-  /** How many messages of the backlog the other partitions are told of. */
+  /** How many messages of the backlog the other partitions know of. */
   #scouted = 0
   /** The one whose answer the next of them wait for. */
   #unanswered: StreamMessage | undefined
@@ -129,14 +129,14 @@ export class Task {
   /** Sequence of what is being processed: a message, or one of another partition that moves a clock. */
   #place = 0
   #effectsOfMessage = 0
-  #refusalsOfMessage = 0
+  #rejectionsOfMessage = 0
   readonly #starting = new AbortController()
   #read = 0
   /** Messages the server had not delivered yet, as it said with the last one. */
   #lag = 0
   #rejected = 0
   /** What the checkpoint says that is being stored. */
-  #taken: { readonly input: number; bad: number } | undefined
+  #taken: { readonly input: number; rejected: number } | undefined
   #ended = false
   readonly #endedSources = new Set<number>()
   #busy = false
@@ -148,7 +148,7 @@ export class Task {
   #failed = false
   #checkpointTimer: NodeJS.Timeout | undefined
   #flushTimer: NodeJS.Timeout | undefined
-  /** What was told of and not processed is let go: nothing may pass it. */
+  /** What was announced and not processed is let go: nothing may pass it. */
   #frozen = false
   #checkpointDue = false
 
@@ -199,8 +199,8 @@ export class Task {
   async start(): Promise<void> {
     const { bus, log, processor, partition, partitions, input, effects, outputs, views } = this.#options
     const plans = [...effects, reject(processor) as EffectPlan, passOn({ partition, partitions, input }) as EffectPlan]
-    this.#refusals = effects.length
-    this.#effects = new Effects(plans, { bus, log }, (error, origin, id) => this.#effectRefused(error, origin, id))
+    this.#errorOutput = effects.length
+    this.#effects = new Effects(plans, { bus, log }, (error, origin, id) => this.#effectRejected(error, origin, id))
     const began = performance.now()
     const opened = await Checkpoints.open(bus, {
       processor,
@@ -215,9 +215,9 @@ export class Task {
       where: this.#where,
       shape: this.#dataflow.shape,
       found: opened.found,
-      refuse: (refused) =>
-        within('telling the error output', 30_000, this.#starting.signal, () =>
-          this.#effects.start(this.#refusals, refused, ''),
+      reject: (rejected) =>
+        within('writing to the error output', 30_000, this.#starting.signal, () =>
+          this.#effects.start(this.#errorOutput, rejected, ''),
         ),
     })
     this.#checkpoints.identity = place.identity
@@ -288,7 +288,7 @@ export class Task {
     const { partition, partitions, processor, span, maxKeys, keysInMemory } = this.#options
     const dataflow = new Dataflow({
       startEffect: (effect, value) => this.#startEffect(effect, value),
-      reject: (error) => this.#poison(error),
+      reject: (error) => this.#rejectInput(error),
       ...(partitions === 1
         ? {}
         : {
@@ -316,7 +316,7 @@ export class Task {
     if (this.#alignment) {
       this.#backlog.push(message)
       this.#lag = message.pending
-      this.#reportToOthers(this.#alignment)
+      this.#announceClocks(this.#alignment)
       if (!this.#busy && this.#alignment.knows(this.#backlog[0]!.sequence)) void this.#work()
       return
     }
@@ -329,25 +329,25 @@ export class Task {
     void this.#work()
   }
 
-  /** What messages do to the clocks is told before they have their turn; of those that are asked about in order. */
-  #reportToOthers(alignment: Alignment): void {
+  /** What messages do to the clocks is announced before they have their turn; of those that are asked about in order. */
+  #announceClocks(alignment: Alignment): void {
     const { scout, input } = this.#options
     for (; this.#scouted < this.#backlog.length; this.#scouted++) {
       const message = this.#backlog[this.#scouted]!
       const { sequence, timestampMs } = message
       if (message.data.length === 0 && isEndOfInput(message)) {
-        alignment.report(sequence, [endTick(input.sourceOf(message.subject), sequence, timestampMs)])
+        alignment.announce(sequence, [endTick(input.sourceOf(message.subject), sequence, timestampMs)])
         continue
       }
       const source = input.sourceOf(message.subject)
       const answer = this.#decoded.get(message) ?? this.#early(source, message)
       if (!answer.done) {
-        if (this.#unanswered !== message) void answer.promise.then(() => this.#reportToOthers(alignment))
+        if (this.#unanswered !== message) void answer.promise.then(() => this.#announceClocks(alignment))
         this.#unanswered = message
         return
       }
       const ticks = answer.error === undefined ? scout!.ticksOf(sequence, source, answer.value, timestampMs) : []
-      alignment.report(
+      alignment.announce(
         sequence,
         ticks.filter(({ clock, ms }) => this.#dataflow.isNews(clock, ms)),
       )
@@ -393,7 +393,7 @@ export class Task {
     this.#message = message
     this.#place = message.sequence
     this.#effectsOfMessage = 0
-    this.#refusalsOfMessage = 0
+    this.#rejectionsOfMessage = 0
     try {
       const source = this.#options.input.sourceOf(message.subject)
       if (message.data.length === 0 && isEndOfInput(message)) {
@@ -409,7 +409,7 @@ export class Task {
         this.#dataflow.feed(source, answer ? answer.value : this.#decode(source, message), message.timestampMs)
       }
     } catch (error) {
-      this.#poison(error)
+      this.#rejectInput(error)
     }
     this.#read += 1
     this.#input = message.sequence
@@ -427,7 +427,7 @@ export class Task {
       this.#message = undefined
       this.#place = tick.sequence
       this.#effectsOfMessage = 0
-      this.#refusalsOfMessage = 0
+      this.#rejectionsOfMessage = 0
       // what one message did to several clocks belongs to one place
       for (let one: Tick | undefined = tick; one !== undefined; one = alignment.next(tick.sequence)) {
         const ended = endedBy(one)
@@ -461,7 +461,7 @@ export class Task {
   #passOn(source: number, { subject, sequence }: StreamMessage): void {
     const { input, partition, partitions } = this.#options
     if (partitions === 1 || subject === input.endSubject(partition, source)) return
-    void this.#effects.start(this.#refusals + 1, { source, sequence }, '')
+    void this.#effects.start(this.#errorOutput + 1, { source, sequence }, '')
   }
 
   #goOn(): void {
@@ -491,36 +491,40 @@ export class Task {
   }
 
   /** What cannot be used goes to the error output; the stream goes on. */
-  #poison(error: unknown): void {
-    this.#refusalsOfMessage += 1
+  #rejectInput(error: unknown): void {
+    this.#rejectionsOfMessage += 1
     const place = `${this.#options.input.stream}.${this.#place}`
     const own = this.#message ? place : `${place}.p${this.#options.partition}`
-    void this.#refuse(error, this.#origin, this.#refusalsOfMessage === 1 ? own : `${own}.${this.#refusalsOfMessage}`)
+    void this.#reject(
+      error,
+      this.#origin,
+      this.#rejectionsOfMessage === 1 ? own : `${own}.${this.#rejectionsOfMessage}`,
+    )
   }
 
-  readonly #refuseRow = (error: unknown): void => this.#poison(error)
+  readonly #rejectRow = (error: unknown): void => this.#rejectInput(error)
 
-  async #effectRefused(error: unknown, origin: Origin | undefined, id: string): Promise<void> {
+  async #effectRejected(error: unknown, origin: Origin | undefined, id: string): Promise<void> {
     // of a message that the checkpoint covers which is being stored
-    if (origin && this.#taken && origin.sequence <= this.#taken.input) this.#taken.bad += 1
-    await this.#refuse(error, origin, id)
+    if (origin && this.#taken && origin.sequence <= this.#taken.input) this.#taken.rejected += 1
+    await this.#reject(error, origin, id)
   }
 
-  #refuse(error: unknown, origin: Origin | undefined, id: string): Promise<void> | undefined {
+  #reject(error: unknown, origin: Origin | undefined, id: string): Promise<void> | undefined {
     this.#rejected += 1
     const { input, log } = this.#options
     if (this.#rejected <= 10 || this.#rejected % 10_000 === 0) {
       const code = error instanceof MyelinError ? error.code : 'INTERNAL'
       log.warn(
-        { code, sequence: origin?.sequence, bad: this.#rejected },
+        { code, sequence: origin?.sequence, rejected: this.#rejected },
         `an input of ${input.stream} cannot be used and is left out: ${messageOf(error)}`,
       )
     }
     if (!origin) return undefined
     const { sequence, subject, data } = origin
     // the message's bytes are the client library's buffer: a copy is what may wait
-    const refused: Rejected = { id, error, stream: input.stream, sequence, subject, data: Buffer.from(data) }
-    return this.#effects.start(this.#refusals, refused, '')
+    const rejected: Rejected = { id, error, stream: input.stream, sequence, subject, data: Buffer.from(data) }
+    return this.#effects.start(this.#errorOutput, rejected, '')
   }
 
   /** False when an output cannot be written any more: the task has failed. */
@@ -530,7 +534,7 @@ export class Task {
     try {
       // rows carry traces where somebody looks at them: reading them costs a tenth of what a message does
       const trace = tracingOn() ? boundedTraceLines(this.#trace) : ''
-      for (const row of rows) this.#outputs[row.output]!.add(row, this.#refuseRow, row.byTime ? '' : trace)
+      for (const row of rows) this.#outputs[row.output]!.add(row, this.#rejectRow, row.byTime ? '' : trace)
     } catch (error) {
       this.#fail(error)
       return false
@@ -615,7 +619,7 @@ export class Task {
       input: this.#input,
       inputMs: this.#inputMs,
       outputs: this.#outputs.map(({ position }) => position),
-      bad: this.#rejected,
+      rejected: this.#rejected,
       ended: this.#ended,
       endedSources: [...this.#endedSources],
     }

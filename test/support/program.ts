@@ -1,19 +1,19 @@
 // Runs a program that a test writes over events in memory, with checkpoints in between if wanted.
 import { Node, Plan, type Sink, Stream } from '../../src/stream/program/index.ts'
 import {
+  type Ran as DataflowRan,
   type Fed,
-  type Ran as RanEnds,
-  type RunOptions as RunEndsOptions,
-  runSinks,
-} from '../../src/stream/run-sinks.ts'
+  type RunOptions as RunDataflowOptions,
+  runDataflow,
+} from '../../src/stream/run-dataflow.ts'
 
 export type { Fed }
 
-export interface RunOptions extends RunEndsOptions {
+export interface RunOptions extends RunDataflowOptions {
   readonly sources?: number
 }
 
-export interface Ran extends Omit<RanEnds, 'effects'> {
+export interface Ran extends Omit<DataflowRan, 'effects'> {
   readonly effects: unknown[]
 }
 
@@ -27,6 +27,6 @@ export function runProgram(
 ): Ran {
   const plan = new Plan()
   const inputs = Array.from({ length: sources }, (_, i) => new Stream(Node.root(plan, new Set([i]), i)))
-  const ran = runSinks([describe(...inputs)].flat(), events, options)
+  const ran = runDataflow([describe(...inputs)].flat(), events, options)
   return { ...ran, effects: ran.effects.map(({ value }) => value) }
 }

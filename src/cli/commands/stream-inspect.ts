@@ -66,7 +66,7 @@ const head = [
   'IN',
   'OUT',
   'LATE',
-  'BAD',
+  'REJECTED',
   'OPEN',
   'KEYS',
   'CHECKPOINT',

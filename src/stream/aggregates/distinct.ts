@@ -13,7 +13,7 @@ export interface DistinctOptions {
 
 /**
  * How many different values (texts, numbers, booleans; 1 and '1' are different) the events have. Exact up to `exactUpTo`
- * (256 unless told otherwise), in memory for those values; beyond that an estimate in 4 KiB (2^`precision` bytes, a third
+ * (256 unless another number is given), in memory for those values; beyond that an estimate in 4 KiB (2^`precision` bytes, a third
  * more in checkpoints) with a standard error of 1.6 % (1.04 / √(2^`precision`)): 1 window in 20 is further off than twice
  * that.
  *

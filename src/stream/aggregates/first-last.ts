@@ -61,13 +61,13 @@ interface Collecting<V> {
 
 export interface Collected<V> {
   values: V[]
-  /** There were more events than are told. */
+  /** There were more events than these. */
   truncated: boolean
 }
 
 /**
  * What `of` says of each event, in the order of event time (those of the same time as they came): the first `max` of
- * them, 1,000 unless told otherwise, and whether there were more. Memory for `max` values, which must survive JSON; all
+ * them, 1,000 unless another number is given, and whether there were more. Memory for `max` values, which must survive JSON; all
  * of them are in each checkpoint after a change.
  *
  * @throws MyelinError INVALID_INPUT while adding: `of` gives undefined (give null for nothing) or what JSON has no word for

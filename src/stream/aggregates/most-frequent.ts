@@ -31,7 +31,7 @@ export interface Frequent<V> {
 
 /**
  * The `k` values (texts, numbers, booleans) that most events have, the most frequent first; equals in the order of their
- * texts. Memory for `counters` values (10 `k` and at least 100, unless told otherwise), about 130 bytes
+ * texts. Memory for `counters` values (10 `k` and at least 100, unless another number is given), about 130 bytes
  * each.
  *
  * With no more different values than counters all is exact. Otherwise, of n events, every value that more than

@@ -23,7 +23,7 @@ export function quantile<T>(q: number, of: (value: T) => number): Aggregate<T, n
  *
  * A DDSketch: Masson, Rim and Lee, DDSketch: a fast and fully-mergeable quantile sketch with relative-error guarantees
  * (VLDB 2019). Of more than `maxBins` (2,048) bins of a sign, those nearest to zero become one: quantiles that fall there
- * are told as its border. At 1 % that takes 2,048 values that are each 2 % from the next, at least 17 orders of magnitude.
+ * count as its border. At 1 % that takes 2,048 values that are each 2 % from the next, at least 17 orders of magnitude.
  *
  * @throws MyelinError INVALID_INPUT while adding: the value is not a finite number
  * @example

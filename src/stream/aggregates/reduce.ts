@@ -3,7 +3,7 @@ import type { Aggregate } from './aggregate.ts'
 
 /**
  * Anything else: the state of a window begins as `init()`, and `add` makes the next of it and an event. The state is what
- * the row tells, so it must survive JSON and `add` returns a new one instead of changing it. Without `merge` it is refused
+ * the row has, so it must survive JSON and `add` returns a new one instead of changing it. Without `merge` it is refused
  * in session windows. An `add` that throws sends the event to the error output, but other aggregates may have taken it
  * already: filter what it cannot use, or write an `Aggregate` with `check`.
  *

@@ -40,12 +40,12 @@ export function presentOf<T, V>(aggregate: string, of: (value: T) => V): (value:
 }
 
 /**
- * For `check`: whether what `of` says can be kept in checkpoints and told in rows.
+ * For `check`: whether what `of` says can be kept in checkpoints and emitted in rows.
  * @throws MyelinError INVALID_INPUT for undefined, BigInt, functions, Map, Set, cycles and what is nested too deep
  */
 export function keepableOf<T>(aggregate: string, of: (value: T) => unknown): (value: T) => void {
   const read = presentOf(aggregate, of)
-  return (value) => checkKept(`${aggregate}: what it is given`, read(value), 'told')
+  return (value) => checkKept(`${aggregate}: what it is given`, read(value), 'emitted')
 }
 
 /** What an aggregate may keep: anything that JSON has a word for. */
@@ -57,7 +57,7 @@ export function inRange(aggregate: string, number: number): number {
   throw failure('INVALID_INPUT', `${aggregate}: with this value it would be beyond 1.8e308, which no number can hold`)
 }
 
-/** For merges, which must not throw: what is beyond the range of doubles is told as its end. */
+/** For merges, which must not throw: what is beyond the range of doubles becomes its end. */
 export function clamped(number: number): number {
   return Math.min(Math.max(number, -Number.MAX_VALUE), Number.MAX_VALUE)
 }

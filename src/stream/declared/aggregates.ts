@@ -43,7 +43,7 @@ const withOptions = <Options extends z.ZodRawShape>(
 
 const q = z.number().min(0).max(1)
 const k = z.number().int().min(1).max(10_000)
-const relativeError = z.number().gt(0).lt(1).optional().describe('of the value, 0.01 unless told otherwise')
+const relativeError = z.number().gt(0).lt(1).optional().describe('of the value, 0.01 unless another number is given')
 const spread = { kind: z.enum(['sample', 'population']).default('sample').describe('divide by n - 1, or by n') }
 
 const kinds = {

@@ -28,9 +28,9 @@ async function run(values: readonly unknown[], declaration: Record<string, unkno
   const config = { from, to: { view: name, key: 'room' }, ...declaration } as never
   await using unit = await serve(nats.bus, declaredProcessor, { unit: name, config })
   await until(() => unit.stats!().in === values.length)
-  const { rejected } = unit.stats!()
+  const { rejected: bad } = unit.stats!()
   await unit.drain()
-  return { name, rows: await rowsOf(nats.bus, name), rejected }
+  return { name, rows: await rowsOf(nats.bus, name), bad }
 }
 
 const readings = [
@@ -140,8 +140,8 @@ describe('a declared processor', () => {
   it('sends what an expression cannot use to the error output, with its name', async () => {
     const values = [{ room: 'a', value: 1 }, { room: 'a', value: 'x' }, { room: 'a', value: { v: 1 } }, { value: 1 }, 7]
     const aggregate = { total: { sum: 'value' }, big: { share: 'value > 0' } }
-    const { name, rejected } = await run(values, { where: 'room != "z" or true', aggregate })
-    expect(rejected).toBe(4)
+    const { name, bad } = await run(values, { where: 'room != "z" or true', aggregate })
+    expect(bad).toBe(4)
     const reasons: string[] = []
     const reader = await consume(nats.bus, {
       stream: `BAD_${name}`,
@@ -157,11 +157,11 @@ describe('a declared processor', () => {
     expect(reasons[1]).toBe('INVALID_INPUT aggregate.total.sum: expected a finite number, got {"v":1}')
     expect(reasons[2]).toBe('INVALID_INPUT key: expected text or a number, got nothing')
     const comparing = await run([{ room: 'a', value: 'x' }], { aggregate: { big: { share: 'value > 0' } } })
-    expect(comparing.rejected).toBe(1)
+    expect(comparing.bad).toBe(1)
     const last = await lastMessage(nats.bus, `BAD_${comparing.name}`, `bad.${comparing.name}`)
     expect(Buffer.from(last!.data).toString()).toBe('{"room":"a","value":"x"}')
     const rows = await run(readings, { map: 'room', key: '$' })
-    expect([rows.rejected, rows.rows]).toEqual([5, []])
+    expect([rows.bad, rows.rows]).toEqual([5, []])
   })
 
   it('reads events of a contract it does not know, keyed or not, and says when there are none', async () => {

@@ -69,7 +69,7 @@ export class TableState implements Operator {
   }
 
   /**
-   * What history is counted back from. Of event times that is the watermark: a value that is on time, and waits, is told
+   * What history is counted back from. Of event times that is the watermark: a value that is on time, and waits, finds
    * what was valid at its own time, whatever a later version has come before it.
    */
   #untilMs(latestMs: number): number {

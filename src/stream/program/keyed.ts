@@ -26,7 +26,7 @@ export interface WindowOptions<T, As extends string> {
 export interface JoinOptions<Kind extends JoinKind> {
   /** How far apart in time the two may be; or so much earlier and later may the right one be. */
   readonly within: Duration | { readonly before: Duration; readonly after: Duration }
-  /** `left` also tells left values that found no right one, `outer` those of both sides; when that is certain. Default `inner`. */
+  /** `left` also emits left values that found no right one, `outer` those of both sides; when that is certain. Default `inner`. */
   readonly kind?: Kind
 }
 
@@ -69,19 +69,19 @@ export class KeyedStream<T, Time extends Timing = 'untimed'> {
   // biome-ignore lint/suspicious/noExplicitAny: the overloads say what its rows begin with
   window(shape: WindowShape, options: WindowOptions<T, string> = {}): WindowedStream<T, any> {
     const order = this.node.plan.nextOrder()
-    const late = options.late ? this.node.sideOutput() : undefined
-    const sink = late && options.late!(new Stream(late))
+    const sideOutput = options.late ? this.node.sideOutput() : undefined
+    const sink = sideOutput && options.late!(new Stream(sideOutput))
     return new WindowedStream(this.node, this.keyOf, {
       order,
       shape,
       latenessMs: durationMs(options.lateness ?? 0, 'window: lateness'),
       emission: emissionOf(options.emit ?? 'closed'),
       as: options.as ?? 'start',
-      ...(late && sink ? { late, sink } : {}),
+      ...(sideOutput && sink ? { sideOutput, sink } : {}),
     })
   }
 
-  /** One row per key that grows with every value: told at each, whenever it happened. */
+  /** One row per key that grows with every value: emitted at each, whenever it happened. */
   aggregate<Aggregates extends Record<string, AnyAggregate<T>>>(aggregates: Aggregates): Rows<Aggregated<Aggregates>> {
     return new WindowedStream<T, object>(this.node, this.keyOf, {
       order: this.node.plan.nextOrder(),
@@ -132,7 +132,7 @@ export class KeyedStream<T, Time extends Timing = 'untimed'> {
     const order = mine.plan.nextOrder()
     const sources = new Set([...mine.sources, ...others.sources])
     const behindMs = behindOf(mine, others) ?? 0
-    // those that found none are told when no partner can come any more, which is later than their time
+    // those that found none are emitted when no partner can come any more, which is later than their time
     const waitsMs = kind === 'inner' ? 0 : kind === 'left' ? afterMs : Math.max(beforeMs, afterMs)
     return new Stream(
       new Node<Out>(mine.plan, sources, behindMs + waitsMs, (dataflow, out) => {

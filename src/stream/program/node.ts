@@ -1,5 +1,5 @@
-// The graph that a program describes: lines, each made of the one before. Nothing happens until a dataflow is connected;
-// a line that several others follow is built once per dataflow.
+// The graph that a program describes: nodes, each fed by the one before. Nothing happens until a dataflow is connected;
+// a node that several others follow is built once per dataflow.
 import type { Dataflow, Push } from '../dataflow.ts'
 import type { EffectPlan } from '../effects.ts'
 import type { View } from '../view.ts'
@@ -8,7 +8,7 @@ import type { View } from '../view.ts'
 export class Plan {
   readonly effects: EffectPlan[] = []
   readonly views: View[] = []
-  /** Lines just behind their clocks, and those that have side outputs: what moves clocks can be found out from these alone. */
+  /** Nodes just behind their clocks, and those that have side outputs: what moves clocks can be found out from these alone. */
   readonly times: Node<never>[] = []
   readonly branches: Node<never>[] = []
   #steps = 0
@@ -20,7 +20,7 @@ export class Plan {
   }
 }
 
-/** How a line is built in a dataflow: `out` gets its values, `follow` connects to the line before. */
+/** How a node is built in a dataflow: `out` takes its values, `follow` connects to the node before. */
 export type Build<T, Out> = (dataflow: Dataflow, out: Push<Out>, follow: (push: Push<T>) => void) => void
 
 /** Reads a key. Written so that rows with more fields are rows with fewer, as they should be. */
@@ -51,7 +51,7 @@ export class Node<T> {
     this.#build = build
   }
 
-  /** The line that a source, by its number, begins with. */
+  /** The node that a source, by its number, begins with. */
   static root<T>(plan: Plan, sources: ReadonlySet<number>, at: number): Node<T> {
     return new Node<T>(plan, sources, undefined, (dataflow, out) => {
       dataflow.inputs(at).push(out as Push<unknown>)
@@ -66,7 +66,7 @@ export class Node<T> {
     return node
   }
 
-  /** One more line or end follows; call before anything is connected. */
+  /** One more node or sink follows; call before anything is connected. */
   follow(): this {
     this.#followers += 1
     return this
@@ -84,13 +84,13 @@ export class Node<T> {
   }
 }
 
-/** How far behind the watermark values of several lines may be. */
+/** How far behind the watermark values of several nodes may be. */
 export function behindOf(...nodes: readonly { readonly behindMs: number | undefined }[]): number | undefined {
   const known = nodes.flatMap(({ behindMs }) => (behindMs === undefined ? [] : [behindMs]))
   return known.length === 0 ? undefined : Math.max(...known)
 }
 
-/** An end of a program: something that is connected when it starts. */
+/** A sink of a program: something that is connected when it starts. */
 export class Sink {
   /** @internal */
   readonly connect: (dataflow: Dataflow) => void

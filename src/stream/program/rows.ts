@@ -74,7 +74,7 @@ export class Rows<Row> {
     )
   }
 
-  /** Ends a line in a view (each row there exactly once) or an effect (at least once). */
+  /** Ends a branch of the program in a view (each row there exactly once) or an effect (at least once). */
   to(target: View<never> | Effect<KeyedRow<Row>>): Sink {
     const node = this.node.follow()
     const { plan } = node

@@ -84,17 +84,17 @@ export class Stream<T, Time extends Timing = 'untimed'> {
   }
 
   /**
-   * A side output for the values for which `test` holds; the main line goes on with all of them.
+   * A side output for the values for which `test` holds; the stream itself goes on with all of them.
    * @example departed.branch((f) => f.delay > 180, (long) => long.to(job(rebooking, 'rebook', { id: (f) => `flight-${f.id}` })))
    */
   branch(test: (value: T) => boolean, side: (branch: Stream<T, Time>) => Sink): Stream<T, Time> {
     const root = this.node.sideOutput()
-    const end = side(new Stream(root))
+    const sink = side(new Stream(root))
     const branched = this.#step<T>((dataflow, out, follow) => {
-      if (!dataflow.scouting) end.connect(dataflow)
-      const others = dataflow.inputs(root)
+      if (!dataflow.scouting) sink.connect(dataflow)
+      const sideOutput = dataflow.inputs(root)
       follow((value, timeMs) => {
-        if (test(value)) for (const push of others) push(value, timeMs)
+        if (test(value)) for (const push of sideOutput) push(value, timeMs)
         out(value, timeMs)
       })
     })
@@ -102,7 +102,7 @@ export class Stream<T, Time extends Timing = 'untimed'> {
     return branched
   }
 
-  /** Ends a line: something is done outside for every value, at least once; see {@link Effect}. */
+  /** Ends a branch of the program: something is done outside for every value, at least once; see {@link Effect}. */
   to(effect: Effect<T>): Sink {
     const node = this.node.follow()
     const { effects } = node.plan
@@ -179,7 +179,7 @@ function timeReader<T>(of: (value: T) => number | string | Date): (value: T) => 
     if (typeof at === 'string' && at === text) return textMs
     const timeMs = parseTime(at)
     if (timeMs === undefined) throw failure('INVALID_INPUT', `no event time: expected ${timeForm}, got ${shown(at)}`)
-    // rows tell times as texts of four-digit years; windows of any size around these are still Dates
+    // rows have times as texts of four-digit years; windows of any size around these are still Dates
     if (timeMs < firstMs || timeMs > lastMs) {
       throw failure('INVALID_INPUT', `no event time: ${shown(at)} is not in the years 0000 to 9999`)
     }

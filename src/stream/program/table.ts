@@ -14,7 +14,7 @@ export interface Change<T> {
 }
 
 interface Built<T> {
-  readonly versions: TableState
+  readonly state: TableState
   readonly changed: Push<Change<T>>[]
 }
 
@@ -42,15 +42,15 @@ export class Table<T> {
     return dataflow.shared(this, () => {
       const { behindMs } = this.#source
       const timed = behindMs !== undefined
-      const versions = new TableState(dataflow, { order: this.#order, historyMs: this.#historyMs, timed })
+      const state = new TableState(dataflow, { order: this.#order, historyMs: this.#historyMs, timed })
       const changed: Push<Change<T>>[] = []
       dataflow.describe(this.#order, `table(history ${this.#historyMs})`)
-      dataflow.add(this.#order, versions, behindMs)
+      dataflow.add(this.#order, state, behindMs)
       this.#source.connect(dataflow, (change, timeMs) => {
-        versions.put(change.key, change.value, change.timeMs)
+        state.put(change.key, change.value, change.timeMs)
         for (const push of changed) push(change, timeMs)
       })
-      return { versions, changed }
+      return { state, changed }
     })
   }
 
@@ -73,17 +73,17 @@ export class Table<T> {
           order,
           `lookup(${inner ? 'inner' : 'left'}${graceMs === undefined ? '' : `, grace ${graceMs}`})`,
         )
-        const { versions } = this.#in(dataflow)
-        versions.keep(behindMs ?? 0)
+        const { state } = this.#in(dataflow)
+        state.keep(behindMs ?? 0)
         const find = (value: Left, timeMs: number) => {
-          const found = versions.at(String(keyOf(value)), timeMs) as T | undefined
+          const found = state.at(String(keyOf(value)), timeMs) as T | undefined
           if (found !== undefined || !inner) out(combine(value, found), timeMs)
         }
         if (graceMs === undefined) {
           left.connect(dataflow, find)
           return
         }
-        const held = new LookupBuffer(dataflow, {
+        const buffer = new LookupBuffer(dataflow, {
           order,
           graceMs,
           next: (value, timeMs) => {
@@ -94,8 +94,8 @@ export class Table<T> {
             }
           },
         })
-        dataflow.add(order, held, left.behindMs)
-        left.connect(dataflow, (value, timeMs) => held.push(value, timeMs))
+        dataflow.add(order, buffer, left.behindMs)
+        left.connect(dataflow, (value, timeMs) => buffer.push(value, timeMs))
       }),
     )
   }
@@ -116,10 +116,7 @@ export class Table<T> {
         dataflow.describe(order, 'join(tables)')
         const [mine, theirs] = [this.#in(dataflow), other.#in(dataflow)]
         const emit: Push<Change<unknown>> = ({ key }, timeMs) => {
-          const [left, right] = [
-            mine.versions.latest(key) as T | undefined,
-            theirs.versions.latest(key) as Other | undefined,
-          ]
+          const [left, right] = [mine.state.latest(key) as T | undefined, theirs.state.latest(key) as Other | undefined]
           if (left !== undefined && right !== undefined) out({ key, row: combine(left, right, key) }, timeMs)
         }
         mine.changed.push(emit)

@@ -5,16 +5,16 @@ import { Aggregation, type Emission, type WindowShape, windowOperator } from '..
 import type { KeyOf, Node, Sink } from './node.ts'
 import { type KeyedRow, Rows } from './rows.ts'
 
-/** @internal What a window was told. */
+/** @internal How a window was described. */
 export interface WindowedPlan<T> {
   readonly order: number
   readonly shape: WindowShape
   readonly latenessMs: number
   readonly emission: Emission
-  /** The row's field for the window's start; absent: the row does not tell it. */
+  /** The row's field for the window's start; absent: the row does not have it. */
   readonly as: string | undefined
   /** Where events go that are too late, and what connects them on. */
-  readonly late?: Node<T>
+  readonly sideOutput?: Node<T>
   readonly sink?: Sink
 }
 
@@ -38,7 +38,7 @@ export class WindowedStream<T, Head extends object> {
     aggregates: Aggregates,
   ): Rows<Head & Aggregated<Aggregates>> {
     type Row = Head & Aggregated<Aggregates>
-    const { order, shape, latenessMs, emission, as, late, sink } = this.#plan
+    const { order, shape, latenessMs, emission, as, sideOutput, sink } = this.#plan
     const names = Object.keys(aggregates)
     const list = Object.values(aggregates) as AnyAggregate<T>[]
     const head = as === undefined ? [] : [as, ...(emission === 'close' ? [] : ['final'])]
@@ -47,7 +47,7 @@ export class WindowedStream<T, Head extends object> {
       throw failure(
         'INVALID_OPTION',
         taken === as
-          ? `aggregate "${taken}": the row tells the window's start under that name; give the aggregate another, or the start with window's \`as\``
+          ? `aggregate "${taken}": the row has the window's start under that name; give the aggregate another, or the start with window's \`as\``
           : `aggregate "${taken}": the row says under that name whether it is final; give the aggregate another`,
       )
     }
@@ -61,16 +61,16 @@ export class WindowedStream<T, Head extends object> {
       }
     }
     const keyOf = this.#keyOf
-    const emissionText =
+    const emitted =
       emission === 'close' ? '' : `, ${typeof emission === 'object' ? `early ${emission.earlyMs}` : emission}`
     return new Rows(
       this.#node.step<KeyedRow<Row>>((dataflow, out, follow) => {
         dataflow.describe(
           order,
-          `${shape.description} lateness ${latenessMs}${emissionText} as ${as}: ${shapeOf(aggregates)}`,
+          `${shape.description} lateness ${latenessMs}${emitted} as ${as}: ${shapeOf(aggregates)}`,
         )
-        if (late) sink?.connect(dataflow)
-        const lateOut = late && dataflow.inputs(late)
+        if (sideOutput) sink?.connect(dataflow)
+        const lateOut = sideOutput && dataflow.inputs(sideOutput)
         const aggregation = new Aggregation<T>(list)
         const windows = windowOperator<T>(dataflow, shape, {
           order,

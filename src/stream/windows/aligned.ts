@@ -18,7 +18,7 @@ interface Cell {
   pending: boolean
 }
 
-interface AlignedWindow {
+interface Window {
   readonly startMs: number
   readonly endMs: number
   /** Those in memory. */
@@ -44,12 +44,12 @@ export class AlignedWindows<T> implements Operator, WindowOperator<T> {
   readonly #plan: WindowPlan<T>
   readonly #aggregation: Aggregation<T>
   readonly #earlyMs: number
-  readonly #windows = new Map<number, AlignedWindow>()
+  readonly #windows = new Map<number, Window>()
   #gone: number[] = []
   #spill: Spill | undefined
   /** Cells in memory, of all windows. */
   #inMemory = 0
-  #last: AlignedWindow | undefined
+  #last: Window | undefined
   keys = 0
   nextMs = Number.POSITIVE_INFINITY
 
@@ -87,7 +87,7 @@ export class AlignedWindows<T> implements Operator, WindowOperator<T> {
     this.#plan.late?.(value, timeMs)
   }
 
-  #add(window: AlignedWindow, key: string, value: T, timeMs: number): void {
+  #add(window: Window, key: string, value: T, timeMs: number): void {
     let cell = window.cells.get(key) ?? (window.spilled > 0 ? this.#back(window, key) : undefined)
     if (cell) this.#aggregation.add(cell.states, value, timeMs)
     else {
@@ -106,7 +106,7 @@ export class AlignedWindows<T> implements Operator, WindowOperator<T> {
     else cell.pending = true
   }
 
-  #cell(window: AlignedWindow, key: string, states: States): Cell {
+  #cell(window: Window, key: string, states: States): Cell {
     // once per key and window, not once per event
     subjectToken(key, 'keyBy')
     this.#dataflow.host.ownKey?.(key)
@@ -122,7 +122,7 @@ export class AlignedWindows<T> implements Operator, WindowOperator<T> {
   }
 
   /** A spilled cell comes back with the next event of its key. */
-  #back(window: AlignedWindow, key: string): Cell | undefined {
+  #back(window: Window, key: string): Cell | undefined {
     const found = this.#spill!.take(window.startMs, key)
     if (!found) return undefined
     const cell = { states: this.#aggregation.load(found.states), changed: false, pending: found.pending }
@@ -152,7 +152,7 @@ export class AlignedWindows<T> implements Operator, WindowOperator<T> {
     })
   }
 
-  #spillCell(window: AlignedWindow, key: string, cell: Cell): void {
+  #spillCell(window: Window, key: string, cell: Cell): void {
     this.#spill!.put(window.startMs, key, JSON.stringify(this.#aggregation.save(cell.states)), cell.pending)
     window.cells.delete(key)
     window.spilled += 1
@@ -160,7 +160,7 @@ export class AlignedWindows<T> implements Operator, WindowOperator<T> {
   }
 
   /** A window's cells in the order of their keys, which a replay finds again. */
-  *#sorted(window: AlignedWindow): Generator<readonly [key: string, cell: Cell]> {
+  *#sorted(window: Window): Generator<readonly [key: string, cell: Cell]> {
     if (window.spilled > 0) {
       yield* this.#sortedSpilled(window)
       return
@@ -168,7 +168,7 @@ export class AlignedWindows<T> implements Operator, WindowOperator<T> {
     for (const key of [...window.cells.keys()].sort()) yield [key, window.cells.get(key)!]
   }
 
-  *#sortedSpilled(window: AlignedWindow): Generator<readonly [key: string, cell: Cell]> {
+  *#sortedSpilled(window: Window): Generator<readonly [key: string, cell: Cell]> {
     const memory = [...window.cells.keys()].sort()
     let next = 0
     for (const { key, states, pending } of this.#spill!.sorted(window.startMs)) {
@@ -182,7 +182,7 @@ export class AlignedWindows<T> implements Operator, WindowOperator<T> {
   }
 
   /** The window of a window, or undefined when it is closed for good. */
-  #window(startMs: number): AlignedWindow | undefined {
+  #window(startMs: number): Window | undefined {
     let window = this.#windows.get(startMs)
     if (!window) {
       const endMs = this.#shape.endOf(startMs)
@@ -207,7 +207,7 @@ export class AlignedWindows<T> implements Operator, WindowOperator<T> {
     return window
   }
 
-  #wake(window: AlignedWindow): void {
+  #wake(window: Window): void {
     const at = window.closed ? window.endMs + this.#plan.latenessMs : Math.min(window.endMs, window.earlyMs)
     if (at < this.nextMs) this.nextMs = at
   }
@@ -241,17 +241,17 @@ export class AlignedWindows<T> implements Operator, WindowOperator<T> {
     }
   }
 
-  #early(window: AlignedWindow, watermarkMs: number): void {
+  #early(window: Window, watermarkMs: number): void {
     const due = [...this.#sorted(window)].filter(([, { pending }]) => pending)
-    // what was told has to be known: spilled ones come back, as if an event had come
+    // what was emitted has to be known: spilled ones come back, as if an event had come
     for (const [key] of due) this.#emit(window, key, window.cells.get(key) ?? this.#back(window, key)!, false)
     const passed = Math.floor((watermarkMs - window.startMs) / this.#earlyMs)
     window.earlyMs = window.startMs + (passed + 1) * this.#earlyMs
     window.unsaved = true
   }
 
-  #emit(window: AlignedWindow, key: string, cell: Cell, final: boolean): void {
-    // that its row was told has to be in the checkpoint as well, or a replay would tell it again
+  #emit(window: Window, key: string, cell: Cell, final: boolean): void {
+    // that its row was emitted has to be in the checkpoint as well, or a replay would emit it again
     if (cell.pending && !cell.changed) {
       cell.changed = true
       window.changed.push(key)

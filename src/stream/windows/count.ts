@@ -3,7 +3,7 @@ import { failure } from '../../bus/index.ts'
 import { subjectToken } from '../../contract/index.ts'
 import type { Dataflow, Operator, StateRecord } from '../dataflow.ts'
 import type { Aggregation, States } from './aggregation.ts'
-import type { CountedShape } from './shapes.ts'
+import type { CountShape } from './shapes.ts'
 import type { WindowOperator, WindowPlan } from './window-operator.ts'
 
 interface Filling {
@@ -24,7 +24,7 @@ export class CountWindows<T> implements Operator, WindowOperator<T> {
   readonly nextMs = Number.POSITIVE_INFINITY
   open = 0
 
-  constructor(dataflow: Dataflow, shape: CountedShape, plan: WindowPlan<T>) {
+  constructor(dataflow: Dataflow, shape: CountShape, plan: WindowPlan<T>) {
     this.#dataflow = dataflow
     this.#size = shape.events
     this.#plan = plan

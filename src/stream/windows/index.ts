@@ -2,7 +2,7 @@
 import type { Dataflow, Operator } from '../dataflow.ts'
 import { AlignedWindows } from './aligned.ts'
 import { CountWindows } from './count.ts'
-import { Sessions } from './session.ts'
+import { SessionWindows } from './session.ts'
 import type { WindowShape } from './shapes.ts'
 import { SlidingWindows } from './sliding.ts'
 import type { WindowOperator, WindowPlan } from './window-operator.ts'
@@ -28,7 +28,7 @@ export function windowOperator<T>(
     case 'aligned':
       return new AlignedWindows(dataflow, shape, plan)
     case 'session':
-      return new Sessions(dataflow, shape, plan)
+      return new SessionWindows(dataflow, shape, plan)
     case 'sliding':
       return new SlidingWindows(dataflow, shape, plan)
     case 'counted':

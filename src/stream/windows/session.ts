@@ -21,7 +21,7 @@ interface Session {
 type SavedSession = readonly [startMs: number, lastMs: number, events: number, closed: boolean, states: unknown[]]
 
 // records: [key, sessions]; no sessions: the key is gone
-export class Sessions<T> implements Operator, WindowOperator<T> {
+export class SessionWindows<T> implements Operator, WindowOperator<T> {
   readonly #dataflow: Dataflow
   readonly #gapMs: number
   readonly #plan: WindowPlan<T>

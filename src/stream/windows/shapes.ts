@@ -31,13 +31,13 @@ export interface SlidingShape {
 }
 
 /** A window is over after so many events of a key; time plays no part. */
-export interface CountedShape {
+export interface CountShape {
   readonly kind: 'counted'
   readonly description: string
   readonly events: number
 }
 
-export type WindowShape = AlignedShape | SessionShape | SlidingShape | CountedShape
+export type WindowShape = AlignedShape | SessionShape | SlidingShape | CountShape
 
 /** Windows side by side, each `size` long, aligned to 1970-01-01T00:00Z. @throws MyelinError INVALID_OPTION */
 export function tumbling(size: Duration): AlignedShape {
@@ -157,7 +157,7 @@ export function sliding(size: Duration): SlidingShape {
 }
 
 /** A window per key that is over after `events` events, whenever they happened. @throws MyelinError INVALID_OPTION */
-export function counted(events: number): CountedShape {
+export function counted(events: number): CountShape {
   if (!Number.isInteger(events) || events < 1) {
     throw failure('INVALID_OPTION', `counted: expected a whole number of events from 1 on, got ${events}`)
   }

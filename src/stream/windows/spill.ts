@@ -19,12 +19,12 @@ export class Spill {
     // the bytes of UTF-16 in big-endian order compare as JavaScript compares
     this.#database.exec(`
       pragma encoding = 'UTF-16be'; pragma journal_mode = off; pragma synchronous = off;
-      create table cell (start integer, key text, states text, pending integer, primary key (start, key)) without rowid`)
+      create table cell (window integer, key text, states text, pending integer, primary key (window, key)) without rowid`)
     this.#put = this.#database.prepare('insert or replace into cell values (?, ?, ?, ?)')
-    this.#get = this.#database.prepare('select states, pending from cell where start = ? and key = ?')
-    this.#remove = this.#database.prepare('delete from cell where start = ? and key = ?')
-    this.#removeWindow = this.#database.prepare('delete from cell where start = ?')
-    this.#sorted = this.#database.prepare('select key, states, pending from cell where start = ? order by key')
+    this.#get = this.#database.prepare('select states, pending from cell where window = ? and key = ?')
+    this.#remove = this.#database.prepare('delete from cell where window = ? and key = ?')
+    this.#removeWindow = this.#database.prepare('delete from cell where window = ?')
+    this.#sorted = this.#database.prepare('select key, states, pending from cell where window = ? order by key')
   }
 
   /** Many puts are one transaction. */

@@ -5,7 +5,7 @@ import type { Aggregation, States } from './aggregation.ts'
 /** When rows go out: when their window is over; at every event; or at times before, every so often in event time. */
 export type Emission = 'close' | 'update' | { readonly earlyMs: number }
 
-/** What happens with a window's result; never throws. `final`: no event was missing as far as the watermark tells. */
+/** What happens with a window's result; never throws. `final`: no event was missing as far as the watermark says. */
 export type EmitWindow = (key: string, startMs: number, endMs: number, states: States, final: boolean) => void
 
 export interface WindowPlan<T> {

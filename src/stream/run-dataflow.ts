@@ -33,7 +33,7 @@ export interface Ran {
   readonly shape: string
 }
 
-export function runSinks(
+export function runDataflow(
   sinks: readonly Sink[],
   events: readonly Fed[],
   { saveEvery = 0, maxKeys, keysInMemory }: RunOptions = {},
