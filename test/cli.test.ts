@@ -285,7 +285,7 @@ describe('myelin', () => {
     await until(() => following.ran.out.trim().split('\n').length === 2)
     following.child.kill('SIGINT')
     expect((await following.ended).code).toBe(0)
-    expect(await json('list', '-p', dir)).toMatchObject([{ unit: 'one', kind: 'counter' }])
+    expect(await json('list', '-p', dir)).toMatchObject({ units: [{ unit: 'one', kind: 'counter' }] })
     expect((await myelin('list', 'one', '-p', dir)).out).toMatch(/subject +string +required +"steered"/)
     // what needs no module is told without a composition as well
     for (const name of ['processor', 'myelin:processor']) {

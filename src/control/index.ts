@@ -6,5 +6,6 @@ export { type CommandOutcome, type CommandRequest, command } from './controller.
 export { controller, stand } from './controller-unit.ts'
 export { type Desired, type DesiredEntry, type DesiredPatch, DesiredStates } from './desired.ts'
 export { controlEvents, type Drift, driftOf } from './drift.ts'
+export { controllerKind } from './kind.ts'
 export { type PermissionOptions, type Permissions, permissions } from './permissions.ts'
 export { type Rollout, type RolloutInput, type RolloutPhase, type RolloutSpec, Rollouts } from './rollout.ts'

@@ -1,6 +1,6 @@
 // From a composition file to running units: one lifecycle, supervised.
 export { nearest } from '../bus/index.ts'
-export { builtInUnit, builtInUnits } from './built-in.ts'
+export { builtInUnit, builtInUnits, unitKind } from './built-in.ts'
 export {
   type Composition,
   type CompositionSpec,

@@ -25,7 +25,9 @@ const Declared = Config.safeExtend({
   streams: z.record(z.string(), offered).describe('what is offered, at GET /streams/<name>'),
 })
 
-export const declaredGateway: Unit<z.output<typeof Declared>> = defineUnit({
+export type DeclaredConfig = z.output<typeof Declared>
+
+export const declaredGateway: Unit<DeclaredConfig> = defineUnit({
   kind: 'sse',
   name: 'sse',
   description: 'A gateway that offers views, events, tables and streams to browsers as server-sent events.',

@@ -2,6 +2,7 @@
 export type { SlowClientPolicy } from './client.ts'
 export { declaredGateway } from './declared.ts'
 export { type GatewayOptions, sseGateway } from './gateway.ts'
+export { gatewayKind } from './kind.ts'
 export {
   fromEvent,
   fromStream,

@@ -30,7 +30,7 @@ export {
   variance,
 } from './aggregates/index.ts'
 export { checkpointStream } from './checkpoint.ts'
-export { declaredProcessor, type Located, locate, type Named } from './declared/index.ts'
+export { declaredProcessor, type Located, locate, type Named, processorKind } from './declared/index.ts'
 export type { Effect, EffectOutcome } from './effects.ts'
 export { type EnrichOptions, enrich } from './enrich.ts'
 export { inputStream, partitionOf } from './input.ts'

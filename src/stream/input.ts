@@ -38,6 +38,11 @@ export interface Input {
 }
 
 export const inputStream = (processor: string) => nameOf('input', processor)
+/** What partitions say to each other in it: their clocks, and the ends of sources. */
+export const inputSubjects = (processor: string): readonly string[] => [
+  markSubject(processor, '*'),
+  `in.${processor}.*.${endsToken}.*`,
+]
 
 /** Before the number of a source, where an end of input lies that one partition passes on to the others. */
 const endsToken = 'ends'
@@ -108,7 +113,7 @@ function merged(processor: string, sources: readonly Source<unknown>[], partitio
   const spec = {
     ...ownedStream('input', processor),
     // partitions tell each other of their clocks and of the ends of sources
-    subjects: partitions > 1 ? [markSubject(processor, '*'), `in.${processor}.*.${endsToken}.*`] : [],
+    subjects: partitions > 1 ? inputSubjects(processor) : [],
     description: `input of processor ${processor}: ${sources.length} sources, ${partitions} partitions`,
     metadata: { 'myelin-partitions': String(partitions) },
   }

@@ -1,8 +1,8 @@
 // myelin list: the units of a composition and what they can be configured with, from their own schemas.
 import type { Command } from 'commander'
-import { failure } from '../../bus/index.ts'
+import { failure, hasCode } from '../../bus/index.ts'
 import { jsonSchemaOf } from '../../contract/index.ts'
-import { builtInUnit, builtInUnits, loadComposition, loadUnitOf, nearest } from '../../runtime/index.ts'
+import { builtInUnits, loadComposition, loadUnitOf, nearest, unitKind } from '../../runtime/index.ts'
 import type { Unit } from '../../unit/index.ts'
 import { type JsonSchema, reference } from '../reference.ts'
 import { print, printJson, table } from '../text.ts'
@@ -21,6 +21,12 @@ interface Found {
   readonly given: Readonly<Record<string, unknown>>
 }
 
+/** A kind of unit that needs no module. */
+interface Kind extends Omit<Found, 'given' | 'version'> {
+  readonly guarantee: string
+  readonly example: string
+}
+
 export function addList(program: Command): void {
   program
     .command('list')
@@ -35,20 +41,33 @@ export function addList(program: Command): void {
       '\nExamples:\n  myelin list -p examples/airline\n  myelin list feed -p examples/airline\n  myelin list processor',
     )
     .action(async (name: string | undefined, flags: Flags) => {
-      const found = name === undefined ? await all(flags.path) : [await one(name, flags.path)]
-      if (flags.json) return printJson(name === undefined ? found : found[0])
-      if (name !== undefined) return print(referenceOf(found[0]!))
+      if (name !== undefined) {
+        const found = await one(name, flags.path)
+        return flags.json ? printJson(found) : print(referenceOf(found))
+      }
+      const [units, kinds] = await Promise.all([unitsOf(flags.path), Promise.all(builtInUnits.map(kindOf))])
+      if (flags.json) return printJson({ units, kinds })
+      if (units.length > 0) {
+        const rows = units.map((u) => [u.unit, u.kind, u.version ?? '-', u.description ?? ''])
+        print(`${table(['UNIT', 'KIND', 'VERSION', 'WHAT'], rows)}\n`)
+      }
+      print('Units that need no module (myelin list <use> tells how to configure one):\n')
       print(
         table(
-          ['UNIT', 'KIND', 'VERSION', 'WHAT'],
-          found.map((u) => [u.unit, u.kind, u.version ?? '-', u.description ?? '']),
+          ['USE', 'WHAT'],
+          kinds.map((kind) => [kind.unit, kind.description ?? '']),
         ),
       )
     })
 }
 
-async function all(path: string): Promise<Found[]> {
-  const loaded = await loadComposition(path)
+/** None where there is no composition and none was named. */
+async function unitsOf(path: string): Promise<Found[]> {
+  const loaded = await loadComposition(path).catch((error) => {
+    if (path === '.' && hasCode(error, 'FILE_NOT_FOUND')) return undefined
+    throw error
+  })
+  if (!loaded) return []
   const { units } = loaded.composition
   return Promise.all(
     Object.keys(units).map(async (unit) => foundOf(unit, await loadUnitOf(loaded, unit), units[unit]!.config)),
@@ -56,14 +75,14 @@ async function all(path: string): Promise<Found[]> {
 }
 
 /** A unit of the composition; else one that needs no module, which needs no composition either. */
-async function one(name: string, path: string): Promise<Found> {
+async function one(name: string, path: string): Promise<Found | Kind> {
   const builtIn = builtInUnits.find((use) => use === name || use === `myelin:${name}`)
   const loaded = await loadComposition(path).catch((error) => {
     if (!builtIn) throw error
   })
   const spec = loaded?.composition.units[name]
   if (loaded && spec) return foundOf(name, await loadUnitOf(loaded, name), spec.config)
-  if (builtIn) return foundOf(builtIn, await builtInUnit(builtIn, 'unit'), {})
+  if (builtIn) return kindOf(builtIn)
   const names = Object.keys(loaded!.composition.units)
   const near = nearest(name, [...names, ...builtInUnits])
   throw failure(
@@ -76,9 +95,17 @@ function foundOf(unit: string, { kind, version, description, config }: Unit, giv
   return { unit, kind, version, description, config: config && jsonSchemaOf(config), given }
 }
 
-function referenceOf({ unit, kind, description, config, given }: Found): string {
-  const rows = reference(config ?? {}, given)
+async function kindOf(use: string): Promise<Kind> {
+  const { summary, guarantee, example, unit } = await unitKind(use, 'unit')
+  const config = unit.config && jsonSchemaOf(unit.config)
+  return { unit: use, kind: unit.kind, description: summary, guarantee, example, config }
+}
+
+function referenceOf(found: Found | Kind): string {
+  const { unit, kind, description, config } = found
+  const rows = reference(config ?? {}, 'given' in found ? found.given : {})
   const head = `${unit} (${kind})${description ? `: ${description}` : ''}`
-  if (rows.length === 0) return `${head}\nIt takes no configuration.`
-  return `${head}\n\n${table(['KEY', 'TYPE', 'DEFAULT', 'HERE', 'WHAT'], rows)}`
+  const more = 'guarantee' in found ? `\n${found.guarantee}\n\n${found.example}` : ''
+  if (rows.length === 0) return `${head}${more}\n\nIt takes no configuration.`
+  return `${head}${more}\n\n${table(['KEY', 'TYPE', 'DEFAULT', 'HERE', 'WHAT'], rows)}`
 }
