@@ -93,8 +93,8 @@ it('every TypeScript block of the README and the guide compiles', async () => {
     const { stdout } = await promisify(execFile)(tsc, ['-p', folder, '--pretty', 'false'], { cwd: root }).catch(
       (failed: { stdout: string }) => failed,
     )
-    const told = stdout.split('\n').filter((line) => line !== '')
-    expect(told.map((line) => inPage(line, places))).toEqual([])
+    const reported = stdout.split('\n').filter((line) => line !== '')
+    expect(reported.map((line) => inPage(line, places))).toEqual([])
     expect(places.size).toBeGreaterThan(20)
   } finally {
     await rm(folder, { recursive: true, force: true })
@@ -102,8 +102,8 @@ it('every TypeScript block of the README and the guide compiles', async () => {
 })
 
 /** What the compiler says, with the page and the line that it means. */
-function inPage(told: string, places: ReadonlyMap<string, { page: string; line: number }>): string {
-  const [, file = '', line] = /^(\S+)\((\d+),/.exec(told) ?? []
+function inPage(reported: string, places: ReadonlyMap<string, { page: string; line: number }>): string {
+  const [, file = '', line] = /^(\S+)\((\d+),/.exec(reported) ?? []
   const place = places.get(file)
-  return place ? `${place.page}:${place.line + Number(line)} ${told}` : told
+  return place ? `${place.page}:${place.line + Number(line)} ${reported}` : reported
 }

@@ -27,7 +27,7 @@ class Simulated implements Controlled {
   async stop() {}
   async configure() {}
   async checkConfig() {}
-  told(revision: number) {
+  followed(revision: number) {
     this.revision = revision
   }
 }

@@ -10,13 +10,13 @@ import { jsonSchemaOf, type Schema } from '../contract/index.ts'
  * @throws MyelinError INVALID_INPUT with every field that is wrong
  */
 export function checkPayload(schema: Schema, value: unknown, what: string): void {
-  const told = jsonSchemaOf(schema)
-  if (!told) return
+  const jsonSchema = jsonSchemaOf(schema)
+  if (!jsonSchema) return
   const ajv = new Ajv({ strict: false, allErrors: true })
   formats.default(ajv)
   let fits: ReturnType<typeof ajv.compile>
   try {
-    fits = ajv.compile(told)
+    fits = ajv.compile(jsonSchema)
   } catch {
     return
   }

@@ -39,17 +39,17 @@ export async function onBus<Result>(flags: ConnectionFlags, work: (bus: Bus) => 
 }
 
 /** Says what went wrong on stderr, as text or as one JSON object, and sets the exit code. */
-export function tellFailure(error: unknown, json: boolean): void {
+export function reportFailure(error: unknown, json: boolean): void {
   if (json) {
     const known = error instanceof MyelinError
-    const told = {
+    const report = {
       error: {
         code: known ? error.code : 'INTERNAL',
         message: error instanceof Error ? error.message : String(error),
         ...(known && error.data !== undefined ? { data: error.data } : {}),
       },
     }
-    process.stderr.write(`${JSON.stringify(told)}\n`)
+    process.stderr.write(`${JSON.stringify(report)}\n`)
   } else if (error instanceof DeclaredError) process.stderr.write(`${error.message} ${JSON.stringify(error.data)}\n`)
   else if (error instanceof MyelinError) process.stderr.write(`${error.explain()}\n`)
   else process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)

@@ -67,15 +67,15 @@ describe('what differs between a composition and what runs', () => {
   })
 
   it('is told at start where desired state beats the file; flags win over it', async () => {
-    const told: string[] = []
-    const listening = { warn: (_fields: object, text: string) => told.push(text), child: () => log } as object
+    const reported: string[] = []
+    const listening = { warn: (_fields: object, text: string) => reported.push(text), child: () => log } as object
     const log = Object.assign(Object.create(createLogger()), listening) as Logger
     const states = await DesiredStates.open(nats.bus)
     await states.patch('local', 'kept', { config: { subject: 'b', startMs: 1 }, replicas: 2 }, 'ada')
     const loaded = loadedOf({ kept: { use, config: { subject: 'a' } } })
     await using watching = await fleet(nats.bus, { unit: 'kept' })
     await using running = await up(nats.bus, loaded, { log, beatMs: 100, config: { kept: { subject: 'flag' } } })
-    const about = told.filter((text) => text.startsWith("unit 'kept'"))
+    const about = reported.filter((text) => text.startsWith("unit 'kept'"))
     expect(about).toEqual([
       expect.stringMatching(
         /^unit 'kept' starts as it was told before \(2 copies; other values of startMs; by ada, .*\), not as its composition says; back to the composition: myelin ctl reset kept$/,

@@ -27,14 +27,14 @@ export async function differences(
   for (const [unit, spec] of Object.entries(composition.units)) {
     const module = await moduleHash(spec.use, folder)
     const everywhere = watching.list({ unit }).filter(present)
-    const told = desired.filter((entry) => entry.unit === unit)
+    const entries = desired.filter((entry) => entry.unit === unit)
     // each site runs as many as the composition says
-    const emptied = told.filter((entry) => entry.desired.replicas === 0)
+    const emptied = entries.filter((entry) => entry.desired.replicas === 0)
     const sites = new Set([...everywhere.map(({ beat }) => beat.site), ...emptied.map(({ site }) => site)])
     if (sites.size === 0) sites.add(spec.site ?? '')
     for (const site of sites) {
       const members = everywhere.filter(({ beat }) => beat.site === site)
-      const entry = told.find((one) => one.site === site)
+      const entry = entries.find((one) => one.site === site)
       found.push(...ofUnit(spec, module, members, entry).map((one) => ({ site, unit, ...one })))
     }
   }

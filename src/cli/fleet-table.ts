@@ -37,7 +37,7 @@ export function fleetTable(members: readonly Member[], options: { sparkOf?: (mem
         beat.site,
         beat.kind,
         beat.version,
-        told(member),
+        condition(member),
         dash(vitals.rate),
         ...(sparkOf ? [sparkOf(member)] : []),
         dash(vitals.lag),
@@ -57,7 +57,7 @@ export function fleetTable(members: readonly Member[], options: { sparkOf?: (mem
 }
 
 /** What is worst about an instance, with how long or why. */
-function told(member: Member): string {
+function condition(member: Member): string {
   const condition = conditionOf(member)
   if (condition === 'suspect' || condition === 'dead') return `${condition} ${ago(member.silentMs)}`
   if (condition === 'busy' && member.beat.stallMs) return `busy ${(member.beat.stallMs / 1_000).toFixed(1)}s`

@@ -24,7 +24,7 @@ export interface Controlled {
   stop(): Promise<void>
   configure(config: Readonly<Record<string, unknown>>, as?: ConfigureAs): Promise<void>
   checkConfig(config: Readonly<Record<string, unknown>>, exact?: boolean): Promise<void>
-  told(revision: number, logLevel: string | undefined): void
+  followed(revision: number, logLevel: string | undefined): void
 }
 
 /** The host that an agent works for. */
@@ -175,15 +175,15 @@ export class Agent {
       .filter(({ instance }) => target === everyInstance || target === instance)
     if (instances.length === 0 && verb !== 'scale' && verb !== 'reset') return []
     const parsed = Command.safeParse(readJson(data))
-    const told = (error: MyelinError): Ack[] =>
+    const refusal = (error: MyelinError): Ack[] =>
       instances.map((instance) => answer(parsed.data?.id ?? '', site, instance, instance.state, error))
     if (!parsed.success || !(verbs as readonly string[]).includes(verb)) {
-      return told(failure('INVALID_INPUT', `${subject}: not a command: ${parsed.error?.issues[0]?.message ?? verb}`))
+      return refusal(failure('INVALID_INPUT', `${subject}: not a command: ${parsed.error?.issues[0]?.message ?? verb}`))
     }
     const command = parsed.data
     const ageMs = Math.abs(Date.now() - command.at)
     if (ageMs > goodForMs) {
-      return told(
+      return refusal(
         failure(
           'STALE_COMMAND',
           `${subject}: given ${Math.round(ageMs / 1_000)} s from now by this host's clock: it is refused; if it is new, set the clocks right`,
@@ -192,7 +192,7 @@ export class Agent {
     }
     const highest = this.#tokens.get(unit) ?? 0
     if (command.token !== undefined && command.token < highest) {
-      return told(
+      return refusal(
         failure('FENCED', `${subject}: another controller leads (token ${highest}, this one has ${command.token})`),
       )
     }
@@ -310,7 +310,7 @@ export class Agent {
     if (desired.state === 'paused') await instance.pause()
     else if (desired.state === 'stopped') await instance.stop()
     else await instance.resume()
-    instance.told(revision, desired.logLevel)
+    instance.followed(revision, desired.logLevel)
   }
 
   #complain(unit: string, error: unknown): void {
@@ -346,7 +346,7 @@ async function act(instance: Controlled, verb: Verb, { args, for: coming }: Comm
         ? instance.checkConfig(args.config ?? {}, args.exact)
         : undefined
     case 'loglevel':
-      instance.told(instance.revision, args.level)
+      instance.followed(instance.revision, args.level)
       return
     case 'reset':
       await instance.configure({}, { configId: '' })

@@ -1,9 +1,9 @@
-// Carrying out a rollout: batch after batch, watched, taken back when it is worse, written down before it is done.
+// Carrying out a rollout: batch after batch, watched, rolled back when it does worse, written down before it is done.
 import { type Bus, MyelinError, messageOf, sleep } from '../bus/index.ts'
 import type { Fleet } from '../heartbeat/index.ts'
 import { record } from './audit.ts'
 import { aborted, bake } from './bake.ts'
-import { command } from './controller.ts'
+import { command } from './commands.ts'
 import { DesiredStates } from './desired.ts'
 import { able, over, type Rollout, type Rollouts } from './rollout.ts'
 import { shareOf } from './share.ts'
@@ -45,7 +45,7 @@ export async function carryOut(
   /** Each site has a configuration of its own. Resolves with those who did not follow, and why. */
   const configure = async (instances: readonly string[], change: Readonly<Record<string, unknown>>) => {
     const known = new Map(everybody().map((member) => [member.beat.instance, member]))
-    const told = instances.map(async (instance) => {
+    const answered = instances.map(async (instance) => {
       const { unit } = rollout.spec
       const member = known.get(instance)
       const { site } = member?.beat ?? rollout.spec
@@ -63,7 +63,7 @@ export async function carryOut(
       const left = everybody().some(({ beat, status }) => beat.instance === instance && status === 'left')
       return outcome.missing.length > 0 && !left ? `${instance} did not answer` : undefined
     })
-    const results = await Promise.allSettled(told)
+    const results = await Promise.allSettled(answered)
     for (const result of results) if (result.status === 'rejected' && mayPass(result.reason)) throw result.reason
     return results.flatMap((result, i) =>
       result.status === 'rejected' ? `${instances[i]}: ${messageOf(result.reason)}` : (result.value ?? []),

@@ -282,7 +282,7 @@ describe('commands', () => {
     const desired = await DesiredStates.open(nats.bus)
     // the clock of who commands is two minutes behind for as long as the command takes; that of the instances is right
     const real = Date.now
-    Date.now = () => (new Error().stack!.includes('controller.ts') ? real() - 120_000 : real())
+    Date.now = () => (new Error().stack!.includes('commands.ts') ? real() - 120_000 : real())
     const late = await say('pause').finally(() => {
       Date.now = real
     })
@@ -392,12 +392,12 @@ describe('drift', () => {
     })
     const leader = await stand(nats.bus, 'c', log)
     await until(() => leader.leads)
-    const told: string[] = []
+    const reported: string[] = []
     const api = client(nats.bus, controlEvents)
     const stops = (['drifted', 'converged'] as const).map((event) => {
       const listening = api[event].subscribe({ key: unit })
       void (async () => {
-        for await (const { payload } of listening) told.push(`${event} ${payload.what}`)
+        for await (const { payload } of listening) reported.push(`${event} ${payload.what}`)
       })()
       return listening
     })
@@ -405,10 +405,10 @@ describe('drift', () => {
     const states = await DesiredStates.open(nats.bus)
     const consumers = (await streamInfo(nats.bus, 'KV_MYELIN_DESIRED'))!.state.consumer_count
     const wanted = await states.patch('local', unit, { state: 'paused' }, 'test')
-    await until(() => told.length === 2, 15_000)
+    await until(() => reported.length === 2, 15_000)
     revision = wanted.revision
-    await until(() => told.length === 4, 15_000)
-    expect(told.sort()).toEqual(['converged revision', 'converged state', 'drifted revision', 'drifted state'])
+    await until(() => reported.length === 4, 15_000)
+    expect(reported.sort()).toEqual(['converged revision', 'converged state', 'drifted revision', 'drifted state'])
     // looking every second leaves nothing behind at the server: what is there are the watches of hosts
     expect((await streamInfo(nats.bus, 'KV_MYELIN_DESIRED'))!.state.consumer_count).toBeLessThan(consumers + 3)
     await Promise.all(stops.map((listening) => listening.close()))

@@ -79,9 +79,9 @@ const patienceMs = 5_000
 /** Looks for drift and tells what lasts. Call the result to stop. */
 export function announceDrift(bus: Bus, watching: Fleet, states: DesiredStates, log: Logger): () => void {
   const api = client(bus, controlEvents)
-  const known = new Map<string, { drift: Drift; since: number; told: boolean }>()
+  const known = new Map<string, { drift: Drift; since: number; announced: boolean }>()
   let looking = false
-  const tell = (event: 'drifted' | 'converged', drift: Drift) => {
+  const announce = (event: 'drifted' | 'converged', drift: Drift) => {
     const { site, unit, what, wanted, found, instances } = drift
     if (event === 'drifted') {
       log.warn({ ...drift }, `drift: ${what} of ${unit} at ${site} should be ${wanted}, is ${found}`)
@@ -97,17 +97,17 @@ export function announceDrift(bus: Bus, watching: Fleet, states: DesiredStates, 
       const present = new Map(
         driftOf(await states.all(), watching.list()).map((d) => [`${d.site}.${d.unit} ${d.what}`, d]),
       )
-      for (const [key, { drift, told }] of known) {
+      for (const [key, { drift, announced }] of known) {
         if (present.has(key)) continue
         known.delete(key)
-        if (told) tell('converged', drift)
+        if (announced) announce('converged', drift)
       }
       for (const [key, drift] of present) {
         const before = known.get(key)
-        if (!before) known.set(key, { drift, since: now, told: false })
-        else if (!before.told && now - before.since >= patienceMs) {
-          known.set(key, { ...before, drift, told: true })
-          tell('drifted', drift)
+        if (!before) known.set(key, { drift, since: now, announced: false })
+        else if (!before.announced && now - before.since >= patienceMs) {
+          known.set(key, { ...before, drift, announced: true })
+          announce('drifted', drift)
         }
       }
     } catch (error) {

@@ -1,7 +1,7 @@
 // The kind `myelin:controller`.
 import { nameOf } from '../bus/index.ts'
 import { defineKind } from '../unit/internal.ts'
-import { controller } from './controller-unit.ts'
+import { controller } from './controller.ts'
 
 export const controllerKind = defineKind({
   use: 'myelin:controller',

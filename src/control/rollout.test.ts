@@ -54,43 +54,43 @@ const ended = async (id: string): Promise<Rollout> => {
 }
 
 describe('leases', () => {
-  const leading = async (holder: string, name: string, told: string[]) =>
+  const leading = async (holder: string, name: string, reported: string[]) =>
     Lease.stand(await nats.connect(), {
       name,
       holder,
       termMs: 300,
       onLead: (token, signal) => {
-        told.push(`${holder} ${token}`)
-        signal.addEventListener('abort', () => told.push(`${holder} lost`))
+        reported.push(`${holder} ${token}`)
+        signal.addEventListener('abort', () => reported.push(`${holder} lost`))
       },
     })
 
   it('have one holder, are passed on at once when given back, and tokens only grow', async () => {
-    const told: string[] = []
-    const first = await leading('a', 'one', told)
-    const second = await leading('b', 'one', told)
+    const reported: string[] = []
+    const first = await leading('a', 'one', reported)
+    const second = await leading('b', 'one', reported)
     await new Promise((resolve) => setTimeout(resolve, 900)) // three terms
     expect([first.token === undefined, second.token === undefined]).toEqual([false, true])
     await first.stop()
     await until(() => second.token !== undefined)
-    const tokens = told.filter((line) => /\d$/.test(line)).map((line) => Number(line.split(' ')[1]))
+    const tokens = reported.filter((line) => /\d$/.test(line)).map((line) => Number(line.split(' ')[1]))
     expect(tokens[1]).toBeGreaterThan(tokens[0]!)
     await second.stop()
   })
 
   it('are lost before somebody else can take over, when the holder is cut off', async () => {
-    const told: string[] = []
+    const reported: string[] = []
     const bus = await nats.connect()
     const first = await Lease.stand(bus, {
       name: 'two',
       holder: 'a',
       termMs: 300,
-      onLead: (_token, signal) => signal.addEventListener('abort', () => told.push('a lost')),
+      onLead: (_token, signal) => signal.addEventListener('abort', () => reported.push('a lost')),
     })
     await bus.nats.close()
-    const second = await leading('b', 'two', told)
+    const second = await leading('b', 'two', reported)
     await until(() => second.token !== undefined)
-    expect(told[0]).toBe('a lost')
+    expect(reported[0]).toBe('a lost')
     await first.stop()
     await second.stop()
   })

@@ -71,8 +71,8 @@ export class Rollouts {
   async start(fleet: Fleet, input: RolloutInput): Promise<Rollout> {
     const parsed = RolloutSpec.safeParse(input)
     if (!parsed.success) {
-      const told = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; ')
-      throw failure('INVALID_OPTION', `rollout: ${told}`)
+      const problems = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; ')
+      throw failure('INVALID_OPTION', `rollout: ${problems}`)
     }
     const spec = parsed.data
     const members = able(fleet, spec)
@@ -179,10 +179,10 @@ export class Rollouts {
     onChange: (rollout: Rollout) => void,
     onError: (error: unknown) => void = () => undefined,
   ): Promise<() => void> {
-    const told = (rollout: Rollout | undefined) => rollout && onChange(rollout)
+    const report = (rollout: Rollout | undefined) => rollout && onChange(rollout)
     const watching = await this.#bucket.watch(
       ({ key, value }) => {
-        if (key.startsWith(wishes)) void this.get(key.slice(wishes.length)).then(told).catch(onError)
+        if (key.startsWith(wishes)) void this.get(key.slice(wishes.length)).then(report).catch(onError)
         else if (isRollout(value)) onChange(value)
       },
       { onError },

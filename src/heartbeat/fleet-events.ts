@@ -40,13 +40,13 @@ export function announceFleet(
   before: readonly FleetChange[] = [],
 ): () => void {
   const api = client(bus, fleetEvents)
-  const tell = ({ transition, member }: FleetChange) => {
+  const announce = ({ transition, member }: FleetChange) => {
     const { site, unit, instance, state, startedAt, seq } = member.beat
     const payload = { site, unit, instance, state, at: new Date().toISOString(), silentMs: member.silentMs }
     // watchers agree on which beat was the last one, so they agree on the id
     const id = `${site}.${unit}.${instance}:${transition}:${startedAt}:${transition === 'joined' ? 0 : seq}`
     api[transition].publish(payload, { id }).catch(onError)
   }
-  for (const change of before) tell(change)
-  return fleet.on(tell)
+  for (const change of before) announce(change)
+  return fleet.on(announce)
 }

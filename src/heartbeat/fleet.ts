@@ -228,7 +228,7 @@ export class Fleet implements AsyncDisposable {
       const status = beat.state === 'left' ? 'left' : 'alive'
       const fresh: Entry = { beat, status, detector: new PhiDetector(heardMs, beat.nextMs), endedMs: heardMs }
       this.#entries.set(key, fresh)
-      if (status === 'alive') this.#tell('joined', fresh)
+      if (status === 'alive') this.#announce('joined', fresh)
       return
     }
     if (ageMs === undefined ? isPast(entry, beat) : incarnationOf(beat) !== incarnationOf(entry.beat)) return
@@ -243,7 +243,7 @@ export class Fleet implements AsyncDisposable {
     if (beat.state === 'left') {
       if (before !== 'left') this.#change(entry, 'left', 'left')
     } else if (before !== 'alive') this.#change(entry, 'alive', before === 'left' ? 'joined' : 'back')
-    else if (again) this.#tell('restarted', entry)
+    else if (again) this.#announce('restarted', entry)
   }
 
   #refuse(subject: string, data: Uint8Array): void {
@@ -317,10 +317,10 @@ export class Fleet implements AsyncDisposable {
   #change(entry: Entry, status: MemberStatus, transition: Transition): void {
     entry.status = status
     entry.endedMs = this.#clockMs
-    this.#tell(transition, entry)
+    this.#announce(transition, entry)
   }
 
-  #tell(transition: Transition, entry: Entry): void {
+  #announce(transition: Transition, entry: Entry): void {
     const member = this.#member(entry)
     // a listener that throws keeps the others from nothing
     for (const listener of this.#listeners)

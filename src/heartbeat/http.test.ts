@@ -81,8 +81,8 @@ describe('metrics', () => {
     await fetch(url)
     const said = { kind: 'k', version: '1', state: 'ready', revision: 0, startedAt: 1, seq: 1, nextMs: 60_000 }
     const beat = (unit: string, more: object) => {
-      const told = { site: 's', unit, instance: 'i', ...said, checks: [], vitals: {}, ...more }
-      nats.bus.publish(beatSubject('s', unit, 'i'), Buffer.from(JSON.stringify(told)))
+      const reported = { site: 's', unit, instance: 'i', ...said, checks: [], vitals: {}, ...more }
+      nats.bus.publish(beatSubject('s', unit, 'i'), Buffer.from(JSON.stringify(reported)))
     }
     beat('bare', {})
     beat('x"}\\1{', { vitals: { handled: -5, lag: null, errors: 'many', rssBytes: 1e308 } })

@@ -117,14 +117,14 @@ function histogramText(endpoints: readonly (readonly [Labels, EndpointMetrics])[
   const name = 'myelin_endpoint_duration_seconds'
   const lines = [`# HELP ${name} how long calls took since its start`, `# TYPE ${name} histogram`]
   for (const [labels, { name: endpoint, totalMs, boundsMs, counts }] of endpoints) {
-    const told = Object.entries({ ...labels, endpoint }).map(([label, value]) => `${label}="${escaped(value)}"`)
+    const labelTexts = Object.entries({ ...labels, endpoint }).map(([label, value]) => `${label}="${escaped(value)}"`)
     let sum = 0
     counts.forEach((calls, range) => {
       sum += calls
       const bound = boundsMs[range]
-      lines.push(`${name}_bucket{${told},le="${bound === undefined ? '+Inf' : bound / 1_000}"} ${sum}`)
+      lines.push(`${name}_bucket{${labelTexts},le="${bound === undefined ? '+Inf' : bound / 1_000}"} ${sum}`)
     })
-    lines.push(`${name}_sum{${told}} ${totalMs / 1_000}`, `${name}_count{${told}} ${sum}`)
+    lines.push(`${name}_sum{${labelTexts}} ${totalMs / 1_000}`, `${name}_count{${labelTexts}} ${sum}`)
   }
   return `${lines.join('\n')}\n`
 }

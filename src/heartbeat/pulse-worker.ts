@@ -18,12 +18,12 @@ interface Beating {
 }
 
 const beating = new Map<string, Beating>()
-let toldAt = now()
+let reportedAt = now()
 let bus: Bus
 
 const send = (instance: Beating, state = instance.snapshot.state) => {
   const sentAt = now()
-  const silentMs = sentAt - toldAt
+  const silentMs = sentAt - reportedAt
   // a garbage collection makes one snapshot late; three missing ones are a stall
   const busy = silentMs > 3 * snapshotMs && state !== 'left'
   const { snapshot } = instance
@@ -58,7 +58,7 @@ const leave = (instance: string) => {
 
 parentPort!.on('message', async (message: ToPulse) => {
   if (message.type === 'snapshots') {
-    toldAt = now()
+    reportedAt = now()
     const named = new Set(message.snapshots.map(({ instance }) => instance))
     // no longer this process's to beat for: without goodbye, another one goes on
     for (const instance of beating.keys()) if (!named.has(instance)) beating.delete(instance)

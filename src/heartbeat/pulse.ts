@@ -105,7 +105,7 @@ export class Pulse {
     this.#data = data
     this.#use(worker)
     this.#loop.enable()
-    this.#timer = setInterval(() => this.#tell(), timerMs(data.snapshotMs))
+    this.#timer = setInterval(() => this.#report(), timerMs(data.snapshotMs))
     this.#timer.unref()
   }
 
@@ -152,14 +152,14 @@ export class Pulse {
       if (!worker) continue
       if (this.#stopping) return void worker.terminate()
       this.#use(worker)
-      return this.#tell()
+      return this.#report()
     }
   }
 
   /** Beats for an instance from now on. */
   add(source: PulseSource): void {
     this.#sources.set(source.instance, source)
-    this.#tell()
+    this.#report()
   }
 
   /** Stops beating for an instance, with a last beat that says goodbye. */
@@ -180,7 +180,7 @@ export class Pulse {
     clearTimeout(timer)
   }
 
-  #tell(): void {
+  #report(): void {
     const snapshots = [...this.#sources.values()].flatMap((source) => {
       if (source.silent?.()) return []
       try {

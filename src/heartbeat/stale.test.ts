@@ -27,21 +27,22 @@ describe('an instance whose connection hears nothing', () => {
       vitals: () => ({}),
     })
     await using watching = await fleet(nats.bus)
-    const told = () => watching.list({ unit: 'deaf' })[0]?.beat
-    await until(() => told()?.state === 'ready')
+    const reported = () => watching.list({ unit: 'deaf' })[0]?.beat
+    await until(() => reported()?.state === 'ready')
     expect([await probe('/healthz'), await probe('/readyz')]).toEqual(['200 ', '200 '])
     // how it comes to this is the watchdog's test
     const stale = vi.spyOn(bus, 'stale', 'get').mockReturnValue(true)
     const silent = vi.spyOn(bus, 'silentMs', 'get').mockReturnValue(4_200)
     await until(
-      () => told()?.state === 'busy' && told()?.stallMs === undefined && told()?.checks[0]?.status === 'failed',
+      () =>
+        reported()?.state === 'busy' && reported()?.stallMs === undefined && reported()?.checks[0]?.status === 'failed',
     )
     const reason = 'nothing has come from NATS for 4.2 s'
-    expect(told()?.checks[0]?.reason).toBe(reason)
+    expect(reported()?.checks[0]?.reason).toBe(reason)
     expect([await probe('/healthz'), await probe('/readyz')]).toEqual([`503 ${reason}`, `503 ${reason}`])
     stale.mockRestore()
     silent.mockRestore()
-    await until(() => told()?.state === 'ready')
+    await until(() => reported()?.state === 'ready')
     expect([await probe('/healthz'), await probe('/readyz')]).toEqual(['200 ', '200 '])
     await pulse.stop()
   })

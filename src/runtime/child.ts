@@ -26,7 +26,7 @@ const maxReasonBytes = 64 * 1024
 /** The channel to whoever started this: a process has one, a thread another. */
 const channel = parentPort ?? process
 
-const tell = (error: unknown): Promise<void> =>
+const report = (error: unknown): Promise<void> =>
   send({
     type: 'failed',
     code: error instanceof MyelinError ? error.code : 'UNIT_FAILED',
@@ -89,24 +89,24 @@ class Child {
         await this.#report()
         await send({ type: 'finished' })
       })
-      void life.failed.then((error) => end(1, tell(error)))
+      void life.failed.then((error) => end(1, report(error)))
       void bus.closed().then((error) => {
-        if (!this.#leaving) void end(1, tell(error ?? new Error('the connection closed')))
+        if (!this.#leaving) void end(1, report(error ?? new Error('the connection closed')))
       })
       void this.#report()
       void send({ type: 'ready', kind: unit.kind, version: life.version, startedAt: life.startedAt })
       if (this.#givenUp.signal.aborted) await this.#drain(true)
     } catch (error) {
-      const said = this.#leaving ? Promise.resolve() : tell(error)
+      const said = this.#leaving ? Promise.resolve() : report(error)
       await this.#life?.drain(false).catch(() => undefined)
       await Promise.race([this.#bus?.close().catch(() => undefined), sleep(orphanMs)])
       await end(this.#leaving ? 0 : 1, said)
     }
   }
 
-  told(revision: number, logLevel: string | undefined): void {
+  followed(revision: number, logLevel: string | undefined): void {
     this.#revision = revision
-    this.#life?.told?.(revision, logLevel)
+    this.#life?.followed?.(revision, logLevel)
   }
 
   leave(goodbye: boolean): void {
@@ -123,12 +123,12 @@ class Child {
     let said = Promise.resolve()
     try {
       const failed = await this.#life?.drain(goodbye)
-      if (failed) said = tell(failed)
+      if (failed) said = report(failed)
       await this.#report()
       await this.#pulse?.stop(goodbye)
       await this.#bus?.close()
     } catch (error) {
-      return end(1, tell(error))
+      return end(1, report(error))
     }
     await end(0, said)
   }
@@ -158,7 +158,7 @@ process.once('disconnect', orphaned)
 // what nobody catches is the reason that the host gives, not just an exit code
 process.on('uncaughtException', (error) => {
   console.error(error)
-  void end(1, tell(error))
+  void end(1, report(error))
 })
 process.on('SIGTERM', () => (child ? child.leave(true) : process.exit(0)))
 // Ctrl-C reaches the whole group: the parent says when
@@ -172,5 +172,5 @@ channel.on('message', (message: ToChild) => {
     process.on('disconnect', () => child?.leave(false))
     void child.run()
   } else if (message.type === 'drain') child?.leave(message.goodbye)
-  else if (message.type === 'told') child?.told(message.revision, message.logLevel)
+  else if (message.type === 'followed') child?.followed(message.revision, message.logLevel)
 })

@@ -79,11 +79,11 @@ export function parseComposition(
 ): Composition {
   const result = compositionSchema.safeParse(value)
   if (!result.success) {
-    const told = flatten(result.error.issues).map(({ path, steps, message }) => {
+    const problems = flatten(result.error.issues).map(({ path, steps, message }) => {
       const place = at ? `${at(steps)}: ` : ''
       return `${place}${path || 'the file'}: ${message}`
     })
-    throw failure('INVALID_COMPOSITION', `${file}\n  ${told.join('\n  ')}`, { data: { file, issues: told } })
+    throw failure('INVALID_COMPOSITION', `${file}\n  ${problems.join('\n  ')}`, { data: { file, issues: problems } })
   }
   const composition = result.data
   for (const [unit, { site, use, isolation }] of Object.entries(composition.units)) {

@@ -4,11 +4,11 @@ import { failure, MyelinError, messageOf, timerMs } from '../bus/index.ts'
 import { Checks, natsCheck } from '../heartbeat/index.ts'
 import { openAll, parseConfig, type RunningUnit, type Unit, type UnitHost } from '../unit/index.ts'
 import type { Life } from './instance.ts'
-import { ownedBy } from './stray.ts'
+import { ownedBy } from './uncaught.ts'
 
 /** The numbers among what a unit tells: they travel to other processes, and nothing else of it is of use there. */
-const numbersOf = (told: object): Record<string, number> =>
-  Object.fromEntries(Object.entries(told).filter(([, value]) => typeof value === 'number'))
+const numbersOf = (stats: object): Record<string, number> =>
+  Object.fromEntries(Object.entries(stats).filter(([, value]) => typeof value === 'number'))
 
 /**
  * `givenUp`: nobody wants it any more while it starts; it is drained as soon as it can be.
@@ -53,7 +53,7 @@ export async function startHere(unit: Unit, host: UnitHost, drainMs: number, giv
     vitals: () => numbersOf(ask(() => running.vitals?.() ?? {})),
     metrics: () => ask(() => running.metrics?.() ?? {}),
     checks: () => checks.results(),
-    told: (_revision, logLevel) => {
+    followed: (_revision, logLevel) => {
       if (logLevel !== undefined) (host.log as { level?: string }).level = logLevel
     },
     finished: finished.promise,

@@ -44,7 +44,7 @@ export interface Life {
   checks(): readonly CheckResult[]
   maxRssBytes?(): number | undefined
   /** Tells it which desired state it runs, and how much to log. */
-  told?(revision: number, logLevel: string | undefined): void
+  followed?(revision: number, logLevel: string | undefined): void
   /** Resolves when its work is done; never for units without an end. */
   readonly finished: Promise<void>
   /** Resolves with the reason when it failed after it was ready. */
@@ -267,10 +267,10 @@ export class Instance {
   }
 
   /** Which desired state it follows, and how much it logs. */
-  told(revision: number, logLevel: string | undefined): void {
+  followed(revision: number, logLevel: string | undefined): void {
     this.#revision = revision
     this.#logLevel = logLevel
-    this.#life?.told?.(revision, logLevel)
+    this.#life?.followed?.(revision, logLevel)
   }
 
   /** @throws MyelinError UNIT_FAILED when it did not drain; it is not asked again then */
@@ -325,7 +325,7 @@ export class Instance {
     this.#version = life.version
     this.#elsewhere = life.beats
     this.#startedAt = life.startedAt
-    if (this.#logLevel !== undefined) life.told?.(this.#revision, this.#logLevel)
+    if (this.#logLevel !== undefined) life.followed?.(this.#revision, this.#logLevel)
     this.#change('ready')
     void life.finished.then(() => {
       this.#done = true

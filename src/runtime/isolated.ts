@@ -26,7 +26,7 @@ export type ToChild =
       /** How long it may drain when nobody is left to kill it. */
       readonly drainMs: number
     }
-  | { readonly type: 'told'; readonly revision: number; readonly logLevel: string | undefined }
+  | { readonly type: 'followed'; readonly revision: number; readonly logLevel: string | undefined }
   | { readonly type: 'drain'; readonly goodbye: boolean }
 
 export type FromChild =
@@ -114,7 +114,7 @@ export async function startIsolated(
     checks: [],
     maxRssBytes: 0,
   } as Omit<Extract<FromChild, { type: 'stats' }>, 'type'>
-  let told: MyelinError | undefined
+  let reason: MyelinError | undefined
   let draining = false
 
   const carrier = (options.as === 'worker' ? inWorker : inProcess)({
@@ -126,15 +126,15 @@ export async function startIsolated(
       else if (message.type === 'finished') finished.resolve()
       else {
         const { code } = message
-        told = isErrorCode(code) ? failure(code, message.message) : new MyelinError(code, message.message)
+        reason = isErrorCode(code) ? failure(code, message.message) : new MyelinError(code, message.message)
       }
     },
     error: (cause) => {
-      told ??= failure('UNIT_FAILED', `unit '${start.unit}': ${messageOf(cause)}`, { cause })
-      ready.reject(told)
+      reason ??= failure('UNIT_FAILED', `unit '${start.unit}': ${messageOf(cause)}`, { cause })
+      ready.reject(reason)
     },
     exit: (how) => {
-      const error = told ?? failure('UNIT_FAILED', `unit '${start.unit}': ${how}`)
+      const error = reason ?? failure('UNIT_FAILED', `unit '${start.unit}': ${how}`)
       ready.reject(error)
       if (!draining) failed.resolve(error)
       exited.resolve()
@@ -178,7 +178,7 @@ export async function startIsolated(
       checks: () => checks,
       // a thread's memory is its process's
       ...(options.as === 'process' ? { maxRssBytes: () => maxRssBytes } : {}),
-      told: (revision, logLevel) => carrier.send({ type: 'told', revision, logLevel }),
+      followed: (revision, logLevel) => carrier.send({ type: 'followed', revision, logLevel }),
       finished: finished.promise,
       failed: failed.promise,
       async drain(goodbye) {
@@ -189,7 +189,7 @@ export async function startIsolated(
             `unit '${start.unit}' (pid ${carrier.pid}) had not drained after ${options.drainMs / 1_000} s and was killed`,
           )
         }
-        return told // it ended by itself, and not well
+        return reason // it ended by itself, and not well
       },
     }
   } catch (error) {

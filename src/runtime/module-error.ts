@@ -35,7 +35,7 @@ function inHead(stack: string): string | undefined {
 /** What Node says of a file that it does not run: of plain JavaScript it tells the line only there. */
 function checked(file: string): Promise<string> {
   return new Promise((resolve) => {
-    execFile(process.execPath, ['--check', file], { timeout: 10_000 }, (_error, _out, told) => resolve(told))
+    execFile(process.execPath, ['--check', file], { timeout: 10_000 }, (_error, _out, output) => resolve(output))
   })
 }
 

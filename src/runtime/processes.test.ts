@@ -1,4 +1,4 @@
-// What a unit's process, thread or stray error must never do to its host, and what a host tells while things start.
+// What a unit's process, thread or uncaught error must never do to its host, and what a host tells while things start.
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -23,7 +23,7 @@ const counter = (subject: string, config: object = {}, more: object = {}) => ({
   ...more,
 })
 const status = (running: Running, unit = 'counter') => running.status().find((s) => s.unit === unit)!
-const tell = async (subject: string, text = '') => {
+const report = async (subject: string, text = '') => {
   nats.bus.publish(subject, Buffer.from(text))
   await nats.bus.flush()
 }
@@ -56,7 +56,7 @@ describe('a host', () => {
       beatMs: 0,
       onChange: ({ error }) => error !== undefined && errors.push(error),
     })
-    await tell('long', 'fail at length')
+    await report('long', 'fail at length')
     await until(() => errors.length > 0, 20_000)
     expect(errors[0]).toMatch(/^x{60000}/)
     await until(() => status(running).state === 'ready', 20_000)
@@ -68,15 +68,15 @@ describe('a host', () => {
     const unit = (name: string) => ({ use, config: { subject: name } })
     await writeFile(
       join(folder, 'myelin.yaml'),
-      JSON.stringify({ name: 'stray', units: { stray: unit('stray'), calm: unit('calm') } }),
+      JSON.stringify({ name: 'careless', units: { careless: unit('careless'), calm: unit('calm') } }),
     )
     const { child, ran, ended } = command.start(['up', folder])
     const said = (pattern: RegExp, times: number) =>
       until(() => ran.out.split('\n').filter((line) => pattern.test(line)).length >= times, 30_000)
-    await said(/^stray.* runs on/, 1)
+    await said(/^careless.* runs on/, 1)
     for (const [i, how] of ['throw null', 'reject'].entries()) {
-      await tell('stray', how)
-      await said(/^stray\.\w+ ready/, i + 2)
+      await report('careless', how)
+      await said(/^careless\.\w+ ready/, i + 2)
     }
     child.kill('SIGTERM')
     expect((await ended).code).toBe(0)
@@ -146,8 +146,8 @@ describe('a host', () => {
     await using running = await up(nats.bus, composed(units), { log })
     const why = `fail: no such file: /x nats://me:hunter22@there:4222 ${'é'.repeat(2_000)}`
     const killer = setInterval(() => {
-      void tell('why.here', why)
-      void tell('why.apart', why)
+      void report('why.here', why)
+      void report('why.apart', why)
     }, 20)
     await running.over.finally(() => clearInterval(killer))
     const listed = async (...words: string[]) => (await command.myelin(...words)).out

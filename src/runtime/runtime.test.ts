@@ -26,7 +26,7 @@ const composed = (units: CompositionSpec['units']): LoadedComposition => ({
 })
 const counter = (subject: string, more: object = {}) => ({ use: './units/counter.ts', config: { subject }, ...more })
 const status = (running: Running, unit = 'counter') => running.status().find((s) => s.unit === unit)!
-const tell = async (subject: string, text = '') => {
+const report = async (subject: string, text = '') => {
   nats.bus.publish(subject, Buffer.from(text))
   await nats.bus.flush()
 }
@@ -125,8 +125,8 @@ describe('up', () => {
     ])
     const { pid } = status(running, 'apart')
     expect(pid).not.toBe(process.pid)
-    await tell('here')
-    await tell('apart')
+    await report('here')
+    await report('apart')
     await until(() => status(running).stats.counted === 1 && status(running, 'apart').stats.counted === 1)
     await running.drain()
     expect(running.status().every(({ state }) => state === 'stopped')).toBe(true)
@@ -144,22 +144,22 @@ describe('up', () => {
     await until(() => status(running).state === 'ready' && status(running).pid !== pid)
     expect(status(running).restarts).toBe(1)
     expect(status(running, 'neighbour')).toMatchObject({ state: 'ready', restarts: 0 })
-    await tell('killed')
+    await report('killed')
     await until(() => status(running).stats.counted === 1 && status(running, 'neighbour').stats.counted === 1)
   })
 
   it('starts again a unit that fails in this process', async () => {
     await using running = await up(nats.bus, composed({ counter: counter('failing') }), { log })
-    await tell('failing', 'fail')
+    await report('failing', 'fail')
     await until(() => status(running).restarts === 1 && status(running).state === 'ready')
   })
 
   it('runs units in threads of their own, restarts and drains them, and their blocked loop is theirs alone', async () => {
     await using running = await up(nats.bus, composed({ counter: counter('thread', { isolation: 'worker' }) }), { log })
     expect(status(running)).toMatchObject({ state: 'ready', pid: process.pid })
-    await tell('thread')
+    await report('thread')
     await until(() => status(running).stats.counted === 1)
-    await tell('thread', 'fail')
+    await report('thread', 'fail')
     await until(() => status(running).restarts === 1 && status(running).state === 'ready')
     await running.drain()
     expect(status(running).state).toBe('stopped')
@@ -180,7 +180,7 @@ describe('up', () => {
     void running.over.then(() => {
       over = true
     })
-    const killer = setInterval(() => void tell('hopeless', 'fail'), 20)
+    const killer = setInterval(() => void report('hopeless', 'fail'), 20)
     const error = await end
     clearInterval(killer)
     expect(error).toMatchObject({ code: 'UNIT_FAILED', message: 'told to' })
@@ -189,7 +189,7 @@ describe('up', () => {
     expect(running.status().find(({ unit }) => unit === 'other')!.state).toBe('ready')
     expect((await fetch(`http://127.0.0.1:${running.httpPort}/healthz`)).status).toBe(503)
     expect(over).toBe(false)
-    const last = setInterval(() => void tell('hopeful', 'fail'), 20)
+    const last = setInterval(() => void report('hopeful', 'fail'), 20)
     await running.over
     clearInterval(last)
   })
@@ -217,7 +217,7 @@ describe('up', () => {
       }),
       { log, beatMs: 100, httpPort: 0 },
     )
-    await tell('odd', 'throw null')
+    await report('odd', 'throw null')
     await until(() => status(running).restarts === 1 && status(running).state === 'ready')
     await until(async () => {
       const { problems } = (await (await fetch(`http://127.0.0.1:${running.httpPort}/readyz`)).json()) as {
@@ -311,7 +311,7 @@ describe('up', () => {
         .sort(),
     ).toEqual(['a', 'b', 'b', 'fresh'])
     expect((await running.reload(after, ['a'])).did).toEqual([{ unit: 'a', did: 'restarted' }])
-    await tell('rb2')
+    await report('rb2')
     await until(() => running.status().filter(({ unit, stats }) => unit === 'b' && stats.counted === 1).length === 2)
   })
 

@@ -198,7 +198,7 @@ class Host implements Running {
     }
     const wanted = Object.keys(this.#loaded.composition.units).filter((name) => this.#here(name))
     if (this.#options.control !== false) this.#agent = await this.#listen()
-    this.#tellDesired(wanted)
+    this.#announceDesired(wanted)
     const started = await Promise.allSettled(
       wanted.flatMap((name) => Array.from({ length: this.#replicasOf(name) }, () => this.#add(name))),
     )
@@ -356,7 +356,7 @@ class Host implements Running {
       },
     })
     if (desired) {
-      // a configuration that was told once and fits no longer must not keep the unit from running: nobody could mend it
+      // a configuration that was told once and fits no longer must not keep the unit from running: nobody could fix it
       const { config, exact, by, logLevel } = desired.desired
       const as = { exact, configId: configIdOf(desired.desired) }
       const wrong = config && (await instance.preset(config, as).catch((error: Error) => error))
@@ -364,7 +364,7 @@ class Host implements Running {
         const from = `desired state, revision ${desired.revision}, by ${by}`
         log.error({ err: wrong }, `the configuration of ${from} does not fit and is left out: ${wrong.message}`)
       }
-      instance.told(wrong ? 0 : desired.revision, logLevel)
+      instance.followed(wrong ? 0 : desired.revision, logLevel)
     }
     if (this.#cancelled) throw failure('UNIT_FAILED', `unit '${name}' was stopped before it started`)
     this.#instances.push(instance)
@@ -396,7 +396,7 @@ class Host implements Running {
   }
 
   /** Says which units start other than their composition says, because somebody once said so. */
-  #tellDesired(names: readonly string[]): void {
+  #announceDesired(names: readonly string[]): void {
     for (const name of names) {
       const entry = this.#agent?.wanted(name)
       const spec = this.#loaded.composition.units[name]!
@@ -406,16 +406,16 @@ class Host implements Running {
       const keys = Object.keys(config).filter(
         (key) => !(key in flags) && !isDeepStrictEqual(config[key], spec.config[key]),
       )
-      const told = [
+      const differences = [
         ...(state === 'running' ? [] : [state]),
         ...(replicas === undefined || replicas === spec.replicas ? [] : [`${replicas} copies`]),
         ...(keys.length === 0 ? [] : [`other values of ${keys.join(', ')}`]),
       ]
-      if (told.length === 0) continue
+      if (differences.length === 0) continue
       const back = `back to the composition: myelin ctl reset ${name}`
       this.#log.warn(
         { unit: name, revision: entry.revision },
-        `unit '${name}' starts as it was told before (${told.join('; ')}; by ${by || 'unknown'}, ${at}), not as its composition says; ${back}`,
+        `unit '${name}' starts as it was told before (${differences.join('; ')}; by ${by || 'unknown'}, ${at}), not as its composition says; ${back}`,
       )
     }
   }

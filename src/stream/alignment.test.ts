@@ -120,7 +120,7 @@ describe('partitions that hear of the clocks of the others', () => {
       fc.property(stored, shapes, sizes, sizes, (list, shape, outOfOrder, idle) => {
         const timed = (input: Stream<Event>) => input.time((e) => e.at, { outOfOrder, idle, maxAhead: false })
         const program = (left: Stream<Event>, right: Stream<Event>) => {
-          const aside = (side: Stream<Event>) =>
+          const late = (side: Stream<Event>) =>
             timed(side)
               .keyBy((e) => e.key)
               .window(shape)
@@ -129,7 +129,7 @@ describe('partitions that hear of the clocks of the others', () => {
           return timed(left)
             .keyBy((e) => e.key)
             .join(
-              timed(right.branch((e) => e.at % 2 === 1, aside)).keyBy((e) => e.key),
+              timed(right.branch((e) => e.at % 2 === 1, late)).keyBy((e) => e.key),
               { within: 50, kind: 'outer' },
               (l, r, key) => ({
                 key,

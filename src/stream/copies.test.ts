@@ -13,7 +13,7 @@ const nats = withNats()
 it('that stand still count as lag, are told, and go on without a row lost or doubled', {
   timeout: 60_000,
 }, async () => {
-  const told = contract('copied', {
+  const reported = contract('copied', {
     version: '1.0.0',
     events: { read: { payload: z.object({ room: z.string(), n: z.number() }), key: 'room', durable: true } },
   })
@@ -21,11 +21,11 @@ it('that stand still count as lag, are told, and go on without a row lost or dou
     nats.bus,
     processor(
       'copied',
-      { from: event(told, 'read'), to: view('copied', { key: 'room' }), partitions: 2, checkpointMs: 100 },
+      { from: event(reported, 'read'), to: view('copied', { key: 'room' }), partitions: 2, checkpointMs: 100 },
       (input) => input.keyBy((r) => r.room).rows(({ n }) => ({ n })),
     ),
   )
-  const api = client(nats.bus, told)
+  const api = client(nats.bus, reported)
   let sent = 0
   const send = async (count: number) => {
     for (let i = 0; i < count; i++, sent++) await api.read.publish({ room: `r${sent % 8}`, n: sent })

@@ -69,20 +69,20 @@ it('a stop gives up questions under way; their values are read again and nothing
 })
 
 it('an effect under way is told when the processor stops', async () => {
-  let told = false
+  let reported = false
   const hanging: Effect<unknown> = {
     name: 'hanging',
     open: () => (_value, _id, signal) =>
       new Promise(() => {
         signal.addEventListener('abort', () => {
-          told = true
+          reported = true
         })
       }),
   }
   const effects = new Effects([hanging as never], { bus: nats.bus, log: {} as never }, async () => undefined)
   void effects.start(0, 1, 'x')
   await new Promise((resolve) => setImmediate(resolve))
-  expect(told).toBe(false)
+  expect(reported).toBe(false)
   effects.stop()
-  expect(told).toBe(true)
+  expect(reported).toBe(true)
 })

@@ -9,7 +9,7 @@ interface Flight {
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: rows of whatever fields
-const told = (describe: (flights: Stream<Flight>) => Rows<any>, key = 'origin') => {
+const reported = (describe: (flights: Stream<Flight>) => Rows<any>, key = 'origin') => {
   const target = view('flights', { key }) as never
   return () => runProgram((flights) => describe(flights as never).to(target), [])
 }
@@ -24,15 +24,15 @@ const refusal = (named: string) =>
 describe('a row with two fields of one name is refused when it is described', () => {
   it("an aggregate named like the window's start", () => {
     // @ts-expect-error the compiler says so as well
-    expect(told((flights) => windowed(flights).aggregate({ n: count(), start: count() }))).toThrow(refusal('start'))
+    expect(reported((flights) => windowed(flights).aggregate({ n: count(), start: count() }))).toThrow(refusal('start'))
     const as = (flights: Stream<Flight>) =>
       flights
         .time((f) => f.at)
         .keyBy((f) => f.origin)
         .window(tumbling('1h'), { as: 'hour' })
     // @ts-expect-error
-    expect(told((flights) => as(flights).aggregate({ hour: count() }))).toThrow(refusal('hour'))
-    expect(told((flights) => as(flights).aggregate({ start: count() }))).not.toThrow()
+    expect(reported((flights) => as(flights).aggregate({ hour: count() }))).toThrow(refusal('hour'))
+    expect(reported((flights) => as(flights).aggregate({ start: count() }))).not.toThrow()
   })
 
   it('an aggregate named like what says whether it is final', () => {
@@ -42,19 +42,21 @@ describe('a row with two fields of one name is refused when it is described', ()
         .keyBy((f) => f.origin)
         .window(tumbling('1h'), { emit: 'update' })
     // @ts-expect-error
-    expect(told((flights) => early(flights).aggregate({ final: count() }))).toThrow(refusal('final'))
-    expect(told((flights) => windowed(flights).aggregate({ final: count() }))).not.toThrow()
+    expect(reported((flights) => early(flights).aggregate({ final: count() }))).toThrow(refusal('final'))
+    expect(reported((flights) => windowed(flights).aggregate({ final: count() }))).not.toThrow()
   })
 
   it("an aggregate, or the window's start, named like the view's key", () => {
-    expect(told((flights) => windowed(flights).aggregate({ key: count() }), 'key')).toThrow(refusal('key'))
-    expect(told((flights) => windowed(flights).aggregate({ n: count() }), 'start')).toThrow(refusal('start'))
-    expect(told((flights) => flights.keyBy((f) => f.origin).aggregate({ origin: count() }))).toThrow(refusal('origin'))
+    expect(reported((flights) => windowed(flights).aggregate({ key: count() }), 'key')).toThrow(refusal('key'))
+    expect(reported((flights) => windowed(flights).aggregate({ n: count() }), 'start')).toThrow(refusal('start'))
+    expect(reported((flights) => flights.keyBy((f) => f.origin).aggregate({ origin: count() }))).toThrow(
+      refusal('origin'),
+    )
     const filtered = (flights: Stream<Flight>) =>
       windowed(flights)
         .aggregate({ key: count() })
         .filter(() => true)
-    expect(told(filtered, 'key')).toThrow(refusal('key'))
+    expect(reported(filtered, 'key')).toThrow(refusal('key'))
   })
 
   it('and one like what rows that go on call their key', () => {
@@ -64,7 +66,7 @@ describe('a row with two fields of one name is refused when it is described', ()
         .stream('key')
         .keyBy((row) => row.key as never)
         .rows(() => ({}))
-    expect(told(on)).toThrow(refusal('key'))
+    expect(reported(on)).toThrow(refusal('key'))
   })
 })
 

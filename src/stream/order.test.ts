@@ -61,7 +61,7 @@ const fed = (list: readonly Event[], sources: number): Fed[] => [
 ]
 
 /** Final rows and effects, in no order. */
-const told = ({ rows, effects, rejected, late, open }: Ran) => ({
+const reported = ({ rows, effects, rejected, late, open }: Ran) => ({
   rows: rows
     .filter(({ value }) => value.final !== false)
     .map(({ key, value }) => JSON.stringify([key, value]))
@@ -77,7 +77,7 @@ function same(
   orders: readonly (readonly Event[])[],
   sources = 1,
 ): void {
-  const [expected, ...others] = orders.map((list) => told(runProgram(describe, fed(list, sources), { sources })))
+  const [expected, ...others] = orders.map((list) => reported(runProgram(describe, fed(list, sources), { sources })))
   expect(expected).toMatchObject({ rejected: [], late: 0, open: 0 })
   for (const other of others) expect(other).toEqual(expected)
 }

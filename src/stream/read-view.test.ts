@@ -102,9 +102,9 @@ describe('readView', () => {
   it('leaves out what was removed, and what somebody else wrote there that is no JSON', async () => {
     const { rooms } = totals()
     const bus = await nats.connect()
-    const told: string[] = []
+    const reported: string[] = []
     bus.on((event) => {
-      if (event.type === 'error') told.push(event.error.message)
+      if (event.type === 'error') reported.push(event.error.message)
     })
     await using rows = readView(bus, rooms)
     await rows.all()
@@ -116,7 +116,7 @@ describe('readView', () => {
     await until(async () => (await streamInfo(nats.bus, rooms.spec.name))!.state.last_seq === 6)
     await deleteMessage(nats.bus, rooms.spec.name, 4) // d, as when it expires
     expect([...(await rows.all()).keys()]).toEqual(['a'])
-    expect(told).toEqual([expect.stringMatching(/"b" is no JSON/)])
+    expect(reported).toEqual([expect.stringMatching(/"b" is no JSON/)])
     expect(await codeOf(rows.get('b'))).toBe('MALFORMED_PAYLOAD')
     expect(await rows.get('c')).toBeUndefined()
     expect(await rows.get('d')).toBeUndefined()

@@ -19,7 +19,7 @@ const commands = blocksOf('README.md')
 it('every `npx myelin` line of the README does something and ends well', async () => {
   expect(commands.length).toBeGreaterThan(5)
   await using world = await start({ composition: join(root, 'examples/airline'), config: { board: { port: 0 } } })
-  const told: string[] = []
+  const reported: string[] = []
   for (const words of commands) {
     const child = spawn(process.execPath, ['--conditions=myelin-source', main, ...words], {
       cwd: join(root, 'examples/airline'),
@@ -40,7 +40,7 @@ it('every `npx myelin` line of the README does something and ends well', async (
     await until(() => child.exitCode !== null || (follows && out !== ''), '60s').finally(() => child.kill('SIGINT'))
     const code = await ended
     if ((code !== 0 && !(follows && code === null)) || out === '')
-      told.push(`${words.join(' ')} ends with ${code}: ${out}${err}`)
+      reported.push(`${words.join(' ')} ends with ${code}: ${out}${err}`)
   }
-  expect(told).toEqual([])
+  expect(reported).toEqual([])
 })

@@ -42,7 +42,7 @@ export interface ServerStart {
 
 const readyMs = 20_000
 // a shell that becomes the server when it is told to: when its parent is gone before that, it becomes nothing
-const whenTold = 'read -r go && [ "$go" = go ] && exec "$@" </dev/null'
+const whenAsked = 'read -r go && [ "$go" = go ] && exec "$@" </dev/null'
 
 /** Starts a server and resolves when it takes connections. @throws MyelinError PORT_TAKEN, STORE_LOCKED, SERVER_FAILED */
 export async function startServer(start: ServerStart): Promise<ServerProcess> {
@@ -51,7 +51,7 @@ export async function startServer(start: ServerStart): Promise<ServerProcess> {
   const guard = startGuard(start.temporary)
   const server = [binary, '-c', configPath]
   const [command, ...args] =
-    process.platform === 'win32' ? server : ['/bin/sh', '-c', whenTold, 'myelin-server', ...server]
+    process.platform === 'win32' ? server : ['/bin/sh', '-c', whenAsked, 'myelin-server', ...server]
   // a session of its own: Ctrl-C in the terminal must not end the server before its units have drained
   const child: ChildProcess = spawn(command!, args, {
     stdio: ['pipe', 'ignore', 'pipe'],

@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import { failure } from '../../bus/index.ts'
 import { type ContractDiff, type ContractShape, diffAll, diffContracts, shapeOf } from '../../contract/index.ts'
 import { contractOf, discover } from '../../service/index.ts'
-import { type ConnectionFlags, onBus, tellFailure, withConnection } from '../connection.ts'
+import { type ConnectionFlags, onBus, reportFailure, withConnection } from '../connection.ts'
 import { shapesOf } from '../contracts.ts'
 import { print, printJson, table, UsageError } from '../text.ts'
 
@@ -39,7 +39,7 @@ Examples:
         if (found.some(({ compatible }) => !compatible)) process.exitCode = 1
       } catch (error) {
         // as diff(1): 1 says what was found, 2 that nothing could be
-        tellFailure(error, flags.json ?? false)
+        reportFailure(error, flags.json ?? false)
         process.exitCode = 2
       }
     })

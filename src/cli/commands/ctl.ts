@@ -60,7 +60,7 @@ Examples:
       if (!(offered as readonly string[]).includes(verb)) {
         const near = nearest(verb, offered)
         throw new UsageError(
-          `"${verb}" is no command${near ? `; did you mean "${near}"?` : `; there are: ${offered.join(', ')}`}`,
+          `unknown command "${verb}"${near ? `; did you mean "${near}"?` : `; there are: ${offered.join(', ')}`}`,
         )
       }
       if (verb === 'configure' && flags.config === undefined) throw new UsageError('configure needs --config')

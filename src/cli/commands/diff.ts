@@ -4,7 +4,7 @@ import { MyelinError } from '../../bus/index.ts'
 import { type CommandOutcome, type CommandRequest, command, DesiredStates } from '../../control/index.ts'
 import { fleet } from '../../heartbeat/index.ts'
 import { loadComposition, type UnitSpec } from '../../runtime/index.ts'
-import { type ConnectionFlags, onBus, tellFailure, withConnection } from '../connection.ts'
+import { type ConnectionFlags, onBus, reportFailure, withConnection } from '../connection.ts'
 import { type Difference, differences } from '../differences.ts'
 import { print, printJson, table } from '../text.ts'
 
@@ -30,7 +30,7 @@ Example:
         })
       } catch (error) {
         // as diff(1): 1 says that something differs
-        tellFailure(error, flags.json ?? false)
+        reportFailure(error, flags.json ?? false)
         process.exitCode = 2
         return
       }
@@ -116,6 +116,6 @@ function changeFor(
 /** What went wrong with a command, if anything. */
 function whyNot({ acks, missing }: CommandOutcome): string | undefined {
   const refused = acks.filter(({ ok }) => !ok).map(({ instance, error }) => `${instance}: ${error?.message}`)
-  const told = [...refused, ...missing.map(({ instance }) => `${instance} did not answer`)]
-  return told.length > 0 ? told.join('; ') : undefined
+  const problems = [...refused, ...missing.map(({ instance }) => `${instance} did not answer`)]
+  return problems.length > 0 ? problems.join('; ') : undefined
 }

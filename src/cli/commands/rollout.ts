@@ -1,4 +1,4 @@
-// myelin rollout, rollouts: a new configuration in batches, watched, and taken back when it is worse.
+// myelin rollout, rollouts: a new configuration in batches, watched, and rolled back when it does worse.
 import { hostname, userInfo } from 'node:os'
 import type { Command } from 'commander'
 import { failure, redact } from '../../bus/index.ts'
@@ -50,12 +50,12 @@ Examples:
         const controller = await stand(bus, `cli ${flags.by}`, createLogger({ unit: 'rollout' }))
         const over = Promise.withResolvers<Rollout | undefined>()
         let id: string | undefined
-        let told = ''
+        let lastNote = ''
         const stop = await rollouts.watch((rollout) => {
           if (rollout.id !== id) return
           if (flags.json) printJson(redact(rollout))
-          else if (told !== rollout.note) print(`${progress(rollout)}  ${rollout.note}`)
-          told = rollout.note
+          else if (lastNote !== rollout.note) print(`${progress(rollout)}  ${rollout.note}`)
+          lastNote = rollout.note
           if (rollout.phase !== 'running' && rollout.phase !== 'paused') over.resolve(rollout)
         })
         void aborted(signal).then(over.resolve)

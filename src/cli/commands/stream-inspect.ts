@@ -20,13 +20,13 @@ export function addStreamInspect(stream: Command): void {
     .action(async (processor: string, flags: ConnectionFlags & { watch?: boolean }) => {
       const signal = interrupted()
       await onBus(flags, async (bus) => {
-        if (!flags.watch) return tell(await ask(bus, processor), flags.json)
+        if (!flags.watch) return show(await ask(bus, processor), flags.json)
         for (let shown = false; !signal.aborted; shown = true) {
           // one that is being restarted comes back; one that was never there does not
           const found = shown ? await inspectProcessor(bus, processor) : await ask(bus, processor)
           if (!flags.json && process.stdout.isTTY) process.stdout.write('\x1b[H\x1b[2J')
           if (found.length === 0 && !flags.json) print(`no instance of processor "${processor}" answers`)
-          else tell(found, flags.json)
+          else show(found, flags.json)
           const waited = new Promise((resolve) => setTimeout(resolve, everyMs))
           await Promise.race([waited, aborted(signal)])
         }
@@ -40,7 +40,7 @@ async function ask(bus: Bus, processor: string): Promise<Inspection[]> {
   return found
 }
 
-function tell(found: readonly Inspection[], json: boolean | undefined): void {
+function show(found: readonly Inspection[], json: boolean | undefined): void {
   if (json) return printJson(found)
   print(`${topology(found)}\n\n${partitionTable(found)}`)
 }

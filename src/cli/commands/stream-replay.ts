@@ -105,7 +105,7 @@ function time(typed: string, option: string): string {
 class ProgressLine {
   readonly #json: boolean | undefined
   readonly #live = process.stderr.isTTY
-  #toldAt = Number.NEGATIVE_INFINITY
+  #shownAt = Number.NEGATIVE_INFINITY
 
   constructor(json: boolean | undefined) {
     this.#json = json
@@ -113,8 +113,8 @@ class ProgressLine {
 
   show(progress: ReplayProgress): void {
     const now = performance.now()
-    if (!this.#live && !progress.caughtUp && now - this.#toldAt < 2_000) return
-    this.#toldAt = now
+    if (!this.#live && !progress.caughtUp && now - this.#shownAt < 2_000) return
+    this.#shownAt = now
     if (this.#json) process.stderr.write(`${JSON.stringify(progress)}\n`)
     else if (this.#live) process.stderr.write(`\r${text(progress)}\x1b[K`)
     else process.stderr.write(`${text(progress)}\n`)

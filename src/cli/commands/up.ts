@@ -18,7 +18,7 @@ import {
   type ConnectionFlags,
   connectOptions,
   interrupted,
-  tellFailure,
+  reportFailure,
   withConnection,
 } from '../connection.ts'
 import { fewCopies, print, printJson, table, UsageError } from '../text.ts'
@@ -92,18 +92,18 @@ export function addUp(program: Command): void {
       const signal = interrupted()
       await using bus = await connect({ ...connectOptions(flags), name: loaded.composition.name, embed: true })
       bus.on((event) => {
-        const told = toldOf(event)
-        if (told) process.stderr.write(`${told}\n`)
+        const text = eventText(event)
+        if (text) process.stderr.write(`${text}\n`)
       })
       const lost = bus.closed().then((error) => error ?? failure('SERVER_UNREACHABLE', 'the connection was closed'))
-      const tell = (status: InstanceStatus) => {
+      const report = (status: InstanceStatus) => {
         if (flags.json) printJson(status)
         else print(`${status.unit}.${status.instance} ${status.state}${status.error ? `: ${status.error}` : ''}`)
       }
       const running = await up(bus, loaded, {
         signal,
         connect: { ...connectOptions(flags), servers: [...new Set([bus.url, ...bus.servers])] },
-        onChange: tell,
+        onChange: report,
         ...(only ? { only } : {}),
         ...(flags.site ? { site: flags.site } : {}),
         ...(flags.http === undefined ? {} : { httpPort: flags.http }),
@@ -135,7 +135,7 @@ export function addUp(program: Command): void {
 }
 
 /** What an operator is told of the server that this process runs. */
-function toldOf(event: BusEvent): string | undefined {
+function eventText(event: BusEvent): string | undefined {
   if (event.type === 'took-over')
     return `the process that ran the server here ended; this one runs it now: ${event.server}`
   if (event.type === 'disk-full')
@@ -157,11 +157,11 @@ function follow(running: Running, path: string, folder: string, json: boolean | 
           if (json) printJson(change)
           else print(`${change.unit} ${change.did}`)
         }
-        for (const error of errors) tellFailure(error, json ?? false)
+        for (const error of errors) reportFailure(error, json ?? false)
       } catch (error) {
-        tellFailure(error, json ?? false)
+        reportFailure(error, json ?? false)
       }
-      process.exitCode = 0 // what ran before still runs, and the next change may mend it
+      process.exitCode = 0 // what ran before still runs, and the next change may fix it
     })
   })
 }

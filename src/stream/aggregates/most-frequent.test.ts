@@ -9,20 +9,24 @@ const words = fc.array(
 )
 const counters = fc.integer({ min: 1, max: 12 })
 
-function expectBounds(list: readonly number[], told: { value: number; count: number; error: number }[], kept: number) {
+function expectBounds(
+  list: readonly number[],
+  reported: { value: number; count: number; error: number }[],
+  kept: number,
+) {
   const truth = new Map<number, number>()
   for (const value of list) truth.set(value, (truth.get(value) ?? 0) + 1)
   const bound = list.length / kept
-  for (const { value, count, error } of told) {
+  for (const { value, count, error } of reported) {
     const times = truth.get(value) ?? 0
     expect(count).toBeGreaterThanOrEqual(times)
     expect(count - error).toBeLessThanOrEqual(times)
     expect(error).toBeLessThanOrEqual(bound)
   }
-  const values = told.map(({ value }) => value)
+  const values = reported.map(({ value }) => value)
   expect(new Set(values).size).toBe(values.length)
   for (const [value, times] of truth) if (times > bound) expect(values).toContain(value)
-  expect(told.map(({ count }) => count)).toEqual(told.map(({ count }) => count).sort((a, b) => b - a))
+  expect(reported.map(({ count }) => count)).toEqual(reported.map(({ count }) => count).sort((a, b) => b - a))
 }
 
 describe('mostFrequent', () => {

@@ -218,31 +218,33 @@ describe('a declared processor', () => {
   })
 
   it('names what is wrong with a declaration by its path', async () => {
-    const told = (declaration: object) =>
+    const reported = (declaration: object) =>
       parseConfig(declaredProcessor, { from: { view: 'a' }, to: { view: 'b', key: 'k' }, ...declaration }, 'x').then(
         () => 'fine',
         (error: Error) => error.message,
       )
-    expect(await told({})).toBe('fine')
-    expect(await told({ where: 'a >' })).toMatch(/config\.where: not an expression: .*\(in a >\)/)
-    expect(await told({ map: '$now()' })).toMatch(/config\.map: \$now tells when it is evaluated/)
-    expect(await told({ from: {} })).toContain('config.from: expected { event }, { view }, or { stream, subject }')
-    expect(await told({ from: { event: 'flights' } })).toContain('config.from.event: expected <contract>.<event>')
-    expect(await told({ outOfOrder: 'soon' })).toContain('config.outOfOrder: expected a duration')
-    expect(await told({ aggregate: { n: { cuont: true } } })).toContain('config.aggregate.n: there is no "cuont"')
-    expect(await told({ aggregate: { n: {} } })).toContain('config.aggregate.n: expected exactly one of: count, sum')
-    expect(await told({ aggregate: { n: { quantile: { q: 2, of: 'a' } } } })).toContain(
+    expect(await reported({})).toBe('fine')
+    expect(await reported({ where: 'a >' })).toMatch(/config\.where: not an expression: .*\(in a >\)/)
+    expect(await reported({ map: '$now()' })).toMatch(/config\.map: \$now tells when it is evaluated/)
+    expect(await reported({ from: {} })).toContain('config.from: expected { event }, { view }, or { stream, subject }')
+    expect(await reported({ from: { event: 'flights' } })).toContain('config.from.event: expected <contract>.<event>')
+    expect(await reported({ outOfOrder: 'soon' })).toContain('config.outOfOrder: expected a duration')
+    expect(await reported({ aggregate: { n: { cuont: true } } })).toContain('config.aggregate.n: there is no "cuont"')
+    expect(await reported({ aggregate: { n: {} } })).toContain(
+      'config.aggregate.n: expected exactly one of: count, sum',
+    )
+    expect(await reported({ aggregate: { n: { quantile: { q: 2, of: 'a' } } } })).toContain(
       'config.aggregate.n.quantile.q: Too big',
     )
-    expect(await told({ time: 'at', window: { tumbling: '1h' } })).toContain('config.aggregate: a window is for')
+    expect(await reported({ time: 'at', window: { tumbling: '1h' } })).toContain('config.aggregate: a window is for')
     const aggregate = { n: { count: true } }
-    expect(await told({ aggregate, window: { tumbling: '1h' } })).toContain('config.time: windows are cut by time')
-    expect(await told({ aggregate, time: 'at', window: { hopping: { size: '1m', every: '1h' } } })).toContain(
+    expect(await reported({ aggregate, window: { tumbling: '1h' } })).toContain('config.time: windows are cut by time')
+    expect(await reported({ aggregate, time: 'at', window: { hopping: { size: '1m', every: '1h' } } })).toContain(
       'config.window: hopping: windows of 60000 ms every 3600000 ms leave out events',
     )
-    expect(await told({ aggregate, time: 'at', window: { calendar: { unit: 'day', timeZone: 'Mars' } } })).toContain(
-      'config.window: calendar: "Mars" is not a time zone',
-    )
-    expect(await told({ windw: {} })).toContain('windw')
+    expect(
+      await reported({ aggregate, time: 'at', window: { calendar: { unit: 'day', timeZone: 'Mars' } } }),
+    ).toContain('config.window: calendar: "Mars" is not a time zone')
+    expect(await reported({ windw: {} })).toContain('windw')
   })
 })

@@ -19,11 +19,11 @@ type Options = {
   outOfOrder?: number
   lateness?: number
   emit?: 'closed' | 'update' | { early: number }
-  aside?: boolean
+  late?: boolean
 }
 
 const program =
-  (shape: WindowShape, { outOfOrder = 0, lateness = 0, emit = 'closed', aside = false }: Options) =>
+  (shape: WindowShape, { outOfOrder = 0, lateness = 0, emit = 'closed', late = false }: Options) =>
   (input: Stream<Event>): Sink =>
     input
       .time((e) => e.at, { outOfOrder, maxAhead: false })
@@ -31,7 +31,7 @@ const program =
       .window(shape, {
         lateness,
         emit: emit as 'update',
-        ...(aside ? { late: (late) => late.to({ name: 'late', open: () => async () => undefined }) } : {}),
+        ...(late ? { late: (late) => late.to({ name: 'late', open: () => async () => undefined }) } : {}),
       })
       .aggregate({ n: count(), total: sum((e) => e.value) })
       .to(out as never)
@@ -41,13 +41,13 @@ const fed = (list: readonly Event[], end = true): Fed[] => [
   ...(end ? [{ value: undefined, end: true }] : []),
 ]
 
-const told = (rows: ReturnType<typeof runProgram>['rows']) =>
+const reported = (rows: ReturnType<typeof runProgram>['rows']) =>
   rows.map(
     ({ key, value }) => [key, Date.parse(value.start as string), value.n as number, value.total as number] as const,
   )
 /** The last row of each key and window. */
 const last = (rows: ReturnType<typeof runProgram>['rows']) =>
-  new Map(told(rows).map(([key, start, n, total]) => [`${key} ${start}`, [n, total]]))
+  new Map(reported(rows).map(([key, start, n, total]) => [`${key} ${start}`, [n, total]]))
 
 const events = fc.array(
   fc.record({
@@ -100,7 +100,7 @@ describe('windows', () => {
           if (!taken) late += 1
           watermark = Math.max(watermark, at - outOfOrder)
         }
-        const ran = runProgram(program(shape, { outOfOrder, lateness, emit, aside: true }), fed(list))
+        const ran = runProgram(program(shape, { outOfOrder, lateness, emit, late: true }), fed(list))
         expect(last(ran.rows)).toEqual(expected)
         expect(ran.late).toBe(late)
         expect(ran.effects.length).toBe(late) // each of them went to the side
@@ -174,7 +174,7 @@ describe('windows', () => {
         emissions,
         fc.integer({ min: 1, max: 20 }),
         (list, shape, outOfOrder, lateness, emit, saveEvery) => {
-          const made = program(shape, { outOfOrder, lateness, emit, aside: true })
+          const made = program(shape, { outOfOrder, lateness, emit, late: true })
           expect(runProgram(made, fed(list), { saveEvery })).toEqual(runProgram(made, fed(list)))
         },
       ),
@@ -200,7 +200,7 @@ describe('windows', () => {
         emissions,
         fc.integer({ min: 1, max: 10 }),
         (list, outOfOrder, lateness, emit, saveEvery) => {
-          const made = program(tumbling(1_000), { outOfOrder, lateness, emit, aside: true })
+          const made = program(tumbling(1_000), { outOfOrder, lateness, emit, late: true })
           const small = runProgram(made, fed(list), { saveEvery, keysInMemory: 3 })
           spilled += Number(small.rows.length > 10)
           expect(small).toEqual(runProgram(made, fed(list)))
@@ -215,7 +215,7 @@ describe('windows', () => {
     fc.assert(
       fc.property(events, sizes, (list, size) => {
         const sorted = [...list].sort((a, b) => a.at - b.at)
-        const rows = told(runProgram(program(tumbling(size), {}), fed(sorted)).rows)
+        const rows = reported(runProgram(program(tumbling(size), {}), fed(sorted)).rows)
         const order = rows.map(([key, start]) => [start, key] as const)
         expect(order).toEqual([...order].sort(([a, x], [b, y]) => a - b || (x < y ? -1 : x > y ? 1 : 0)))
         expect(new Set(order.map(String)).size).toBe(order.length)
