@@ -2,6 +2,7 @@
 import { failure } from '../bus/index.ts'
 import type { Contract, ContractDefinition, Schema, StreamOf } from './definition.ts'
 import { type Duration, durationMs } from './durations.ts'
+import type { FieldsOfPayloads } from './fields.ts'
 import { checkKeys } from './keys.ts'
 
 const nameForm = /^[a-zA-Z][a-zA-Z0-9_-]*$/
@@ -30,7 +31,7 @@ const reserved = new Set(['config', 'setup', 'dispose', 'health', 'use', 'on', '
  */
 export function contract<const Definition extends ContractDefinition>(
   name: string,
-  definition: Definition,
+  definition: Definition & FieldsOfPayloads<Definition>,
 ): Contract<Definition> {
   if (own.has(name)) {
     throw invalid(
@@ -38,7 +39,7 @@ export function contract<const Definition extends ContractDefinition>(
       `events of that name are those of the library (evt.${name}.…), and would meet yours; choose another, like ${name}-service`,
     )
   }
-  return anyContract(name, definition)
+  return anyContract<Definition>(name, definition)
 }
 
 /**

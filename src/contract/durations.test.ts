@@ -8,6 +8,7 @@ describe('a duration', () => {
   it('is as many milliseconds as its decimals say, to the last one', () => {
     expect(durationMs('1.005s', 'x')).toBe(1_005)
     expect(durationMs('4.35s', 'x')).toBe(4_350)
+    expect(durationMs('2.587ms', 'x')).toBe(2.587)
     expect(durationMs('0.1h', 'x')).toBe(360_000)
     expect(durationMs('0.00000001d', 'x')).toBe(0.864)
     const units = { ms: 1n, s: 1_000n, m: 60_000n, h: 3_600_000n, d: 86_400_000n }

@@ -34,7 +34,8 @@ function parsed(text: unknown): number | undefined {
   if (whole === undefined) return undefined
   const scale = 10n ** BigInt(fraction.length)
   const scaled = BigInt(whole + fraction) * unitsMs[unit as keyof typeof unitsMs]
-  return Number(scaled / scale) + Number(scaled % scale) / Number(scale)
+  // read as one decimal number: a sum of two rounded ones is not always the nearest
+  return Number(`${scaled / scale}.${String(scaled % scale).padStart(fraction.length, '0')}`)
 }
 
 const shown = (given: unknown) => (typeof given === 'string' ? JSON.stringify(given.slice(0, 60)) : String(given))

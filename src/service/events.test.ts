@@ -141,7 +141,9 @@ describe('an event', () => {
     for (const city of ['', 'a b', 'a.b', '*', '>', 'a\r\nb'])
       expect(await codeOf(api.city.publish({ n: 1, city }))).toBe('INVALID_INPUT')
     expect(await codeOf(api.kept.publish({ n: 'x' as never }))).toBe('INVALID_INPUT')
+    // @ts-expect-error it has no key
     expect(() => api.kept.subscribe({ key: 'ATL' })).toThrow('no key')
+    // @ts-expect-error it is not durable
     expect(() => api.core.subscribe({ from: 'start' })).toThrow('not durable')
   })
 
@@ -477,6 +479,40 @@ it('gives a listener of one key the events of that key, durable or not', async (
   }
   await until(() => seen.length >= 3)
   expect(seen.sort()).toEqual(['core ATL', 'durable ATL', 'each ATL'])
+  // @ts-expect-error it has no key
   const keyless = service(contract('keyless', { version: '1.0.0' }), { on: [on(news, 'core', { key: 'x' }, () => {})] })
   expect(await codeOf(serve(nats.bus, keyless))).toBe('INVALID_OPTION')
+})
+
+it('is listened to by a handler that was given in a function, with the state of its service', async () => {
+  const news = makeNews()
+  const seen = new Map<number, string>()
+  const reader = contract(`knows-${news.name}`, { version: '1.0.0' })
+  await using _ = await serve(
+    nats.bus,
+    service(reader, {
+      setup: () => seen,
+      on: [(on) => on(news, 'city', { from: 'start' }, ({ n, city }, { state }) => void state.set(n, city))],
+    }),
+  )
+  await client(nats.bus, news).city.publish({ n: 1, city: 'ATL' })
+  await until(() => seen.size > 0)
+  expect([...seen]).toEqual([[1, 'ATL']])
+})
+
+it('says which options do nothing for events that are not durable, or that every instance gets', async () => {
+  const news = makeNews()
+  const outcome = (event: 'core' | 'kept', options: object) =>
+    codeOf(
+      serve(
+        nats.bus,
+        service(contract('asks-too-much', { version: '1.0.0' }), { on: [on(news, event, options as never, () => {})] }),
+      ).then((running) => running.drain()),
+    )
+  for (const options of [{ from: 'start' }, { attempts: 3 }, { backoff: { from: 1, to: 2 } }, { lease: '1m' }]) {
+    expect(await outcome('core', options)).toBe('INVALID_OPTION')
+    expect(await outcome('kept', { ...options, group: false })).toBe('INVALID_OPTION')
+    expect(await outcome('kept', options)).toBe('none')
+  }
+  expect(await outcome('core', { group: false })).toBe('none')
 })

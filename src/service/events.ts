@@ -72,6 +72,16 @@ export interface EventSubscribeOptions {
   onGap?: (gap: StreamGap) => void
 }
 
+/** Options that do nothing here, and so do not compile. */
+export type Without<Option extends string> = { readonly [Name in Option]?: never }
+/** Only an event that has a key can be picked by it. */
+export type KeyFor<Event> = 'key' extends keyof Event ? unknown : Without<'key'>
+/** What only the stream of a durable event can do. */
+type SubscribeOptionsFor<Event> = KeyFor<Event> &
+  ('durable' extends keyof Event
+    ? EventSubscribeOptions
+    : Omit<EventSubscribeOptions, 'from' | 'leaseMs' | 'onGap'> & Without<'from' | 'leaseMs' | 'onGap'>)
+
 /** The exact message that `publish` would send. */
 export interface EncodedEvent {
   readonly subject: string
@@ -89,7 +99,7 @@ export interface EventClient<Event extends EventDefinition> {
     options?: PublishOptions,
   ): Promise<Event extends { durable: unknown } ? Persisted : void>
   /** An async iterable of events; leaving the loop, or `close()`, ends it. */
-  subscribe(options?: EventSubscribeOptions): Subscription<OutputOf<Event['payload']>>
+  subscribe(options?: SubscribeOptionsFor<Event>): Subscription<OutputOf<Event['payload']>>
   /**
    * Of a durable event: writes its stream as the only writer, in batches, exactly once and in order; for feeds and imports.
    * @throws MyelinError JETSTREAM_DISABLED, STREAM_MISMATCH, INVALID_OPTION

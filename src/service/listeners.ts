@@ -28,6 +28,7 @@ import {
 } from '../contract/index.ts'
 import { openAll } from '../unit/index.ts'
 import { HandlerContext, type Scope } from './context.ts'
+import type { KeyFor, Without } from './events.ts'
 import type { Handle, Middleware } from './middleware.ts'
 import { withMiddleware } from './middleware.ts'
 import { deadLetterSpec, eventStreamSpec } from './streams.ts'
@@ -47,12 +48,27 @@ export interface OnOptions {
   lease?: Duration
 }
 
+/** The options that an event can have: what a durable event, a group or a key is needed for does not compile without. */
+type OptionsFor<Event> = 'durable' extends keyof Event
+  ? ((OnOptions & { group?: string }) | (Pick<OnOptions, 'key'> & { group: false } & Without<StreamOption>)) &
+      KeyFor<Event>
+  : Pick<OnOptions, 'group' | 'key'> & Without<StreamOption> & KeyFor<Event>
+/** Options of the consumer that a durable event's group has. */
+type StreamOption = (typeof streamOptions)[number]
+const streamOptions = [
+  'from',
+  'concurrency',
+  'attempts',
+  'backoff',
+  'lease',
+] as const satisfies readonly (keyof OnOptions)[]
+
 /** An event that a service listens to; made by {@link on}. */
-export interface EventListener {
+export interface EventListener<in State = never, in Config = never> {
   readonly contract: Contract
   readonly event: string
   readonly options: OnOptions
-  readonly handler: Handle
+  readonly handler: (payload: never, context: HandlerContext<State, Config>) => unknown
 }
 
 type EventName<Definition extends ContractDefinition> = keyof NonNullable<Definition['events']> & string
@@ -64,19 +80,36 @@ type Payload<Definition extends ContractDefinition, Name extends EventName<Defin
 
 /**
  * Listens to an event, as one of a service's `on`. Durable events are handled at least once, with backoff and dead
- * letters; others at most once.
+ * letters; others at most once. Options that an event cannot have do not compile. Written as a function, `(on) => on(…)`,
+ * the handler knows the types of the service's `state` and `config`.
  *
  * @example
- * service(crew, { on: [on(airports, 'closed', { from: 'start' }, async ({ iata }, { call }) => { … })] })
+ * service(crew, {
+ *   setup: () => loadRoster(),
+ *   on: [(on) => on(airports, 'closed', { from: 'start' }, ({ iata }, { state }) => state.standBy(iata))],
+ * })
  */
-export function on<Definition extends ContractDefinition, Name extends EventName<Definition>>(
+export function on<
+  Definition extends ContractDefinition,
+  Name extends EventName<Definition>,
+  State = unknown,
+  Config = unknown,
+>(
   contract: Contract<Definition>,
   event: Name,
-  options: OnOptions,
-  handler: (payload: Payload<Definition, Name>, context: HandlerContext) => unknown,
-): EventListener {
-  return { contract, event, options, handler: handler as Handle }
+  options: OptionsFor<NonNullable<Definition['events']>[Name]>,
+  handler: (payload: Payload<Definition, Name>, context: HandlerContext<State, Config>) => unknown,
+): EventListener<State, Config> {
+  return { contract, event, options, handler }
 }
+
+/** {@link on} for the handlers of one service: their context has its state and configuration. */
+export type Listen<State, Config> = <Definition extends ContractDefinition, Name extends EventName<Definition>>(
+  contract: Contract<Definition>,
+  event: Name,
+  options: OptionsFor<NonNullable<Definition['events']>[Name]>,
+  handler: (payload: Payload<Definition, Name>, context: HandlerContext<State, Config>) => unknown,
+) => EventListener<State, Config>
 
 /** A started listener. */
 export interface RunningListener {
@@ -92,7 +125,7 @@ export async function listen(
 ): Promise<RunningListener> {
   const { contract, event: name, options } = listener
   const event = contract.definition.events?.[name]
-  const handle = withMiddleware('event', `${contract.name}.${name}`, middleware, listener.handler)
+  const handle = withMiddleware('event', `${contract.name}.${name}`, middleware, listener.handler as Handle)
   if (!event?.durable || options.group === false) return listenCore(scope.bus, scope, listener, handle)
 
   const where = `event ${contract.name}.${name}`
@@ -177,6 +210,13 @@ function listenCore(bus: Bus, scope: Scope, listener: EventListener, handle: Han
   const event = contract.definition.events?.[name]
   const destination = eventSubject(contract.name, name)
   const where = `event ${contract.name}.${name}`
+  const useless = streamOptions.find((option) => options[option] !== undefined)
+  if (useless) {
+    const why = event?.durable
+      ? 'with group: false every instance gets every event as it comes; leave the option out, or name a group'
+      : 'only a durable event is kept, tried again and replayed; leave the option out, or declare the event durable'
+    throw failure('INVALID_OPTION', `${where}: ${useless}: ${why}`)
+  }
   const limit = 1_000
   const stats = { done: 0, failed: 0, dropped: 0 }
   let running = 0

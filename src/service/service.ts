@@ -28,7 +28,7 @@ import type { Scope } from './context.ts'
 import { offersMetadata } from './discover.ts'
 import { EndpointServer, type InFlight } from './endpoint-server.ts'
 import { latencyBoundsMs } from './latency.ts'
-import { type EventListener, listen, type RunningListener, sum } from './listeners.ts'
+import { type EventListener, type Listen, listen, on, type RunningListener, sum } from './listeners.ts'
 import { type Handle, type Middleware, withMiddleware } from './middleware.ts'
 import { Guards } from './resilience.ts'
 import { watchDelayed } from './schedules.ts'
@@ -50,6 +50,10 @@ type Ask<State> = (service: { state: State }) => true | string | Promise<true | 
 /** The question alone, or with its kind, timeout and cache. */
 export type ServiceCheck<State> = Ask<State> | (Omit<HealthCheck, 'run'> & { readonly run: Ask<State> })
 
+type Listening<State, Config> =
+  | EventListener<State, Config>
+  | ((on: Listen<State, Config>) => EventListener<State, Config>)
+
 interface ServiceParts<State, Config> {
   /** Schema of the unit's configuration. */
   config?: StandardSchemaV1<unknown, Config>
@@ -60,8 +64,11 @@ interface ServiceParts<State, Config> {
   health?: Record<string, ServiceCheck<State>>
   /** Around every call, job and event, outermost first. */
   use?: readonly Middleware[]
-  /** Events this service listens to. */
-  on?: readonly EventListener[]
+  /**
+   * Events this service listens to: each as {@link on} makes it, or a function of `on`, whose handlers know the types of
+   * `state` and `config`.
+   */
+  on?: readonly Listening<NoInfer<State>, NoInfer<Config>>[]
 }
 
 /**
@@ -222,7 +229,8 @@ async function start<State, Config>(
     await worker.start()
   }
   for (const listener of parts.on ?? []) {
-    const listening = await listen(scope, listener, middleware)
+    const made = typeof listener === 'function' ? listener(on) : listener
+    const listening = await listen(scope, made, middleware)
     opened.add(() => stopAtOnce(listening))
     listeners.push(listening)
   }
