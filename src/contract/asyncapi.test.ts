@@ -120,7 +120,7 @@ it('leaves open what JSON has no form for, and nothing around it', async () => {
   const odd = contract('odd', { version: '1.0.0', events: { reported: { payload } } })
   const document = asyncapi([odd]) as Schemas
   expect(await complaints(document)).toEqual([])
-  expect(document.components.schemas['odd.told']).toMatchObject({
+  expect(document.components.schemas['odd.reported']).toMatchObject({
     required: ['id', 'at', 'big', 'map', 'set', 'list'],
     properties: {
       id: { type: 'string' },
