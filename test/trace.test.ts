@@ -67,8 +67,8 @@ describe('a trace', () => {
   it('is one from a call through an event and a processor to a job and its retries', async () => {
     let tries = 0
     const unit = service(airline, {
-      depart: async (flight, { call }) => {
-        await call(airline).departed.publish(flight)
+      depart: async (flight, { client }) => {
+        await client(airline).departed.publish(flight)
         return 'off'
       },
       list: function* () {},

@@ -201,8 +201,8 @@ describe('what went wrong in a handler', () => {
     await using _outer = await serve(
       nats.bus,
       service(outer, {
-        plain: (_, { call }) => call(echo).soon({}),
-        declared: (_, { call }) => call(echo).soon({}),
+        plain: (_, { client }) => client(echo).soon({}),
+        declared: (_, { client }) => client(echo).soon({}),
       }),
     )
     const api = client(nats.bus, outer)

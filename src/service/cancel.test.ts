@@ -46,15 +46,15 @@ async function running() {
   const outerRunning = await serve(
     await nats.connect(),
     service(outer, {
-      deadlines: async (_, { deadline, call }) => ({ outer: deadline, inner: await call(inner).deadline({}) }),
-      shorter: async (_, { deadline, call }) => ({
+      deadlines: async (_, { deadline, client }) => ({ outer: deadline, inner: await client(inner).deadline({}) }),
+      shorter: async (_, { deadline, client }) => ({
         outer: deadline,
-        inner: await call(inner).deadline({}, { timeoutMs: 100 }),
+        inner: await client(inner).deadline({}, { timeoutMs: 100 }),
       }),
-      hang: async (_, { call, signal }) => {
+      hang: async (_, { client, signal }) => {
         signal.addEventListener('abort', () => ended.push({ where: 'outer', code: signal.reason.code }))
         hanging.outer += 1
-        return call(inner).hang({}, { timeoutMs: 60_000 })
+        return client(inner).hang({}, { timeoutMs: 60_000 })
       },
     }),
   )

@@ -34,7 +34,7 @@ export class HandlerContext<State = unknown, Config = unknown> extends Deadline 
   readonly #scope: Scope<State, Config>
   #controller: AbortController | undefined
   #ended: 'deadline' | 'cancelled' | 'done' | undefined
-  /** Absolute end of this piece of work, in ms of `now()` of `myelin/bus`; calls made through `call` inherit it. `Infinity`: none. */
+  /** Absolute end of this piece of work, in ms of `now()` of `myelin/bus`; calls made through `client` inherit it. `Infinity`: none. */
   readonly deadline: number
   readonly headers: HeaderReader
   readonly subject: string
@@ -92,7 +92,7 @@ export class HandlerContext<State = unknown, Config = unknown> extends Deadline 
   }
 
   /** A client whose calls inherit this work's deadline, trace and tenant, and are cancelled with it. */
-  readonly call = <Definition extends ContractDefinition>(contract: Contract<Definition>): Client<Definition> => {
+  readonly client = <Definition extends ContractDefinition>(contract: Contract<Definition>): Client<Definition> => {
     const tenant = this.tenant
     return client(this.#scope.bus, contract, {
       caller: this.#scope.service,

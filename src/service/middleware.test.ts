@@ -32,9 +32,9 @@ const innerService = service(inner, {
   fail: (_, { fail }) => fail('NO', {}),
 })
 const outerService = service(outer, {
-  who: async (_, { caller, tenant, trace, call }) => ({
+  who: async (_, { caller, tenant, trace, client }) => ({
     here: { caller, tenant, traceparent: trace?.traceparent },
-    there: await call(inner).who({}),
+    there: await client(inner).who({}),
   }),
   work: () => undefined,
 })

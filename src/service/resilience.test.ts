@@ -190,7 +190,7 @@ describe('policies of the calls that handlers make', () => {
     )
     await using _outer = await serve(
       await nats.connect(),
-      service(outer, { ask: ({ what }, { call }) => codeOf(call(inner)[what]({})) }),
+      service(outer, { ask: ({ what }, { client }) => codeOf(client(inner)[what]({})) }),
     )
     const api = client(nats.bus, outer)
     const asked = async (what: 'fails' | 'slow' | 'busy', times: number) =>

@@ -42,7 +42,7 @@ export interface SetupContext<Config> {
   readonly bus: Bus
   readonly log: Logger
   readonly instance: string
-  readonly call: <Definition extends ContractDefinition>(contract: Contract<Definition>) => Client<Definition>
+  readonly client: <Definition extends ContractDefinition>(contract: Contract<Definition>) => Client<Definition>
 }
 
 /** A question about the service's health: true, or the reason why not. */
@@ -81,7 +81,7 @@ interface ServiceParts<State, Config> {
  *   setup: ({ config }) => loadAirports(config.file),
  *   get: ({ iata }, { state, fail }) => state.get(iata) ?? fail('UNKNOWN', { iata }),
  *   async *search({ text }, { state }) { yield* state.matching(text) },
- *   reroute: async (job, { call, signal }) => { … },
+ *   reroute: async (job, { client, signal }) => { … },
  * })
  *
  * @throws MyelinError INVALID_CONTRACT when a handler is missing or has no endpoint
@@ -159,7 +159,7 @@ async function start<State, Config>(
     bus,
     log,
     instance,
-    call: (other) => client(bus, other, { caller: contract.name, guards }),
+    client: (other) => client(bus, other, { caller: contract.name, guards }),
   }
   if (
     Object.keys(contract.definition.jobs ?? {}).length > 0 ||

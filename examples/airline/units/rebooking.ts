@@ -4,10 +4,10 @@ import { airports } from '../contracts/airports.ts'
 import { rebooking } from '../contracts/rebooking.ts'
 
 export default service(rebooking, {
-  rebook: async (flight, { call }) => {
-    const near = await call(airports).nearest.try({ iata: flight.origin, count: 3 })
+  rebook: async (flight, { client }) => {
+    const near = await client(airports).nearest.try({ iata: flight.origin, count: 3 })
     // an airport that the file does not know has no neighbours: its passengers wait
     const alternatives = near.ok ? near.value.map(({ iata }) => iata) : []
-    await call(rebooking).done.publish({ flight, alternatives }, { id: `flight-${flight.id}` })
+    await client(rebooking).done.publish({ flight, alternatives }, { id: `flight-${flight.id}` })
   },
 })
