@@ -6,7 +6,7 @@ import { builtInUnits, unitKind } from 'myelin/runtime'
 import { parse as parseYaml } from 'yaml'
 import { commands } from '../src/cli/program.ts'
 import { type JsonSchema, reference } from '../src/cli/reference.ts'
-import { fleetMetrics, hostMetrics } from '../src/heartbeat/metrics.ts'
+import { fleetMetrics, runnerMetrics } from '../src/heartbeat/metrics.ts'
 import { parseConfig } from '../src/unit/index.ts'
 import type { Stored, UnitKind } from '../src/unit/internal.ts'
 
@@ -112,7 +112,7 @@ async function metricsPage(): Promise<string> {
   const vitals = {}
   const endpoint = { name: 'get', requests: 1, errors: 0, totalMs: 1, boundsMs: [1], counts: [1, 0] }
   const one = { site: 's', unit: 'u', instance: 'i', state: 'ready', vitals, checks: [], restarts: 0, healing: false }
-  const host = await hostMetrics([{ ...one, metrics: { endpoints: [endpoint] } } as never])
+  const host = await runnerMetrics([{ ...one, metrics: { endpoints: [endpoint] } } as never])
   const fleet = await fleetMetrics({ list: () => [] } as never)
   const found = new Map<string, { type: string; help: string; where: Set<string> }>()
   for (const [where, text] of [

@@ -233,7 +233,7 @@ describe('myelin', () => {
     const { code, out } = await early.ended
     expect([code, /slow\.\w+ stopped/.test(out)]).toEqual([0, true])
 
-    // a process that is still starting does not outlive its host
+    // a process that is still starting does not outlive its runner
     await write({ slow: { use, isolation: 'process', config: { subject: 's', startMs: 2_000 } } })
     const killed = start(['up', file])
     const children = new Set<number>()

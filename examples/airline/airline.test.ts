@@ -39,7 +39,7 @@ const pidOf = (running: Running, unit: string) => running.status().find((status)
 const statOf = (running: Running, unit: string, key: string) =>
   running.status().find((status) => status.unit === unit)!.stats[key] ?? 0
 
-/** Kills a unit's process −9 and waits until its host has started it again. */
+/** Kills a unit's process −9 and waits until its runner has started it again. */
 async function kill(running: Running, unit: string): Promise<void> {
   const pid = pidOf(running, unit)
   process.kill(pid, 'SIGKILL')

@@ -226,7 +226,7 @@ export const errorCatalogue = {
   },
   STALE_COMMAND: {
     what: 'The command was given too long ago, or is a replay.',
-    fix: "Send it again; if the hosts' clocks differ by a minute or more, set them.",
+    fix: "Send it again; if the machines' clocks differ by a minute or more, set them.",
   },
   FENCED: {
     what: 'The controller that sent the command is no longer the leader.',

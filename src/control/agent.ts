@@ -1,4 +1,4 @@
-// A host's ear for commands, and its loop that makes its units what they should be.
+// A runner's listener for commands, and its loop that makes its units what they should be.
 import { type Bus, type BusSubscription, boundedText, failure, MyelinError, messageOf } from '../bus/index.ts'
 import type { Logger } from '../unit/index.ts'
 import { type Ack, Command, commandSubject, everyInstance, type Verb, verbs } from './command.ts'
@@ -27,8 +27,8 @@ export interface Controlled {
   followed(revision: number, logLevel: string | undefined): void
 }
 
-/** The host that an agent works for. */
-export interface ControlledHost {
+/** The runner that an agent works for. */
+export interface ControlledRunner {
   /** Where a unit of it is. */
   siteOf(unit: string): string
   /** What it runs now. */
@@ -59,7 +59,7 @@ const reasonBytes = 2_000
 
 export class Agent {
   readonly #bus: Bus
-  readonly #host: ControlledHost
+  readonly #runner: ControlledRunner
   readonly #log: Logger
   /** Undefined while nobody made it who may. */
   #states: DesiredStates | undefined
@@ -76,29 +76,29 @@ export class Agent {
   readonly #converging = new Map<string, Promise<unknown>>()
   #stopped = false
 
-  private constructor(bus: Bus, host: ControlledHost, states: DesiredStates | undefined, log: Logger) {
+  private constructor(bus: Bus, runner: ControlledRunner, states: DesiredStates | undefined, log: Logger) {
     this.#bus = bus
-    this.#host = host
+    this.#runner = runner
     this.#states = states
     this.#log = log
   }
 
   /** Reads what should be. @throws MyelinError JETSTREAM_DISABLED */
-  static async open(bus: Bus, host: ControlledHost, log: Logger): Promise<Agent> {
+  static async open(bus: Bus, runner: ControlledRunner, log: Logger): Promise<Agent> {
     const states = await DesiredStates.open(bus).catch((error) => {
       if (!(error instanceof MyelinError) || error.code !== 'PERMISSION_DENIED') throw error
       log.info('there is no desired state yet, and this user may not make it: a controller does with its first command')
       return undefined
     })
-    const agent = new Agent(bus, host, states, log)
-    for (const unit of host.units()) await agent.read(unit)
+    const agent = new Agent(bus, runner, states, log)
+    for (const unit of runner.units()) await agent.read(unit)
     return agent
   }
 
   /** Reads what a unit should be. */
   async read(unit: string): Promise<void> {
     await this.#find()
-    const entry = await this.#states?.get(this.#host.siteOf(unit), unit)
+    const entry = await this.#states?.get(this.#runner.siteOf(unit), unit)
     if (entry) this.#wanted.set(unit, entry)
   }
 
@@ -109,19 +109,19 @@ export class Agent {
 
   /** Listens, and keeps the units as they should be. */
   async start(): Promise<void> {
-    for (const unit of this.#host.units()) this.listenFor(unit)
+    for (const unit of this.#runner.units()) this.listenFor(unit)
     await this.#bus.flush()
     await this.#watch()
     this.#timer = setInterval(() => {
       void this.#find().catch((error) => this.#log.warn({ err: error }, 'desired state could not be looked for'))
-      for (const unit of this.#host.units()) void this.#converge(unit).catch((error) => this.#complain(unit, error))
+      for (const unit of this.#runner.units()) void this.#converge(unit).catch((error) => this.#complain(unit, error))
     }, reconcileMs)
     this.#timer.unref()
   }
 
   async #watch(): Promise<void> {
     this.#stopWatching = await this.#states?.watch((entry) => {
-      if (!this.#host.units().includes(entry.unit) || entry.site !== this.#host.siteOf(entry.unit)) return
+      if (!this.#runner.units().includes(entry.unit) || entry.site !== this.#runner.siteOf(entry.unit)) return
       this.#wanted.set(entry.unit, entry)
       void this.#converge(entry.unit).catch((error) => this.#complain(entry.unit, error))
     })
@@ -136,11 +136,11 @@ export class Agent {
     await this.#watch()
   }
 
-  /** Hears commands for a unit; for one that its host took on later. */
+  /** Listens to commands for a unit; for one that its runner took on later. */
   listenFor(unit: string): void {
     this.#subscriptions.set(
       unit,
-      this.#bus.subscribe(commandSubject(this.#host.siteOf(unit), unit, '*', '*' as Verb), (message) => {
+      this.#bus.subscribe(commandSubject(this.#runner.siteOf(unit), unit, '*', '*' as Verb), (message) => {
         // the server publishes what a stream or consumer is told to, whoever made it: no controller spoke there
         if (copyMarks.some((mark) => message.headers?.has(mark)) || message.reply?.startsWith('$JS.')) {
           this.#log.warn({ unit, subject: message.subject }, `a command that came out of a stream is refused`)
@@ -170,7 +170,7 @@ export class Agent {
 
   async #obey(unit: string, subject: string, data: Uint8Array): Promise<Ack[]> {
     const [, site = '', , target = '', verb = ''] = subject.split('.')
-    const instances = this.#host
+    const instances = this.#runner
       .instances(unit)
       .filter(({ instance }) => target === everyInstance || target === instance)
     if (instances.length === 0 && verb !== 'scale' && verb !== 'reset') return []
@@ -186,7 +186,7 @@ export class Agent {
       return refusal(
         failure(
           'STALE_COMMAND',
-          `${subject}: given ${Math.round(ageMs / 1_000)} s from now by this host's clock: it is refused; if it is new, set the clocks right`,
+          `${subject}: given ${Math.round(ageMs / 1_000)} s from now by this machine's clock: it is refused; if it is new, set the clocks right`,
         ),
       )
     }
@@ -270,18 +270,18 @@ export class Agent {
     const note = (instance: Controlled, from: string, error?: unknown) => {
       if (fresh) made.instances.set(instance.instance, { instance, from, ...(error === undefined ? {} : { error }) })
     }
-    const before = new Map(this.#host.instances(unit).map((instance) => [instance, instance.state]))
+    const before = new Map(this.#runner.instances(unit).map((instance) => [instance, instance.state]))
     if (desired.token !== undefined && desired.token > (this.#tokens.get(unit) ?? 0))
       this.#tokens.set(unit, desired.token)
     let unscaled: unknown
     // told anew without a number, those of the composition come back; later it is not for desired state to count them
-    const replicas = desired.replicas ?? (fresh ? this.#host.replicasOf(unit) : before.size)
+    const replicas = desired.replicas ?? (fresh ? this.#runner.replicasOf(unit) : before.size)
     if (replicas !== before.size) {
-      await this.#host.scale(unit, replicas).catch((error: unknown) => {
+      await this.#runner.scale(unit, replicas).catch((error: unknown) => {
         unscaled = error
       })
     }
-    const present = this.#host.instances(unit)
+    const present = this.#runner.instances(unit)
     for (const [instance, from] of before) if (!present.includes(instance)) note(instance, from)
     const results = await Promise.allSettled(
       present.map(async (instance) => {

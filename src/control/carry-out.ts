@@ -11,7 +11,7 @@ import { shareOf } from './share.ts'
 /** How often, and how many times, one looks again for what may come at any moment. */
 const againMs = 250
 const tries = 20
-/** The host of a dead process hears for it, if it lives itself. */
+/** The runner of a dead process answers for it, if it is alive itself. */
 const deadMs = 10_000
 
 /**
@@ -71,7 +71,7 @@ export async function carryOut(
   }
   const back = async (why: string) => {
     await save({ back: why, note: `going back: ${why}` })
-    // the dead as well: the host of a unit whose process died hears for it
+    // the dead as well: the runner of a unit whose process died answers for it
     const there = everybody().filter(({ status }) => status !== 'left')
     const known = new Set(there.map(({ beat }) => beat.instance))
     const not = await configure(

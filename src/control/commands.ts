@@ -202,7 +202,7 @@ const present = (fleet: Fleet) => fleet.list().filter(({ status }) => status ===
 
 /** @throws MyelinError NO_MATCH, naming what there is */
 function choose(fleet: Fleet, { selector, percent }: CommandRequest): Member[] {
-  // one that is named itself is told even when it is silent: the host of a dead process hears for it
+  // one that is named itself is told even when it is silent: the runner of a dead process answers for it
   const named = selector.instance !== undefined && !selector.instance.includes('*')
   const members = named ? fleet.list().filter(({ status }) => status !== 'left') : present(fleet)
   const fitting = members.filter(({ beat }) => matches(beat, selector))
@@ -230,7 +230,7 @@ const unitsOf = (members: readonly Member[]): [site: string, unit: string][] => 
 
 /** Refusals that each instance answers for itself; others say something of the command as a whole. */
 const ownRefusals: readonly string[] = ['STALE_COMMAND', 'ILLEGAL_TRANSITION']
-/** How long a host may take to say whether it would obey; a configuration may need its module loaded first. */
+/** How long a runner may take to say whether it would obey; a configuration may need its module loaded first. */
 const askMs = 5_000
 
 /**
@@ -249,7 +249,7 @@ async function askFirst(
   const sent: Command = { ...base, id: `${base.id}-check`, for: verb }
   const withinMs = verb === 'configure' ? timeoutMs : Math.min(timeoutMs, askMs)
   const asked = unitsOf(chosen).map(([site, unit]) => {
-    // one that seems dead may still be heard for by its host, but nobody waits for it here
+    // one that seems dead may still be answered for by its runner, but nobody waits for it here
     const awaited = chosen.filter(({ beat, status }) => beat.site === site && beat.unit === unit && status !== 'dead')
     const subject = commandSubject(site, unit, everyInstance, 'check')
     return answersTo(bus, fleet, subject, sent, awaited, withinMs, Math.max(1, awaited.length))
@@ -262,12 +262,12 @@ async function askFirst(
   return answers.map((ack) => ({ ...ack, id: base.id, ok: false, error: ack.error ?? spared }))
 }
 
-/** Who died may still be answered for by its host, which starts it again; not when nobody is there to hear a command. */
+/** Who died may still be answered for by its runner, which starts it again; not when nobody is there to hear a command. */
 const deathPatienceMs = 15_000
 const lookMs = 500
 
 /**
- * Resolves when those who are awaited have answered, and so many in all; or with who did in time. Those whose host died
+ * Resolves when those who are awaited have answered, and so many in all; or with who did in time. Those whose runner died
  * are not waited for.
  */
 async function answersTo(

@@ -41,7 +41,7 @@ beforeAll(async () => {
 })
 afterAll(() => watching.close())
 
-/** A composition with one unit of a name of its own; `start` starts its host (again). */
+/** A composition with one unit of a name of its own; `start` starts its runner (again). */
 function unitOf(more: object = {}) {
   units += 1
   const unit = `u${units}`
@@ -409,7 +409,7 @@ describe('drift', () => {
     revision = wanted.revision
     await until(() => reported.length === 4, 15_000)
     expect(reported.sort()).toEqual(['converged revision', 'converged state', 'drifted revision', 'drifted state'])
-    // looking every second leaves nothing behind at the server: what is there are the watches of hosts
+    // looking every second leaves nothing behind at the server: what is there are the watches of runners
     expect((await streamInfo(nats.bus, 'KV_MYELIN_DESIRED'))!.state.consumer_count).toBeLessThan(consumers + 3)
     await Promise.all(stops.map((listening) => listening.close()))
     await leader.stop()
@@ -625,7 +625,7 @@ describe('permissions', () => {
     await eye.close()
   })
 
-  it('let a host start before a controller has made what should be, and follow it from then on', async () => {
+  it('let a runner start before a controller has made what should be, and follow it from then on', async () => {
     const user = (name: string, role: 'controller' | 'unit') =>
       `{ user: ${name}, password: ${name}, permissions: ${JSON.stringify(permissions(role, { subjects: ['g'] }))} }`
     await using server = await embeddedNats({

@@ -1,4 +1,4 @@
-// Drift: instances that are not what their unit's desired state says. Hosts bring themselves in line; who does not, the
+// Drift: instances that are not what their unit's desired state says. Runners bring themselves in line; who does not, the
 // leading controller tells, in its log and as events `evt.control.drifted` and `evt.control.converged`.
 import { z } from 'zod'
 import { type Bus, timerMs } from '../bus/index.ts'
@@ -73,7 +73,7 @@ export function driftOf(desired: readonly DesiredEntry[], members: readonly Memb
 }
 
 const everyMs = 1_000
-/** Hosts that are about to follow have not drifted. */
+/** Runners that are about to follow have not drifted. */
 const patienceMs = 5_000
 
 /** Looks for drift and tells what lasts. Call the result to stop. */

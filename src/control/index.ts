@@ -1,5 +1,5 @@
 // Control plane: desired state, commands that every instance acknowledges, and the record of both.
-export { Agent, type ConfigureAs, type Controlled, type ControlledHost, configIdOf } from './agent.ts'
+export { Agent, type ConfigureAs, type Controlled, type ControlledRunner, configIdOf } from './agent.ts'
 export { type AuditEntry, audit } from './audit.ts'
 export { type Ack, Command, type CommandArgs, logLevels, type Verb, verbs } from './command.ts'
 export { type CommandOutcome, type CommandRequest, command } from './commands.ts'

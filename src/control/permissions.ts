@@ -51,7 +51,7 @@ const heard = ['svc', 'evt', 'job', 'dlq', 'redrive', 'view', 'in', 'bad', 'proc
 
 /**
  * Permissions of a role, in the form of nats-server's `permissions`. What they leave open is in `SECURITY.md`.
- * `unit`: hosts and services; `controller`: may command; `watcher`: sees the fleet, touches nothing.
+ * `unit`: runners and services; `controller`: may command; `watcher`: sees the fleet, touches nothing.
  *
  * @example
  * authorization { users: [ { user: ops, password: $OPS, permissions: <permissions('controller') as JSON> } ] }

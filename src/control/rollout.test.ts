@@ -35,18 +35,18 @@ async function started(replicas: number, more: object = {}): Promise<{ unit: str
   await watching.until({ unit }, (members) => members.length === replicas)
   return { unit, running }
 }
-/** A host in a process of its own, to be killed. */
-async function hosted(replicas: number, isolation = 'none') {
+/** A runner in a process of its own, to be killed. */
+async function runnerOf(replicas: number, isolation = 'none') {
   units += 1
   const unit = `r${units}`
   const args = [nats.server.url, unit, String(replicas), isolation]
-  const host = fork(join(import.meta.dirname, '../../test/fixtures/host.ts'), args, {
+  const runner = fork(join(import.meta.dirname, '../../test/fixtures/host.ts'), args, {
     execArgv: ['--conditions=myelin-source'],
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   })
-  await once(host, 'message')
+  await once(runner, 'message')
   await watching.until({ unit }, (members) => members.length === replicas)
-  return { unit, host }
+  return { unit, runner }
 }
 const ended = async (id: string): Promise<Rollout> => {
   await until(async () => !['running', 'paused'].includes((await rollouts.get(id))!.phase), 30_000)
@@ -220,13 +220,13 @@ describe('rollouts', () => {
     await running.drain()
   })
 
-  it('whose host dies in the second batch are not done', async () => {
-    const { unit, host } = await hosted(2)
+  it('whose runner dies in the second batch are not done', async () => {
+    const { unit, runner } = await runnerOf(2)
     const controller = await stand(nats.bus, 'c', log)
     const config = { subject: `${unit}.new` }
     const { id } = await rollouts.start(watching, { unit, config, batchPercent: 50, bakeMs: 2_000 })
     await until(async () => (await rollouts.get(id))!.updated.length === 2, 30_000)
-    host.kill('SIGKILL')
+    runner.kill('SIGKILL')
     const over = await ended(id)
     expect(over.phase).toBe('rolled-back')
     expect(over.note).toMatch(/ is dead| died|did not answer/)
@@ -234,11 +234,11 @@ describe('rollouts', () => {
     await controller.stop()
   })
 
-  it('take no copy whose host died for one that said goodbye', async () => {
-    const { unit, host } = await hosted(1, 'process')
+  it('take no copy whose runner died for one that said goodbye', async () => {
+    const { unit, runner } = await runnerOf(1, 'process')
     const changes: string[] = []
     const stop = watching.on(({ transition, member }) => void (member.beat.unit === unit && changes.push(transition)))
-    host.kill('SIGKILL')
+    runner.kill('SIGKILL')
     await until(() => changes.at(-1) === 'dead', 20_000)
     expect(changes).not.toContain('left')
     stop()

@@ -69,7 +69,7 @@ export interface Beat {
   readonly revision: number
   readonly host: string
   readonly pid: number
-  /** When this life of the instance began, by its own clock, unix ms: for people to read, never to order beats by. */
+  /** When this run of the instance began, by its own clock, unix ms: for people to read, never to order beats by. */
   readonly startedAt: number
   /**
    * A random word of whoever sends the beats, another one each time it begins to. Beats are ordered by it and `seq`.

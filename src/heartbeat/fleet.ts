@@ -198,7 +198,7 @@ export class Fleet implements AsyncDisposable {
     // nothing is remembered without JetStream, or when the server was just started: whoever is there says so soon
     if (!info) return void (await new Promise((resolve) => setTimeout(resolve, firstBeatMs)))
     if (Object.keys(info.state.subjects ?? {}).length === 0) return
-    // by the clock of the server, which wrote down when each beat came: this host's may say anything
+    // by the clock of the server, which wrote down when each beat came: this machine's may say anything
     const serverMs = Date.parse((info as { ts?: string }).ts ?? '')
     const askedAt = now()
     const span = { subjects: [subject], latest: true, direct: true, signal: AbortSignal.timeout(rememberMs) }
@@ -335,8 +335,8 @@ export class Fleet implements AsyncDisposable {
 }
 
 /**
- * Whether a beat is of the past: one that was overtaken, or of a life that another one followed. No clocks are
- * compared: a host's may be set back. Remembers who is followed by whom.
+ * Whether a beat is of the past: one that was overtaken, or of a run that another one followed. No clocks are
+ * compared: a machine's may be set back. Remembers who is followed by whom.
  */
 function isPast(entry: Entry, beat: Beat): boolean {
   const [is, was] = [incarnationOf(beat), incarnationOf(entry.beat)]

@@ -196,7 +196,7 @@ describe('fleet', () => {
     await until(() => statusOf(watching, 'anew') === 'alive')
     await beat({ startedAt: 1_000, seq: 1 })
     await until(() => watching.list()[0]?.beat.startedAt === 1_000)
-    await beat({ startedAt: 2_000, seq: 6 }) // of the life before
+    await beat({ startedAt: 2_000, seq: 6 }) // of the run before
     await beat({ startedAt: 1_000, seq: 2, incarnation: 'a' })
     await beat({ startedAt: 1_000, seq: 1, incarnation: 'b' })
     await beat({ startedAt: 1_000, seq: 3, incarnation: 'a' })

@@ -1,14 +1,14 @@
-// A host's health over HTTP, for orchestrators and Prometheus: /healthz (alive), /readyz (may get work), /metrics of this
-// host, /metrics/fleet of everybody.
+// A runner's health over HTTP, for orchestrators and Prometheus: /healthz (alive), /readyz (may get work), /metrics of this
+// runner, /metrics/fleet of everybody.
 import { type FastifyInstance, fastify } from 'fastify'
 import { type Bus, failure } from '../bus/index.ts'
 import { Opened, type UnitMetrics, type Vitals } from '../unit/index.ts'
 import type { CheckResult, UnitState } from './beat.ts'
 import { staleReason } from './checks.ts'
 import { type Fleet, fleet } from './fleet.ts'
-import { fleetMetrics, hostMetrics, processMetrics } from './metrics.ts'
+import { fleetMetrics, processMetrics, runnerMetrics } from './metrics.ts'
 
-/** An instance of this host, as it is when asked. */
+/** An instance of this runner, as it is when asked. */
 export interface Observed {
   readonly site: string
   readonly unit: string
@@ -18,7 +18,7 @@ export interface Observed {
   readonly vitals: Vitals
   readonly metrics?: UnitMetrics
   readonly restarts: number
-  /** It failed and its host is about to start it again. */
+  /** It failed and its runner is about to start it again. */
   readonly healing?: boolean
 }
 
@@ -45,7 +45,7 @@ export interface HealthOptions {
 }
 
 /**
- * Serves the health of a host.
+ * Serves the health of a runner.
  * @throws MyelinError PORT_TAKEN
  */
 export async function serveHealth(
@@ -73,7 +73,7 @@ export async function serveHealth(
   answerProbes(app, bus, instances, options.starting ?? (() => false))
   app.get('/metrics', async (_request, reply) => {
     reply.type(own.contentType)
-    return (await own.metrics()) + (await hostMetrics(instances()))
+    return (await own.metrics()) + (await runnerMetrics(instances()))
   })
   app.get('/metrics/fleet', async (_request, reply) => {
     // from the first time it is asked for; one that could not be had is asked for again

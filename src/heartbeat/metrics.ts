@@ -1,4 +1,4 @@
-// What instances do, in Prometheus' text format: of this host in detail, of the fleet as beats tell it.
+// What instances do, in Prometheus' text format: of this runner in detail, of the fleet as beats tell it.
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import type { EndpointMetrics, Vitals } from '../unit/index.ts'
 import type { CheckResult } from './beat.ts'
@@ -19,7 +19,7 @@ export function processMetrics(): Registry {
   return registry
 }
 
-/** The metrics that this host and the fleet share. */
+/** The metrics that this runner and the fleet share. */
 class InstanceMetrics {
   readonly registry = new Registry()
   readonly #common = { labelNames, registers: [this.registry] }
@@ -66,10 +66,10 @@ function measure(gauge: Gauge<keyof Labels>, labels: Labels, value: number | und
   if (Number.isFinite(value)) gauge.set(labels, value!)
 }
 
-/** The instances of this host. */
-export async function hostMetrics(instances: readonly Observed[]): Promise<string> {
+/** The instances of this runner. */
+export async function runnerMetrics(instances: readonly Observed[]): Promise<string> {
   const metrics = new InstanceMetrics()
-  const restarts = metrics.counter('restarts', 'how often its host started it again')
+  const restarts = metrics.counter('restarts', 'how often its runner started it again')
   const endpoints: [Labels, EndpointMetrics][] = []
   for (const one of instances) {
     const labels = { site: one.site, unit: one.unit, instance: one.instance }

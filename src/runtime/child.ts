@@ -6,7 +6,7 @@ import { type Bus, boundedText, connect, MyelinError, messageOf } from '../bus/i
 import { Pulse, stateOn, type UnitState } from '../heartbeat/index.ts'
 import { createLogger } from '../unit/index.ts'
 import { startHere } from './in-process.ts'
-import type { Life } from './instance.ts'
+import type { UnitRun } from './instance.ts'
 import type { FromChild, ToChild } from './isolated.ts'
 import { loadUnit } from './load.ts'
 
@@ -39,11 +39,11 @@ async function end(code: number, said: Promise<void> = Promise.resolve()): Promi
   process.exit(code)
 }
 
-/** One unit's life in this process. */
+/** One run of a unit in this process. */
 class Child {
   readonly #start: Extract<ToChild, { type: 'start' }>
   readonly #givenUp = new AbortController()
-  #life: Life | undefined
+  #run: UnitRun | undefined
   #pulse: Pulse | undefined
   #bus: Bus | undefined
   #revision: number
@@ -67,38 +67,38 @@ class Child {
       const bus = await connect({ ...reach, name: `${name}.${instance}` })
       this.#bus = bus
       const log = createLogger({ unit: name, instance }, { bus, site })
-      const host = { bus, config, unit: name, instance, site, log }
-      const life = await startHere(unit, host, drainMs + orphanMs, this.#givenUp.signal)
-      this.#life = life
+      const context = { bus, config, unit: name, instance, site, log }
+      const run = await startHere(unit, context, drainMs + orphanMs, this.#givenUp.signal)
+      this.#run = run
       this.#pulse = await beating
       this.#pulse?.add({
         unit: name,
         instance,
-        kind: () => life.kind,
-        version: life.version,
+        kind: () => run.kind,
+        version: run.version,
         tags,
-        startedAt: life.startedAt,
+        startedAt: run.startedAt,
         state: () => stateOn(bus, this.#state),
         revision: () => this.#revision,
         origin: () => origin,
-        checks: () => life.checks(),
-        vitals: () => life.vitals(),
+        checks: () => run.checks(),
+        vitals: () => run.vitals(),
       })
       this.#timer = setInterval(() => void this.#report(), statsEveryMs)
-      void life.finished.then(async () => {
+      void run.finished.then(async () => {
         await this.#report()
         await send({ type: 'finished' })
       })
-      void life.failed.then((error) => end(1, report(error)))
+      void run.failed.then((error) => end(1, report(error)))
       void bus.closed().then((error) => {
         if (!this.#leaving) void end(1, report(error ?? new Error('the connection closed')))
       })
       void this.#report()
-      void send({ type: 'ready', kind: unit.kind, version: life.version, startedAt: life.startedAt })
+      void send({ type: 'ready', kind: unit.kind, version: run.version, startedAt: run.startedAt })
       if (this.#givenUp.signal.aborted) await this.#drain(true)
     } catch (error) {
       const said = this.#leaving ? Promise.resolve() : report(error)
-      await this.#life?.drain(false).catch(() => undefined)
+      await this.#run?.drain(false).catch(() => undefined)
       await Promise.race([this.#bus?.close().catch(() => undefined), sleep(orphanMs)])
       await end(this.#leaving ? 0 : 1, said)
     }
@@ -106,14 +106,14 @@ class Child {
 
   followed(revision: number, logLevel: string | undefined): void {
     this.#revision = revision
-    this.#life?.followed?.(revision, logLevel)
+    this.#run?.followed?.(revision, logLevel)
   }
 
   leave(goodbye: boolean): void {
     if (this.#leaving) return
     this.#leaving = true
     this.#state = 'draining'
-    if (this.#life) return void this.#drain(goodbye)
+    if (this.#run) return void this.#drain(goodbye)
     this.#givenUp.abort() // what has opened until now is closed by the start itself
     setTimeout(() => process.exit(1), this.#start.drainMs + orphanMs)
   }
@@ -122,7 +122,7 @@ class Child {
     clearInterval(this.#timer)
     let said = Promise.resolve()
     try {
-      const failed = await this.#life?.drain(goodbye)
+      const failed = await this.#run?.drain(goodbye)
       if (failed) said = report(failed)
       await this.#report()
       await this.#pulse?.stop(goodbye)
@@ -134,16 +134,16 @@ class Child {
   }
 
   #report(): Promise<void> {
-    const life = this.#life!
+    const run = this.#run!
     const report = {
       type: 'stats',
-      stats: life.stats(),
-      vitals: life.vitals(),
-      checks: life.checks(),
+      stats: run.stats(),
+      vitals: run.vitals(),
+      checks: run.checks(),
       maxRssBytes: process.resourceUsage().maxRSS * 1024,
     } as const
     try {
-      return send({ ...report, metrics: life.metrics() })
+      return send({ ...report, metrics: run.metrics() })
     } catch {
       return send({ ...report, metrics: {} }) // a unit's own, and not plain data
     }
@@ -155,7 +155,7 @@ let child: Child | undefined
 const orphaned = () => process.exit(1)
 process.once('disconnect', orphaned)
 
-// what nobody catches is the reason that the host gives, not just an exit code
+// what nobody catches is the reason that the runner gives, not just an exit code
 process.on('uncaughtException', (error) => {
   console.error(error)
   void end(1, report(error))
@@ -168,7 +168,7 @@ channel.on('message', (message: ToChild) => {
   if (message.type === 'start' && !child) {
     child = new Child(message)
     process.off('disconnect', orphaned)
-    // its host died: nobody decided that it leaves, so watchers are told of a death and not of a goodbye
+    // its runner died: nobody decided that it leaves, so watchers are told of a death and not of a goodbye
     process.on('disconnect', () => child?.leave(false))
     void child.run()
   } else if (message.type === 'drain') child?.leave(message.goodbye)

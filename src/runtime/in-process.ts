@@ -1,9 +1,9 @@
-// An instance in the host's own process, on its connection.
+// An instance in the runner's own process, on its connection.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { failure, MyelinError, messageOf, timerMs } from '../bus/index.ts'
 import { Checks, natsCheck } from '../heartbeat/index.ts'
-import { openAll, parseConfig, type RunningUnit, type Unit, type UnitHost } from '../unit/index.ts'
-import type { Life } from './instance.ts'
+import { openAll, parseConfig, type RunningUnit, type Unit, type UnitContext } from '../unit/index.ts'
+import type { UnitRun } from './instance.ts'
 import { ownedBy } from './uncaught.ts'
 
 /** The numbers among what a unit tells: they travel to other processes, and nothing else of it is of use there. */
@@ -14,31 +14,36 @@ const numbersOf = (stats: object): Record<string, number> =>
  * `givenUp`: nobody wants it any more while it starts; it is drained as soon as it can be.
  * @throws MyelinError INVALID_CONFIG, UNIT_FAILED, and what the unit's start throws
  */
-export async function startHere(unit: Unit, host: UnitHost, drainMs: number, givenUp?: AbortSignal): Promise<Life> {
-  const config = await parseConfig(unit, host.config, `unit '${host.unit}'`)
+export async function startHere(
+  unit: Unit,
+  context: UnitContext,
+  drainMs: number,
+  givenUp?: AbortSignal,
+): Promise<UnitRun> {
+  const config = await parseConfig(unit, context.config, `unit '${context.unit}'`)
   const failed = Promise.withResolvers<MyelinError>()
   const finished = Promise.withResolvers<void>()
   const fail = (error: unknown) =>
     failed.resolve(error instanceof MyelinError ? error : failure('UNIT_FAILED', messageOf(error), { cause: error }))
   // what begins to work, and what of it throws later on, is this unit's alone
   const starting = openAll(async (opened) => {
-    const running = await ownedBy(fail, () => unit.start({ ...host, config }))
+    const running = await ownedBy(fail, () => unit.start({ ...context, config }))
     opened.add(() => running.drain())
-    const checks = new Checks({ nats: natsCheck(host.bus), ...running.checks })
+    const checks = new Checks({ nats: natsCheck(context.bus), ...running.checks })
     running.done?.then(finished.resolve, fail)
     return { running, checks }
   })
-  const { running, checks } = await unlessGivenUp(starting, failed.promise, host.unit, drainMs, givenUp)
+  const { running, checks } = await unlessGivenUp(starting, failed.promise, context.unit, drainMs, givenUp)
   // what failed is cleaned up before it starts again
   void failed.promise.then(() => running.drain()).catch(() => undefined)
   let complained = false
-  /** What a unit says of itself is never what ends its host. */
+  /** What a unit says of itself is never what ends its runner. */
   const ask = <Answer extends object>(question: (() => Answer) | undefined): Answer => {
     try {
       return question?.() ?? ({} as Answer)
     } catch (error) {
       if (!complained)
-        host.log.error({ err: error }, `unit '${host.unit}' cannot tell its numbers: ${messageOf(error)}`)
+        context.log.error({ err: error }, `unit '${context.unit}' cannot tell its numbers: ${messageOf(error)}`)
       complained = true
       return {} as Answer
     }
@@ -54,7 +59,7 @@ export async function startHere(unit: Unit, host: UnitHost, drainMs: number, giv
     metrics: () => ask(() => running.metrics?.() ?? {}),
     checks: () => checks.results(),
     followed: (_revision, logLevel) => {
-      if (logLevel !== undefined) (host.log as { level?: string }).level = logLevel
+      if (logLevel !== undefined) (context.log as { level?: string }).level = logLevel
     },
     finished: finished.promise,
     failed: failed.promise,
@@ -64,7 +69,7 @@ export async function startHere(unit: Unit, host: UnitHost, drainMs: number, giv
         late.reject(
           failure(
             'UNIT_FAILED',
-            `unit '${host.unit}' had not drained after ${drainMs / 1_000} s; it cannot be killed alone and may still work until its host ends`,
+            `unit '${context.unit}' had not drained after ${drainMs / 1_000} s; it cannot be killed alone and may still work until its runner ends`,
           ),
         )
       }, timerMs(drainMs))
@@ -73,7 +78,7 @@ export async function startHere(unit: Unit, host: UnitHost, drainMs: number, giv
           running.drain().then(
             () => undefined,
             (error: unknown) =>
-              failure('UNIT_FAILED', `unit '${host.unit}' did not drain: ${messageOf(error)}`, { cause: error }),
+              failure('UNIT_FAILED', `unit '${context.unit}' did not drain: ${messageOf(error)}`, { cause: error }),
           ),
           late.promise,
         ])

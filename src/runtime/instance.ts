@@ -1,4 +1,4 @@
-// One running copy of a unit as its host sees it: started, supervised, paused and resumed, configured, stopped. The same
+// One running copy of a unit as its runner sees it: started, supervised, paused and resumed, configured, stopped. The same
 // for copies in this process and in processes of their own.
 import { isDeepStrictEqual } from 'node:util'
 import { failure, MyelinError, messageOf } from '../bus/index.ts'
@@ -29,8 +29,8 @@ export interface InstanceStatus {
   readonly maxRssBytes?: number
 }
 
-/** One life of an instance: from start to its end. */
-export interface Life {
+/** One run of an instance: from its start to its end. */
+export interface UnitRun {
   readonly kind: string
   readonly version: string
   /** As its beats say. */
@@ -63,7 +63,11 @@ export interface InstanceOptions {
   /** Keys that win over desired state of before its start. */
   readonly flags?: Readonly<Record<string, unknown>> | undefined
   /** `givenUp` aborts when nobody wants it any more before it stands. */
-  readonly start: (config: Readonly<Record<string, unknown>>, revision: number, givenUp: AbortSignal) => Promise<Life>
+  readonly start: (
+    config: Readonly<Record<string, unknown>>,
+    revision: number,
+    givenUp: AbortSignal,
+  ) => Promise<UnitRun>
   /** @throws MyelinError INVALID_CONFIG */
   readonly checkConfig: (config: Readonly<Record<string, unknown>>) => Promise<void>
   readonly log: Logger
@@ -85,7 +89,7 @@ export class Instance {
   #revision = 0
   #configId = ''
   #logLevel: string | undefined
-  #life: Life | undefined
+  #run: UnitRun | undefined
   #state: InstanceState = 'starting'
   #deaths: number[] = []
   #restarts = 0
@@ -142,8 +146,8 @@ export class Instance {
   get configId(): string {
     return this.#configId
   }
-  get life(): Life | undefined {
-    return this.#life
+  get run(): UnitRun | undefined {
+    return this.#run
   }
   /** It lives in a process of its own. */
   get elsewhere(): boolean {
@@ -158,15 +162,15 @@ export class Instance {
   }
 
   status(): InstanceStatus {
-    if (this.#life) this.#lastStats = this.#life.stats()
-    this.#maxRssBytes = this.#life?.maxRssBytes?.() ?? this.#maxRssBytes
+    if (this.#run) this.#lastStats = this.#run.stats()
+    this.#maxRssBytes = this.#run?.maxRssBytes?.() ?? this.#maxRssBytes
     const maxRssBytes = this.#maxRssBytes
     return {
       unit: this.unit,
       instance: this.instance,
       kind: this.#kind,
       state: this.#state,
-      pid: this.#life?.pid ?? 0,
+      pid: this.#run?.pid ?? 0,
       restarts: this.#restarts,
       stats: this.#lastStats,
       finished: this.#done,
@@ -189,7 +193,7 @@ export class Instance {
     })
   }
 
-  /** Begins without working: what it was told before its host started. */
+  /** Begins without working: what it was told before its runner started. */
   rest(state: 'paused' | 'stopped'): Promise<void> {
     return this.#inTurn(async () => {
       this.#wanted = state
@@ -247,7 +251,7 @@ export class Instance {
   }
 
   /**
-   * The configuration to start with, when it was told before its host started; flags say otherwise on purpose.
+   * The configuration to start with, when it was told before its runner started; flags say otherwise on purpose.
    * @throws MyelinError INVALID_CONFIG
    */
   async preset(config: Readonly<Record<string, unknown>>, { exact, configId = '' }: ConfigureAs = {}): Promise<void> {
@@ -270,7 +274,7 @@ export class Instance {
   followed(revision: number, logLevel: string | undefined): void {
     this.#revision = revision
     this.#logLevel = logLevel
-    this.#life?.followed?.(revision, logLevel)
+    this.#run?.followed?.(revision, logLevel)
   }
 
   /** @throws MyelinError UNIT_FAILED when it did not drain; it is not asked again then */
@@ -317,34 +321,34 @@ export class Instance {
     this.#change('starting')
     const givenUp = new AbortController()
     this.#giveUp = () => givenUp.abort()
-    const life = await this.#options.start(this.#config, this.#revision, givenUp.signal).finally(() => {
+    const run = await this.#options.start(this.#config, this.#revision, givenUp.signal).finally(() => {
       this.#giveUp = undefined
     })
-    this.#life = life
-    this.#kind = life.kind
-    this.#version = life.version
-    this.#elsewhere = life.beats
-    this.#startedAt = life.startedAt
-    if (this.#logLevel !== undefined) life.followed?.(this.#revision, this.#logLevel)
+    this.#run = run
+    this.#kind = run.kind
+    this.#version = run.version
+    this.#elsewhere = run.beats
+    this.#startedAt = run.startedAt
+    if (this.#logLevel !== undefined) run.followed?.(this.#revision, this.#logLevel)
     this.#change('ready')
-    void life.finished.then(() => {
+    void run.finished.then(() => {
       this.#done = true
       this.#finished.resolve()
     })
-    void life.failed.then((error) => {
-      if (this.#life === life) void this.#died(error)
+    void run.failed.then((error) => {
+      if (this.#run === run) void this.#died(error)
     })
   }
 
   /** Resolves when it is gone, with the reason when it did not go by itself. @throws when it may still work */
   async #end(goodbye: boolean): Promise<MyelinError | undefined> {
-    const life = this.#life
-    if (!life) return undefined
+    const run = this.#run
+    if (!run) return undefined
     this.#change('draining')
-    this.#lastStats = life.stats()
-    this.#life = undefined
+    this.#lastStats = run.stats()
+    this.#run = undefined
     try {
-      return await life.drain(goodbye)
+      return await run.drain(goodbye)
     } catch (error) {
       this.#change('failed', error)
       throw error
@@ -352,8 +356,8 @@ export class Instance {
   }
 
   async #died(error: MyelinError): Promise<void> {
-    this.#lastStats = this.#life?.stats() ?? {}
-    this.#life = undefined
+    this.#lastStats = this.#run?.stats() ?? {}
+    this.#run = undefined
     this.#restarting = true
     try {
       await this.#startAgain(error)
@@ -386,7 +390,7 @@ export class Instance {
       try {
         const restarted = await this.#inTurn(async () => {
           // meanwhile it may have been told otherwise, or started by a command
-          if (this.#wanted !== 'running' || this.#life) return true
+          if (this.#wanted !== 'running' || this.#run) return true
           await this.#begin()
           this.#restarts += 1
           return true

@@ -5,7 +5,7 @@ import { Worker } from 'node:worker_threads'
 import { type ConnectOptions, failure, isErrorCode, isRecord, MyelinError, messageOf, timerMs } from '../bus/index.ts'
 import type { CheckResult, Origin } from '../heartbeat/index.ts'
 import type { UnitMetrics, Vitals } from '../unit/index.ts'
-import type { Life } from './instance.ts'
+import type { UnitRun } from './instance.ts'
 
 /** Told to a child over its channel: what it is told may hold secrets, which belong in no argument list. */
 export type ToChild =
@@ -46,13 +46,13 @@ export type FromChild =
 const startMs = 60_000
 
 /** What runs the child's code. */
-interface Carrier {
+interface ChildHandle {
   readonly pid: number
   send(message: ToChild): void
   kill(): void
 }
 
-interface CarrierEvents {
+interface ChildEvents {
   /** A unit has the same channel and may send anything. */
   message(message: unknown): void
   /** A thread can throw anything. */
@@ -65,7 +65,7 @@ const script = fileURLToPath(new URL(fromSource ? './child.ts' : './child.js', i
 // run from source, it must take the same sources
 const conditions = fromSource ? ['--conditions=myelin-source'] : []
 
-function inProcess(events: CarrierEvents): Carrier {
+function inProcess(events: ChildEvents): ChildHandle {
   const child = fork(script, [], {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     // Node's young generation grows to 32 MB a half by itself and is hardly ever all garbage-free: with 4 MB a feed of
@@ -90,7 +90,7 @@ function inProcess(events: CarrierEvents): Carrier {
   }
 }
 
-function inWorker(events: CarrierEvents): Carrier {
+function inWorker(events: ChildEvents): ChildHandle {
   const worker = new Worker(script, { execArgv: conditions })
   worker.on('message', events.message)
   worker.on('error', events.error)
@@ -101,7 +101,7 @@ function inWorker(events: CarrierEvents): Carrier {
 export async function startIsolated(
   start: Omit<Extract<ToChild, { type: 'start' }>, 'type' | 'drainMs'>,
   options: { as: 'process' | 'worker'; drainMs: number; givenUp?: AbortSignal },
-): Promise<Life> {
+): Promise<UnitRun> {
   const ready = Promise.withResolvers<{ kind: string; version: string; startedAt: number }>()
   ready.promise.catch(() => undefined) // who waits for it is told below
   const failed = Promise.withResolvers<MyelinError>()
@@ -117,7 +117,7 @@ export async function startIsolated(
   let reason: MyelinError | undefined
   let draining = false
 
-  const carrier = (options.as === 'worker' ? inWorker : inProcess)({
+  const handle = (options.as === 'worker' ? inWorker : inProcess)({
     message: (received) => {
       if (!isFromChild(received)) return
       const message = received
@@ -147,11 +147,11 @@ export async function startIsolated(
   /** Asks it to end, and kills it when it does not; resolves with whether it had to. */
   const drained = async (goodbye: boolean): Promise<boolean> => {
     draining = true
-    carrier.send({ type: 'drain', goodbye })
+    handle.send({ type: 'drain', goodbye })
     let killed = false
     const timer = setTimeout(() => {
       killed = true
-      carrier.kill()
+      handle.kill()
     }, timerMs(options.drainMs))
     await exited.promise
     clearTimeout(timer)
@@ -163,14 +163,14 @@ export async function startIsolated(
   }
   options.givenUp?.addEventListener('abort', giveUp, { once: true })
   try {
-    send(carrier, { type: 'start', ...start, drainMs: options.drainMs })
+    send(handle, { type: 'start', ...start, drainMs: options.drainMs })
     if (options.givenUp?.aborted) void giveUp()
     const { kind, version, startedAt } = await ready.promise
     return {
       kind,
       version,
       startedAt,
-      pid: carrier.pid,
+      pid: handle.pid,
       beats: start.beatMs > 0,
       stats: () => stats,
       vitals: () => vitals,
@@ -178,7 +178,7 @@ export async function startIsolated(
       checks: () => checks,
       // a thread's memory is its process's
       ...(options.as === 'process' ? { maxRssBytes: () => maxRssBytes } : {}),
-      followed: (revision, logLevel) => carrier.send({ type: 'followed', revision, logLevel }),
+      followed: (revision, logLevel) => handle.send({ type: 'followed', revision, logLevel }),
       finished: finished.promise,
       failed: failed.promise,
       async drain(goodbye) {
@@ -186,7 +186,7 @@ export async function startIsolated(
         if (killed) {
           return failure(
             'UNIT_FAILED',
-            `unit '${start.unit}' (pid ${carrier.pid}) had not drained after ${options.drainMs / 1_000} s and was killed`,
+            `unit '${start.unit}' (pid ${handle.pid}) had not drained after ${options.drainMs / 1_000} s and was killed`,
           )
         }
         return reason // it ended by itself, and not well
@@ -194,7 +194,7 @@ export async function startIsolated(
     }
   } catch (error) {
     draining = true
-    carrier.kill()
+    handle.kill()
     await exited.promise // the next one must not meet it
     throw error
   } finally {
@@ -214,9 +214,9 @@ function isFromChild(message: unknown): message is FromChild {
 }
 
 /** @throws MyelinError INVALID_CONFIG for a configuration that holds what cannot leave this process */
-function send(carrier: Carrier, message: Extract<ToChild, { type: 'start' }>): void {
+function send(handle: ChildHandle, message: Extract<ToChild, { type: 'start' }>): void {
   try {
-    carrier.send(message)
+    handle.send(message)
   } catch (cause) {
     const path = uncloneable(message.config, ['config'])
     throw failure(

@@ -1,4 +1,4 @@
-// What a unit's process, thread or uncaught error must never do to its host, and what a host tells while things start.
+// What a unit's process, thread or uncaught error must never do to its runner, and what a runner tells while things start.
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -36,7 +36,7 @@ const alive = (pid: number) => {
   }
 }
 
-describe('a host', () => {
+describe('a runner', () => {
   it.each(['process', 'worker'] as const)('says at once which value cannot be sent to a %s', async (isolation) => {
     const config = { nested: [{ onDone: () => undefined }] }
     const started = performance.now()

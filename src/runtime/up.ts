@@ -78,20 +78,20 @@ export interface Running extends AsyncDisposable {
  */
 export async function up(bus: Bus, loaded: LoadedComposition, options: UpOptions = {}): Promise<Running> {
   checkNames(loaded.composition, options)
-  const host = new Host(bus, loaded, options)
-  const cancel = () => host.cancel()
+  const runner = new Runner(bus, loaded, options)
+  const cancel = () => runner.cancel()
   options.signal?.addEventListener('abort', cancel, { once: true })
   try {
     options.signal?.throwIfAborted()
-    await host.start()
+    await runner.start()
     options.signal?.throwIfAborted()
   } catch (error) {
-    await host.drain()
+    await runner.drain()
     throw options.signal?.aborted ? options.signal.reason : error
   } finally {
     options.signal?.removeEventListener('abort', cancel)
   }
-  return host
+  return runner
 }
 
 /** Whether the units and the site that are asked for exist. @throws MyelinError INVALID_COMPOSITION */
@@ -130,7 +130,7 @@ function hashOf(config: object): string {
 /** States in which a copy of another process has no process that could beat. */
 const withoutProcess = new Set(['starting', 'paused', 'stopped', 'failed'])
 
-class Host implements Running {
+class Runner implements Running {
   readonly name: string
   readonly #bus: Bus
   #loaded: LoadedComposition
@@ -244,9 +244,9 @@ class Host implements Running {
     return { did, errors }
   }
 
-  /** The ear for commands; without JetStream there is no control plane. */
+  /** The listener for commands; without JetStream there is no control plane. */
   async #listen(): Promise<Agent | undefined> {
-    const host = {
+    const runner = {
       siteOf: (unit: string) => this.#siteOf(unit),
       units: () => Object.keys(this.#loaded.composition.units).filter((name) => this.#here(name)),
       instances: (unit: string) => this.#of(unit),
@@ -254,7 +254,7 @@ class Host implements Running {
       scale: (unit: string, replicas: number) => this.#scale(unit, replicas),
     }
     try {
-      return await Agent.open(this.#bus, host, this.#log)
+      return await Agent.open(this.#bus, runner, this.#log)
     } catch (error) {
       if (!(error instanceof MyelinError) || error.code !== 'JETSTREAM_DISABLED') throw error
       this.#log.warn('JetStream is off: the control plane does not work, heartbeats have no snapshot')
@@ -262,14 +262,14 @@ class Host implements Running {
     }
   }
 
-  /** Whether this host runs a unit. */
+  /** Whether this runner runs a unit. */
   #here(name: string): boolean {
     const { only, site } = this.#options
     const own = this.#loaded.composition.units[name]?.site
     return (only?.includes(name) ?? true) && (site === undefined || own === undefined || own === site)
   }
 
-  /** A unit that has a site of its own is there, whatever else its host runs. */
+  /** A unit that has a site of its own is there, whatever else its runner runs. */
   #siteOf(name: string): string {
     return this.#loaded.composition.units[name]?.site ?? this.#site
   }
@@ -284,9 +284,9 @@ class Host implements Running {
       unit: instance.unit,
       instance: instance.instance,
       state: stateOn(this.#bus, instance.state),
-      checks: instance.life?.checks() ?? [],
-      vitals: instance.life?.vitals() ?? {},
-      metrics: instance.life?.metrics() ?? {},
+      checks: instance.run?.checks() ?? [],
+      vitals: instance.run?.vitals() ?? {},
+      metrics: instance.run?.metrics() ?? {},
       restarts: instance.status().restarts,
       healing: instance.restarting,
     }))
@@ -332,7 +332,7 @@ class Host implements Running {
         const drainMs = this.#options.drainMs ?? 15_000
         this.#modules.set(instance, await moduleHash(spec.use, folder))
         if (spec.isolation !== 'none') {
-          const life = startIsolated(
+          const run = startIsolated(
             {
               unit: name,
               instance: id,
@@ -348,11 +348,11 @@ class Host implements Running {
             },
             { as: spec.isolation, drainMs, givenUp },
           )
-          return life.catch((error) => throwPlaced(error, loaded, name, config))
+          return run.catch((error) => throwPlaced(error, loaded, name, config))
         }
         const unit = await loadUnit(spec.use, folder, `units.${name}.use`)
-        const host = { bus: this.#bus, config, unit: name, instance: id, site, log }
-        return startHere(unit, host, drainMs, givenUp).catch((error) => throwPlaced(error, loaded, name, config))
+        const context = { bus: this.#bus, config, unit: name, instance: id, site, log }
+        return startHere(unit, context, drainMs, givenUp).catch((error) => throwPlaced(error, loaded, name, config))
       },
     })
     if (desired) {
@@ -374,7 +374,7 @@ class Host implements Running {
       if (this.#instances.every((one) => this.#givenUp.has(one) && one.state === 'failed')) this.#over.resolve(error)
     })
     try {
-      // what was paused or stopped stays so over a restart of its host
+      // what was paused or stopped stays so over a restart of its runner
       if (desired && desired.desired.state !== 'running') await instance.rest(desired.desired.state)
       else await instance.start()
     } finally {
@@ -431,13 +431,13 @@ class Host implements Running {
         return instance.identity.version
       },
       tags: this.#loaded.composition.units[instance.unit]?.tags ?? [],
-      // that of the latest life, wherever it was: watchers take what is older for the past, what is newer for a restart
+      // that of the latest run, wherever it was: watchers take what is older for the past, what is newer for a restart
       get startedAt() {
         return instance.identity.startedAt
       },
       state: () => stateOn(this.#bus, instance.state),
       silent: () =>
-        instance.life?.beats === true ||
+        instance.run?.beats === true ||
         (instance.elsewhere && (instance.restarting || !withoutProcess.has(instance.state))),
       reason: () => instance.reason,
       revision: () => instance.revision,
@@ -445,8 +445,8 @@ class Host implements Running {
         const spec = this.#loaded.composition.units[instance.unit]
         return spec && this.#originOf(instance, spec)
       },
-      checks: () => instance.life?.checks() ?? [],
-      vitals: () => instance.life?.vitals() ?? {},
+      checks: () => instance.run?.checks() ?? [],
+      vitals: () => instance.run?.vitals() ?? {},
     })
   }
 

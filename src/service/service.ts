@@ -1,4 +1,4 @@
-// service(): a contract and its handlers become a unit that any host can run. All business and routing logic is in the
+// service(): a contract and its handlers become a unit that any runner can run. All business and routing logic is in the
 // handlers; everything around them (subjects, balancing, deadlines, retries, discovery, drain) is here.
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { type Bus, failure } from '../bus/index.ts'
@@ -19,7 +19,7 @@ import {
   openAll,
   type RunningUnit,
   type Unit,
-  type UnitHost,
+  type UnitContext,
 } from '../unit/index.ts'
 import { announce } from './announce.ts'
 import { client } from './client.ts'
@@ -143,7 +143,7 @@ function stopAtOnce(reading: { drain(): Promise<void>; abort(): void }): Promise
 async function start<State, Config>(
   contract: Contract,
   parts: ServiceParts<State, Config> & Record<string, unknown>,
-  host: UnitHost<Config>,
+  host: UnitContext<Config>,
   opened: Opened,
 ): Promise<RunningUnit> {
   const { bus, log, config, instance } = host

@@ -13,7 +13,7 @@ import {
   openAll,
   type RunningUnit,
   type Unit,
-  type UnitHost,
+  type UnitContext,
 } from '../unit/index.ts'
 import { Config } from './config.ts'
 import { metricsText } from './metrics.ts'
@@ -28,7 +28,7 @@ export interface GatewayOptions {
   /** What is offered, at `GET /streams/<name>`. */
   readonly streams: Readonly<Record<string, SseSource>>
   /** More routes on the same server: pages, an API. */
-  readonly routes?: (app: FastifyInstance, host: UnitHost<Config>) => void | Promise<void>
+  readonly routes?: (app: FastifyInstance, host: UnitContext<Config>) => void | Promise<void>
 }
 
 /**
@@ -69,7 +69,7 @@ function checkName(name: string): void {
   }
 }
 
-async function start(options: GatewayOptions, host: UnitHost<Config>, opened: Opened): Promise<RunningUnit> {
+async function start(options: GatewayOptions, host: UnitContext<Config>, opened: Opened): Promise<RunningUnit> {
   const { bus, config, log } = host
   const topics = new Map<string, Topic>()
   for (const [name, source] of Object.entries(options.streams)) {

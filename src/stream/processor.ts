@@ -5,7 +5,7 @@
 import { z } from 'zod'
 import { failure, MyelinError, messageOf, parseTime, timeForm } from '../bus/index.ts'
 import { subjectToken } from '../contract/index.ts'
-import { defineUnit, openAll, type RunningUnit, type Unit, type UnitHost, type Vitals } from '../unit/index.ts'
+import { defineUnit, openAll, type RunningUnit, type Unit, type UnitContext, type Vitals } from '../unit/index.ts'
 import { Assignment } from './assignment.ts'
 import { Copies } from './copies.ts'
 import type { EffectPlan } from './effects.ts'
@@ -192,7 +192,7 @@ interface ProcessorPlan {
 const trimEveryMs = 10_000
 
 class Processor implements RunningUnit {
-  readonly #host: UnitHost<Config>
+  readonly #host: UnitContext<Config>
   readonly #plan: ProcessorPlan
   readonly #tasks = new Map<number, Task>()
   readonly #finished = Promise.withResolvers<void>()
@@ -204,7 +204,7 @@ class Processor implements RunningUnit {
   #trimmed = 0
   #stopping: Promise<void> | undefined
 
-  constructor(host: UnitHost<Config>, plan: ProcessorPlan) {
+  constructor(host: UnitContext<Config>, plan: ProcessorPlan) {
     this.#host = host
     this.#plan = plan
     this.#finished.promise.catch(() => undefined) // the host may not look

@@ -1,4 +1,4 @@
-// What a host runs, and what it gives to what it runs.
+// What a runner runs, and what it gives to what it runs.
 export { keepLogs, logsStream } from './kept-logs.ts'
 export { createLogger, type Logger, type LogTarget, logSubject } from './log.ts'
 export { allSettled, Opened, openAll } from './opened.ts'
@@ -10,7 +10,7 @@ export {
   isUnit,
   type RunningUnit,
   type Unit,
-  type UnitHost,
+  type UnitContext,
   type UnitMetrics,
   type Vitals,
 } from './unit.ts'

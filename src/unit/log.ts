@@ -3,7 +3,7 @@
 import { destination, type LoggerOptions, multistream, type Logger as Pino, pino } from 'pino'
 import { type Bus, messageOf, redact, redactText } from '../bus/index.ts'
 
-/** A pino logger; its fields are redacted, and it logs to the bus as well where the unit's host says so. */
+/** A pino logger; its fields are redacted, and it logs to the bus as well where the unit's runner says so. */
 export type Logger = Pick<Pino, 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal'> & {
   child(bindings: object): Logger
 }
@@ -60,7 +60,7 @@ export function createLogger(bindings: Record<string, string> = {}, target?: Log
 function publish({ bus, site }: LogTarget, line: string): void {
   const { unit, instance } = JSON.parse(line) as { unit?: string; instance?: string }
   try {
-    if (bus.connected) bus.post(logSubject(site, unit ?? '_host', instance ?? '_'), Buffer.from(line.trimEnd()))
+    if (bus.connected) bus.post(logSubject(site, unit ?? '_runner', instance ?? '_'), Buffer.from(line.trimEnd()))
   } catch {
     // a log line must never be what fails; it is on stderr
   }

@@ -45,12 +45,12 @@ export class Opened {
  * rejection is passed on. Subscriptions that `open` made and said nothing about end as well.
  *
  * @example
- * start: (host) => openAll(async (opened) => {
- *   const database = await connectTo(host.config.url)
+ * start: (context) => openAll(async (opened) => {
+ *   const database = await connectTo(context.config.url)
  *   opened.add(() => database.end())
- *   const subscription = host.bus.subscribe('orders', store)
+ *   const subscription = context.bus.subscribe('orders', store)
  *   opened.add(() => subscription.drain())
- *   await host.bus.flush()
+ *   await context.bus.flush()
  *   return { drain: () => opened.close() }
  * })
  */

@@ -1,11 +1,11 @@
-// A unit is anything with a lifecycle that a host runs: a service, a processor, a gateway, a feed. This is the whole
+// A unit is anything with a lifecycle that a runner runs: a service, a processor, a gateway, a feed. This is the whole
 // interface between a pattern and what runs it; every pattern folder makes units, the runtime starts and drains them.
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import type { Bus } from '../bus/index.ts'
 import type { Logger } from './log.ts'
 
-/** What a host gives to a unit that it starts. */
-export interface UnitHost<Config = unknown> {
+/** What a runner gives to a unit that it starts. */
+export interface UnitContext<Config = unknown> {
   readonly bus: Bus
   /** Parsed by the unit's own schema. */
   readonly config: Config
@@ -87,9 +87,9 @@ export interface Unit<Config = unknown> {
   readonly name: string
   readonly version?: string
   readonly description?: string
-  /** Schema of the configuration; what it parses is `host.config`. */
+  /** Schema of the configuration; what it parses is `context.config`. */
   readonly config?: StandardSchemaV1<unknown, Config>
-  start(host: UnitHost<Config>): Promise<RunningUnit>
+  start(context: UnitContext<Config>): Promise<RunningUnit>
 }
 
 /**

@@ -5,7 +5,7 @@ import { type Bus, failure, hasCode, readSpan, streamInfo } from 'myelin/bus'
 import { eventStream } from 'myelin/contract'
 import { type Client, client, type EventWriter, service } from 'myelin/service'
 import { isEndOfInput } from 'myelin/stream'
-import { defineUnit, type UnitHost } from 'myelin/unit'
+import { defineUnit, type UnitContext } from 'myelin/unit'
 import { z } from 'zod'
 import { type Flight, flights, type Progress, Speed } from '../contracts/flights.ts'
 import { flightsFile } from './data.ts'
@@ -67,7 +67,7 @@ async function storedFlights(bus: Bus): Promise<{ flights: number; ended: boolea
 }
 
 class Feed {
-  readonly #host: UnitHost<Config>
+  readonly #host: UnitContext<Config>
   readonly #file: FlightsFile
   readonly #api: Client<typeof flights.definition>
   #writer!: EventWriter<Flight>
@@ -90,7 +90,7 @@ class Feed {
   position = 0
   sent = 0
 
-  static async open(host: UnitHost<Config>): Promise<Feed> {
+  static async open(host: UnitContext<Config>): Promise<Feed> {
     const { config } = host
     const file = await openFlights(config.file, config.limit).catch((cause) => {
       throw failure('FILE_NOT_FOUND', `file: ${config.file} cannot be read as Parquet`, { cause })
@@ -101,7 +101,7 @@ class Feed {
     return feed
   }
 
-  private constructor(host: UnitHost<Config>, file: FlightsFile) {
+  private constructor(host: UnitContext<Config>, file: FlightsFile) {
     this.#host = host
     this.#file = file
     this.total = file.total

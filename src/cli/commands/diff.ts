@@ -104,12 +104,12 @@ function changeFor(
     case 'state':
       return { verb: 'resume' }
     case 'config':
-      // its host has what the composition says; else it gets all of it, also what is not there any more
+      // its runner has what the composition says; else it gets all of it, also what is not there any more
       if (overridden) return { verb: 'configure', args: { config: {}, exact: false } }
       return { verb: 'configure', args: { config: spec!.config, exact: true } }
     case 'module':
     case 'isolation':
-      return `start its host again to change this: myelin up`
+      return `start its runner again to change this: myelin up`
   }
 }
 

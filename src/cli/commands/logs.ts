@@ -138,7 +138,7 @@ function readLine(text: string): Line | undefined {
 
 function readable(line: Line): string {
   const at = new Date(line.time).toLocaleTimeString('en-GB')
-  const who = line.unit ? `${line.unit}.${line.instance ?? ''}` : 'host'
+  const who = line.unit ? `${line.unit}.${line.instance ?? ''}` : 'runner'
   const rest = Object.entries(line)
     .filter(([key]) => !own.has(key))
     .map(([key, value]) => `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
