@@ -24,7 +24,18 @@ import { cancelSubject, type EndpointDefinition, endpointSubject, parse, type Sc
 import { bounded, CallLimits } from './bounded.ts'
 import { fetchClaim, forgetClaim, storeClaim } from './claim-check.ts'
 import { errorOf } from './errors.ts'
-import type { CallOptions } from './types.ts'
+
+/** How long a call may take, and what is sent with it. */
+export interface CallOptions {
+  /** Default: the endpoint's own, then 5 s. Never reaches past the deadline of the work the call is made in. */
+  timeoutMs?: number
+  /** Absolute, in ms of `now()` of `myelin/bus`, which is `Date.now()` as long as nobody sets the clock. */
+  deadline?: number
+  /** Cancels the call here and its handler on the other side. */
+  signal?: AbortSignal
+  /** More headers to send. */
+  headers?: Record<string, string>
+}
 
 /** What all calls of one client to one endpoint share. */
 export interface Target {

@@ -2,14 +2,14 @@
 import { type Bus, codecs, header, headerLine, now } from '../bus/index.ts'
 import { type Contract, type ContractDefinition, type EndpointDefinition, isStream } from '../contract/index.ts'
 import { CallLimits } from './bounded.ts'
-import { callOnce, type Target, type Within } from './call.ts'
+import { type CallOptions, callOnce, type Target, type Within } from './call.ts'
 import { DeclaredError } from './errors.ts'
 import { eventClient } from './events.ts'
 import { gatherFrom } from './gather.ts'
 import { jobClient } from './jobs.ts'
 import { type Guard, Guards } from './resilience.ts'
 import { openStream } from './stream-call.ts'
-import type { CallOptions, Client } from './types.ts'
+import type { Client } from './types.ts'
 
 /** Wraps every call of a client: look at it, change its options, time it, answer it from elsewhere. */
 export type ClientMiddleware = (

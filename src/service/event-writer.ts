@@ -9,7 +9,7 @@ import {
   streamWriter,
 } from '../bus/index.ts'
 import { type Contract, type EventDefinition, endOfInput, type InputOf, parse } from '../contract/index.ts'
-import type { EncodedEvent, PublishOptions } from './events.ts'
+import type { EncodedEvent, PublishOptions } from './encoded-event.ts'
 import { eventStreamSpec } from './streams.ts'
 
 export interface EventWriterOptions {

@@ -14,8 +14,6 @@ import {
   type Persisted,
   parseTime,
   persistIn,
-  type StartPosition,
-  type StreamGap,
   sentIn,
   type TraceContext,
   timeForm,
@@ -34,43 +32,10 @@ import {
 } from '../contract/index.ts'
 import { bounded, boundedIfNeeded, CallLimits } from './bounded.ts'
 import type { Within } from './call.ts'
+import type { EncodedEvent, PublishOptions } from './encoded-event.ts'
 import { type EventWriter, type EventWriterOptions, eventWriter } from './event-writer.ts'
 import { eventStreamSpec } from './streams.ts'
-import { type Subscription, subscribeCore, subscribeDurable } from './subscriptions.ts'
-
-export interface PublishOptions {
-  /** The event's identity (`ce-id`); for durable events also the deduplication id. Default: a new one. */
-  id?: string
-  /** When it happened (`ce-time`): a Date, or RFC 3339 with a zone. Default: now. */
-  time?: Date | string
-  /** How long storing a durable event may take, waits for a full stream included. Default 30 s. */
-  timeoutMs?: number
-  /** Ends the wait; the event may have been stored by then. */
-  signal?: AbortSignal
-  /** The trace it belongs to. Default: that of the active span, else of the work it is published in. */
-  trace?: TraceContext | undefined
-}
-
-export interface EventSubscribeOptions {
-  /**
-   * Share the events with all subscribers of this name; durable events then keep the group's position, and all members
-   * ask for the same `key`, or none. Absent: get every event.
-   */
-  group?: string
-  /** Where to begin, durable events only. A group that exists goes on where it was. Default: `new`. */
-  from?: StartPosition
-  /** Only events of this key. */
-  key?: string
-  /** Events received and not yet handled; a core subscription drops beyond it and says so. Default 1,000. */
-  maxPending?: number
-  /** How long a group's member may take for one event before another gets it. Default 30 s. */
-  leaseMs?: number
-  /**
-   * Called when the stream was removed and made anew, or ends before what was read (a restored backup): events may be
-   * missing. The subscription goes on with what the stream has now.
-   */
-  onGap?: (gap: StreamGap) => void
-}
+import { type EventSubscribeOptions, type Subscription, subscribeCore, subscribeDurable } from './subscriptions.ts'
 
 /** Options that do nothing here, and so do not compile. */
 export type Without<Option extends string> = { readonly [Name in Option]?: never }
@@ -81,13 +46,6 @@ type SubscribeOptionsFor<Event> = KeyFor<Event> &
   ('durable' extends keyof Event
     ? EventSubscribeOptions
     : Omit<EventSubscribeOptions, 'from' | 'leaseMs' | 'onGap'> & Without<'from' | 'leaseMs' | 'onGap'>)
-
-/** The exact message that `publish` would send. */
-export interface EncodedEvent {
-  readonly subject: string
-  readonly data: Uint8Array
-  readonly headerLines: string
-}
 
 export interface EventClient<Event extends EventDefinition> {
   /**

@@ -16,9 +16,8 @@ import {
   tracingOn,
 } from '../bus/index.ts'
 import { endpointSubject, parse } from '../contract/index.ts'
-import { cancelThere, cancelWith, requestLines, type Target, type Within } from './call.ts'
+import { type CallOptions, cancelThere, cancelWith, requestLines, type Target, type Within } from './call.ts'
 import { errorOf } from './errors.ts'
-import type { CallOptions } from './types.ts'
 
 /** Items on their way and not yet taken; the bound of the caller's memory. */
 const window = 256

@@ -10,11 +10,34 @@ import {
   queueName,
   readEvent,
   readHeaders,
+  type StartPosition,
+  type StreamGap,
   type StreamReader,
   type StreamSpec,
 } from '../bus/index.ts'
 import { isEndOfInput, parse, type Schema } from '../contract/index.ts'
-import type { EventSubscribeOptions } from './events.ts'
+
+/** Which events a subscriber gets, and from where on. */
+export interface EventSubscribeOptions {
+  /**
+   * Share the events with all subscribers of this name; durable events then keep the group's position, and all members
+   * ask for the same `key`, or none. Absent: get every event.
+   */
+  group?: string
+  /** Where to begin, durable events only. A group that exists goes on where it was. Default: `new`. */
+  from?: StartPosition
+  /** Only events of this key. */
+  key?: string
+  /** Events received and not yet handled; a core subscription drops beyond it and says so. Default 1,000. */
+  maxPending?: number
+  /** How long a group's member may take for one event before another gets it. Default 30 s. */
+  leaseMs?: number
+  /**
+   * Called when the stream was removed and made anew, or ends before what was read (a restored backup): events may be
+   * missing. The subscription goes on with what the stream has now.
+   */
+  onGap?: (gap: StreamGap) => void
+}
 
 /** One received event. */
 export interface ReceivedEvent<Payload> {

@@ -1,4 +1,4 @@
-// The types that flow from a contract: what its client offers and what its handlers must be.
+// What a client of a contract offers; its types flow from the contract. Those of its handlers are in handlers.ts.
 import type {
   ContractDefinition,
   EndpointDefinition,
@@ -8,22 +8,11 @@ import type {
   OutputOf,
   StreamOf,
 } from '../contract/index.ts'
-import type { HandlerContext } from './context.ts'
+import type { CallOptions } from './call.ts'
 import type { DeclaredError } from './errors.ts'
 import type { EventClient } from './events.ts'
 import type { GatheredReply, GatherOptions } from './gather.ts'
 import type { JobClient } from './jobs.ts'
-
-export interface CallOptions {
-  /** Default: the endpoint's own, then 5 s. Never reaches past the deadline of the work the call is made in. */
-  timeoutMs?: number
-  /** Absolute, in ms of `now()` of `myelin/bus`, which is `Date.now()` as long as nobody sets the clock. */
-  deadline?: number
-  /** Cancels the call here and its handler on the other side. */
-  signal?: AbortSignal
-  /** More headers to send. */
-  headers?: Record<string, string>
-}
 
 /** The errors an endpoint declares, as a union that `code` tells apart. */
 export type DeclaredErrors<Endpoint extends EndpointDefinition> =
@@ -86,45 +75,4 @@ export type Client<Definition extends ContractDefinition> = {
   readonly [Name in keyof Jobs<Definition>]: Jobs<Definition>[Name] extends JobDefinition
     ? JobClient<Jobs<Definition>[Name]>
     : never
-}
-
-/** A handler's context with `fail` typed by the errors its endpoint declares. */
-export type EndpointContext<Endpoint extends EndpointDefinition, State, Config> = Omit<
-  HandlerContext<State, Config>,
-  'fail'
-> & {
-  fail<Code extends keyof NonNullable<Endpoint['errors']> & string>(
-    code: Code,
-    data: InputOf<NonNullable<Endpoint['errors']>[Code]>,
-    message?: string,
-  ): never
-}
-
-export type EndpointHandler<Endpoint extends EndpointDefinition, State, Config> = (
-  input: OutputOf<Endpoint['in']>,
-  context: EndpointContext<Endpoint, State, Config>,
-) => Endpoint['out'] extends StreamOf<infer Item>
-  ? AsyncIterable<InputOf<Item>> | Iterable<InputOf<Item>>
-  : InputOf<Endpoint['out']> | Promise<InputOf<Endpoint['out']>>
-
-export type JobHandler<Job extends JobDefinition, State, Config> = (
-  payload: OutputOf<Job['payload']>,
-  context: HandlerContext<State, Config>,
-) => unknown
-
-/** A handler for every endpoint and job of a contract. */
-export type Handlers<
-  Endpoints extends Readonly<Record<string, EndpointDefinition>>,
-  Jobs extends Readonly<Record<string, JobDefinition>>,
-  State,
-  Config,
-> = {
-  // NoInfer piece by piece: around the whole it would keep the handlers' state from being inferred from `setup`
-  readonly [Name in keyof NoInfer<Endpoints>]: EndpointHandler<
-    NoInfer<Endpoints>[Name],
-    NoInfer<State>,
-    NoInfer<Config>
-  >
-} & {
-  readonly [Name in keyof NoInfer<Jobs>]: JobHandler<NoInfer<Jobs>[Name], NoInfer<State>, NoInfer<Config>>
 }

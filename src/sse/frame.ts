@@ -1,5 +1,16 @@
 // One event on its way to browsers: encoded once, sent to everyone.
-import type { SseEvent } from './source.ts'
+
+/** A message as an event for browsers. */
+export interface SseEvent {
+  /** What clients pick by; later events of the same key replace the earlier, unless `row` says otherwise. */
+  readonly key: string
+  /** What later events replace, where several have one key. */
+  readonly row?: string
+  /** JSON text. */
+  readonly data: Uint8Array | string
+  /** The key is gone. */
+  readonly deleted?: boolean
+}
 
 /** A message as `text/event-stream` bytes. */
 export class Frame {

@@ -13,18 +13,7 @@ import { type Contract, type EventDefinition, eventStream, eventSubjects, type O
 import { ensureContractStreams } from '../service/index.ts'
 import { ensureView, type View, viewSubject } from '../stream/index.ts'
 import type { SlowClientPolicy } from './client.ts'
-
-/** A message as an event for browsers. */
-export interface SseEvent {
-  /** What clients pick by; later events of the same key replace the earlier, unless `row` says otherwise. */
-  readonly key: string
-  /** What later events replace, where several have one key. */
-  readonly row?: string
-  /** JSON text. */
-  readonly data: Uint8Array | string
-  /** The key is gone. */
-  readonly deleted?: boolean
-}
+import type { SseEvent } from './frame.ts'
 
 type Received = Pick<StreamMessage, 'subject' | 'data'> & { readonly headers?: HeaderReader }
 
