@@ -330,18 +330,20 @@ it('a value of a table that expired is gone: what the server leaves in its place
 describe('effects that refuse a value', () => {
   const strict = contract('strict', {
     version: '1.0.0',
-    events: { told: { payload: z.object({ n: z.number() }), durable: true } },
+    events: { announced: { payload: z.object({ n: z.number() }), durable: true } },
     jobs: { once: { payload: z.looseObject({ key: z.string() }), unique: 'key' } },
   })
 
   it('send its message to the error output', async () => {
-    const { refused, stats } = await run([{ n: 1 }, { n: 'two' }], (s) => s.to(publish(strict, 'told')))
+    const { refused, stats } = await run([{ n: 1 }, { n: 'two' }], (s) => s.to(publish(strict, 'announced')))
     expect(refused).toMatchObject([{ code: 'INVALID_INPUT', sequence: 2, data: '{"n":"two"}' }])
     expect(stats.rejected).toBe(1)
   })
 
   it.each(['2001\r\nNats-Expected-Last-Sequence: 999999', 'gate 12'])('for its time %j', async (at) => {
-    const { refused } = await run([{ n: 1, at }], (s) => s.to(publish(strict, 'told', { time: (e: Anything) => e.at })))
+    const { refused } = await run([{ n: 1, at }], (s) =>
+      s.to(publish(strict, 'announced', { time: (e: Anything) => e.at })),
+    )
     expect(refused).toMatchObject([{ code: 'INVALID_INPUT', sequence: 1 }])
   })
 

@@ -38,7 +38,7 @@ function sensor() {
     version: '1.0.0',
     events: {
       read: { payload: Reading, key: 'room', durable: true },
-      told: { payload: z.object({ room: z.string(), n: z.number() }), key: 'room', durable: true },
+      announced: { payload: z.object({ room: z.string(), n: z.number() }), key: 'room', durable: true },
     },
   })
   return { readings, name: `split${names}` }
@@ -189,13 +189,13 @@ describe('partitions', () => {
       processor(
         `${name}-${partitions}`,
         {
-          from: { read: event(readings, 'read'), told: event(readings, 'told') },
+          from: { read: event(readings, 'read'), announced: event(readings, 'announced') },
           to: view(`${name}-${partitions}`, { key: 'room' }),
           partitions,
           checkpointMs: 20,
         },
-        ({ read, told }) => {
-          const all = read.merge(told.map(({ room, n }) => ({ room, at: n, value: 1 })))
+        ({ read, announced }) => {
+          const all = read.merge(announced.map(({ room, n }) => ({ room, at: n, value: 1 })))
           const keyed = (timed ? all.time((r) => r.at, { outOfOrder: '10s' }) : all).keyBy((r) => r.room)
           return timed
             ? (keyed as ReturnType<ReturnType<typeof all.time>['keyBy']>)
@@ -207,14 +207,14 @@ describe('partitions', () => {
     const runs = [1, 4]
     const start = () => Promise.all(runs.map(async (partitions) => serve(await nats.connect(), made(partitions))))
     const api = client(nats.bus, readings)
-    const end = (of: 'read' | 'told') => {
+    const end = (of: 'read' | 'announced') => {
       const { subject, data, headerLines } = endOfInput(readings, of)
       nats.bus.publish(subject, data, headerLines)
     }
     const send = async (from: number) => {
       for (let i = from; i < from + 20; i++) {
         if (from < 40) await api.read.publish({ at: i * 100, room: `r${i % 7}`, value: i })
-        await api.told.publish({ room: `r${i % 7}`, n: i * 100 })
+        await api.announced.publish({ room: `r${i % 7}`, n: i * 100 })
       }
     }
     const first = await start()
@@ -231,7 +231,7 @@ describe('partitions', () => {
     await Promise.all(first.map((unit) => unit.drain()))
     const second = await start()
     await send(40)
-    end('told')
+    end('announced')
     await Promise.all(second.map((unit) => unit.done))
     const rows = async (partitions: number) =>
       (await read(viewStream(`${name}-${partitions}`))).map(({ value }) => JSON.stringify(value)).sort()
@@ -299,7 +299,7 @@ describe('several sources', () => {
           rows
             .stream('room')
             .map(({ room, n }) => ({ room, n }))
-            .to(publish(readings, 'told')),
+            .to(publish(readings, 'announced')),
           rows.to(bucket(`LAST${name}`)),
         ]
       },
@@ -316,7 +316,7 @@ describe('several sources', () => {
     )
     expect(rows.slice(0, 4)).toEqual(['floor1 00 4', 'floor2 00 3', 'floor1 01 3', 'floor2 01 4'])
     expect(rows.slice(6, 8)).toEqual(['floor1 03 7', 'floor2 03 3'])
-    expect((await read(`EVT_${readings.name}_told`)).length).toBe(rows.length)
+    expect((await read(`EVT_${readings.name}_announced`)).length).toBe(rows.length)
     const last = await (await new Kvm(nats.bus.nats).open(`LAST${name}`)).get('floor1')
     expect(`floor1 04 ${last!.json<{ n: number }>().n}`).toBe(rows.at(-2))
     await unit.drain()

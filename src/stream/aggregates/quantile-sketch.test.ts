@@ -74,11 +74,11 @@ describe('quantileSketch', () => {
       fc.property(positive, shares, fc.integer({ min: 2, max: 50 }), (values, q, maxBins) => {
         const { sketch, state } = sketchOf(values, q, { maxBins })
         const exact = lowerQuantile(values, q)
-        const told = sketch.result(state)
+        const reported = sketch.result(state)
         const border = sketchOf(values, 0, { maxBins })
         const floor = border.sketch.result(border.state)
-        if (exact > floor * 1.02) expect(Math.abs(told - exact)).toBeLessThanOrEqual(exact * 0.01 * rounding)
-        else expect(told).toBeLessThanOrEqual(floor * 1.03)
+        if (exact > floor * 1.02) expect(Math.abs(reported - exact)).toBeLessThanOrEqual(exact * 0.01 * rounding)
+        else expect(reported).toBeLessThanOrEqual(floor * 1.03)
         expect((sketch.save!(state) as number[][])[2]!.length).toBeLessThanOrEqual(2 * maxBins)
       }),
     )
@@ -88,12 +88,12 @@ describe('quantileSketch', () => {
     fc.assert(
       fc.property(data, fc.array(shares, { maxLength: 5 }), (values, qs) => {
         const several = quantiles(qs, number, { relativeError: 0.02 })
-        const told = several.result(values.reduce((state, value) => several.add(state, value, 0), several.init()))
+        const reported = several.result(values.reduce((state, value) => several.add(state, value, 0), several.init()))
         const each = qs.map((q) => {
           const { sketch, state } = sketchOf(values, q, { relativeError: 0.02 })
           return sketch.result(state)
         })
-        expect(told).toEqual(each)
+        expect(reported).toEqual(each)
       }),
     )
   })
