@@ -63,6 +63,6 @@ export {
 export { type ProgramEffect, type ProgramResult, type RunProgramOptions, runProgram } from './run-program.ts'
 export { bucket, job, objects, publish } from './sinks.ts'
 export { event, messages, rowsOf, type Source, type TableSource, table } from './sources.ts'
-export type { TaskStatus } from './task.ts'
+export type { TaskStatus } from './task/status.ts'
 export { ensureView, type View, view, viewStream, viewSubject } from './view.ts'
 export { calendar, counted, hopping, session, sliding, tumbling, type WindowShape } from './windows/index.ts'

@@ -2,7 +2,7 @@
 import type { Msg } from '@nats-io/nats-core'
 import { type Bus, gather, now, readJsonObject } from '../bus/index.ts'
 import type { CopyStatus } from './copies.ts'
-import type { TaskStatus } from './task.ts'
+import type { TaskStatus } from './task/status.ts'
 
 export const inspectSubject = (processor: string) => `proc.${processor}.inspect`
 

@@ -15,7 +15,7 @@ import { Node, Plan, type Rows, Sink, Stream, Table } from './program/index.ts'
 import { keepProgram } from './run-program.ts'
 import { Scout } from './scout.ts'
 import type { Source, TableSource } from './sources.ts'
-import { Task } from './task.ts'
+import { Task } from './task/task.ts'
 import { copiesOf, ensureParts, renamed, type View, type ViewPart } from './view.ts'
 
 export interface ProcessorOptions<From, Row = unknown, Key extends string = string> {
