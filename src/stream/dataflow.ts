@@ -1,39 +1,9 @@
 // What a program is while it runs: its clocks, the operators that remember something, and what has come out. Everything
 // here is a pure function of the messages read so far, in their order; that is what makes a replay give the same output.
 import { failure } from '../bus/index.ts'
+import type { Operator, Push, Row, StateRecord } from './operator.ts'
 
-/** Takes a value with its time (unix ms; when the server stored it, until `.time()` says when it happened). */
-export type Push<T> = (value: T, timeMs: number) => void
-
-/** One thing that an operator remembers, plain JSON; what it means is the operator's own. */
-export type StateRecord = readonly unknown[]
-
-/** An operator whose memory belongs into checkpoints. */
-export interface Operator {
-  /** The watermark from which on `advance` must be called. */
-  readonly nextMs: number
-  /** Events it holds that are in no row yet. */
-  readonly open: number
-  /** Keys it remembers something about. */
-  readonly keys: number
-  /** No event before the watermark is expected any more. */
-  advance(watermarkMs: number): void
-  /** Everything it remembers, or only what changed since it was last asked; a later record replaces an earlier one. */
-  save(everything: boolean): Iterable<StateRecord>
-  restore(record: StateRecord): void
-  /** All records are in. */
-  restored(): void
-}
-
-/** A row on its way out. */
-export interface Row {
-  /** Which of the program's outputs it goes to. */
-  readonly output: number
-  readonly key: string
-  readonly value: Readonly<Record<string, unknown>>
-  /** Let out by time, and not by the present message alone. */
-  readonly byTime: boolean
-}
+export type { Operator, Push, Row, StateRecord } from './operator.ts'
 
 /** What a program's steps need of whoever runs it. */
 export interface DataflowHost {

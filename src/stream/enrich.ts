@@ -2,33 +2,10 @@
 // way at once, their answers go on in the order of the input.
 import { setMaxListeners } from 'node:events'
 import { LRUCache } from 'lru-cache'
-import { type Bus, backoff, failure, MyelinError, messageOf, sleep } from '../bus/index.ts'
-import type { Logger } from '../unit/index.ts'
+import { backoff, failure, MyelinError, messageOf, sleep } from '../bus/index.ts'
+import type { EnrichHost, Enrichment, EnrichOptions } from './enrichment.ts'
 import type { Source } from './sources.ts'
 import { within } from './waits.ts'
-
-export interface EnrichOptions<T> {
-  /** Questions under way at once. Default 64. */
-  readonly concurrency?: number
-  /** How long one question may take before it is asked again. Default 30,000 ms. */
-  readonly timeoutMs?: number
-  /** Values with the same key share their answer for a while. `max` answers are kept, 10,000 by default. */
-  readonly cache?: { readonly key: (value: T) => string; readonly forMs: number; readonly max?: number }
-}
-
-/** @internal */
-export interface Enrichment {
-  readonly ask: (value: never, host: EnrichHost) => Promise<unknown>
-  readonly combine: (value: never, answer: never) => unknown
-  readonly options: EnrichOptions<never>
-}
-
-export interface EnrichHost {
-  readonly bus: Bus
-  readonly log: Logger
-  /** Aborted when nobody waits for the answer any more: it took too long, or the processor stops. */
-  readonly signal: AbortSignal
-}
 
 /**
  * A source whose values are what `combine` makes of each and of what `ask` was answered about it.

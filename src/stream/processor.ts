@@ -1,9 +1,8 @@
 // processor(): a program over streams becomes a unit. Several instances share its partitions.
 //
 // Promise: effectively once. Every input counts exactly once in the views, whatever dies when; what is done outside
-// (`to` with an effect) happens at least once, each with an id. See task.ts for what makes it hold.
-import { z } from 'zod'
-import { failure, MyelinError, messageOf, parseTime, timeForm } from '../bus/index.ts'
+// (`to` with an effect) happens at least once, each with an id. See task/task.ts for what makes it hold.
+import { failure, MyelinError, messageOf } from '../bus/index.ts'
 import { subjectToken } from '../contract/index.ts'
 import { defineUnit, openAll, type RunningUnit, type Unit, type UnitContext, type Vitals } from '../unit/index.ts'
 import { Assignment } from './assignment.ts'
@@ -11,6 +10,7 @@ import { Copies } from './copies.ts'
 import type { EffectPlan } from './effects.ts'
 import { type Input, inputOf } from './input.ts'
 import { answerInspections, type Inspection } from './inspect.ts'
+import { type Config, processorConfig, spanOf } from './processor-config.ts'
 import { Node, Plan, type Rows, Sink, Stream, Table } from './program/index.ts'
 import { keepProgram } from './run-program.ts'
 import { Scout } from './scout.ts'
@@ -55,27 +55,6 @@ interface Given<Row> {
 /** What a program is given: a stream or table for each source. */
 export type Inputs<From> =
   From extends Source<unknown> ? InputOfSource<From> : { readonly [Name in keyof From]: InputOfSource<From[Name]> }
-
-const instant = z
-  .string()
-  .refine((text) => parseTime(text) !== undefined, { error: `expected ${timeForm}` })
-  .meta({ examples: ['2001-07-01', '2001-07-01T12:00:00Z'] })
-
-/** What every processor can be configured with. */
-export const processorConfig = z.object({
-  as: z
-    .string()
-    .min(1)
-    .optional()
-    .describe('another name for it, its checkpoints and its views: the same program again'),
-  from: instant.optional().describe('count only what happened from this time on, by event time'),
-  until: instant.optional().describe('and only until this time'),
-  effects: z
-    .boolean()
-    .optional()
-    .describe('false: views only; jobs, events, buckets and whatever else is done outside is left out'),
-})
-type Config = z.output<typeof processorConfig>
 
 /**
  * Defines a stream processor: feeds in, views out.
@@ -361,13 +340,3 @@ class Processor implements RunningUnit {
 
 const summed = ['in', 'out', 'late', 'rejected', 'effects', 'effectDuplicates', 'replayed', 'open', 'keys'] as const
 type NumericKey = (typeof summed)[number]
-
-function spanOf({ from, until }: Config): { span?: { fromMs: number; untilMs: number } } {
-  if (from === undefined && until === undefined) return {}
-  return {
-    span: {
-      fromMs: from === undefined ? Number.NEGATIVE_INFINITY : parseTime(from)!,
-      untilMs: until === undefined ? Number.POSITIVE_INFINITY : parseTime(until)!,
-    },
-  }
-}

@@ -11,7 +11,7 @@ import {
   type Schema,
 } from '../contract/index.ts'
 import { ensureContractStreams } from '../service/index.ts'
-import type { Enrichment } from './enrich.ts'
+import type { Enrichment } from './enrichment.ts'
 import { maxDepth, tooDeep } from './json.ts'
 import type { Change } from './program/index.ts'
 import { ensureView, type View, viewSubject } from './view.ts'

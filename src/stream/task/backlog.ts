@@ -2,19 +2,11 @@
 import type { StreamMessage } from '../../bus/index.ts'
 import { isEndOfInput } from '../../contract/index.ts'
 import type { Alignment } from '../alignment.ts'
-import type { Dataflow } from '../dataflow.ts'
 import { endTick } from '../end-of-input.ts'
 import { givenUp } from '../enrich.ts'
 import type { Input } from '../input.ts'
-import type { Scout } from '../scout.ts'
 import type { Answers } from './answers.ts'
-
-/** The clocks that the partitions have in common. */
-export interface SharedClocks {
-  readonly alignment: Alignment
-  readonly scout: Scout
-  readonly dataflow: Dataflow
-}
+import type { SharedClocks } from './shared-clocks.ts'
 
 export class Backlog {
   readonly #input: Input

@@ -21,7 +21,7 @@ export interface SavingOptions {
   readonly progress: () => Progress
   /** Resolves when rows and effects of all that are stored and done: a checkpoint never claims more than there is. */
   readonly settled: (progress: Progress) => Promise<void>
-  readonly onSaved: (progress: Progress) => void
+  readonly onSaved: (progress: Progress) => unknown
   readonly onFailure: (error: unknown) => void
 }
 
@@ -30,8 +30,7 @@ export class Saving {
   #savedInput: number
   #savedAt = performance.now()
   #underWay: Promise<void> | undefined
-  /** A checkpoint is to be made as soon as none is under way. */
-  due = false
+  #due = false
 
   constructor(options: SavingOptions) {
     this.#options = options
@@ -40,7 +39,7 @@ export class Saving {
 
   /** Hot path: whether the work must pause to take one down. */
   get isNext(): boolean {
-    return this.due && this.#underWay === undefined
+    return this.#due && this.#underWay === undefined
   }
   /** Of the last checkpoint. */
   get ageMs(): number {
@@ -53,9 +52,14 @@ export class Saving {
     return this.#options.checkpoints.lowWatermark
   }
 
+  /** A checkpoint is to be made as soon as none is under way. */
+  ask(): void {
+    this.#due = true
+  }
+
   /** Takes the state down and goes on; storing it takes its time beside. */
   begin(input: number): void {
-    this.due = false
+    this.#due = false
     if (input === this.#savedInput) return
     this.#underWay = this.save()
       .catch((error) => this.#options.onFailure(error))

@@ -18,23 +18,24 @@ import {
   timerMs,
 } from '../../bus/index.ts'
 import type { Vitals } from '../../unit/index.ts'
-import { Alignment } from '../alignment.ts'
-import { Checkpoints } from '../checkpoint.ts'
+import type { Alignment } from '../alignment.ts'
 import type { Dataflow } from '../dataflow.ts'
 import { type EffectPlan, Effects } from '../effects.ts'
 import { passOn } from '../end-of-input.ts'
 import { givenUp } from '../enrich.ts'
 import { reject } from '../rejected.ts'
-import { inputLost, ownerOf, resume, wayOut } from '../resume.ts'
+import { inputLost, ownerOf, wayOut } from '../resume.ts'
 import { within } from '../waits.ts'
 import { Answers } from './answers.ts'
-import { Backlog, type SharedClocks } from './backlog.ts'
+import { Backlog } from './backlog.ts'
 import { dataflowOf } from './dataflow-of.ts'
 import { Execution } from './execution.ts'
 import type { TaskOptions } from './options.ts'
 import { Outputs } from './outputs.ts'
+import { recover } from './recover.ts'
 import { Rejections } from './rejections.ts'
 import { type Progress, Saving } from './saving.ts'
+import { type SharedClocks, shareClocks } from './shared-clocks.ts'
 import { statusOf, type TaskStatus } from './status.ts'
 import { Turn } from './turn.ts'
 
@@ -106,24 +107,15 @@ export class Task {
       this.#rejections.ofEffect(error, origin, id),
     )
     const began = performance.now()
-    const { checkpoints, dataflow, found } = await Checkpoints.open(bus, {
-      processor,
-      ...(partitions === 1 ? {} : { partition }),
-      log,
-      dataflow: () => this.#build(),
-    })
-    this.#dataflow = dataflow
-    const place = await resume({
-      ...this.#options,
+    const { checkpoints, dataflow, place, fresh } = await recover(this.#options, {
       where: this.#where,
-      shape: dataflow.shape,
-      found,
+      dataflow: () => this.#build(),
       reject: (rejected) =>
         within('writing to the error output', 30_000, this.#starting.signal, () =>
           this.#effects.start(effects.length, rejected, ''),
         ),
     })
-    checkpoints.identity = place.identity
+    this.#dataflow = dataflow
     this.#rejections.count = place.rejected
     this.#restoreMs = Math.round(performance.now() - began)
     this.#outputs = await Outputs.open({
@@ -148,28 +140,26 @@ export class Task {
       place,
       reject: (error) => this.#reject(error),
       onFailure: (error) => this.#fail(error),
-      onAllEnded: () => {
-        this.#saving.due = true
-      },
+      onAllEnded: () => this.#saving.ask(),
     })
     this.#saving = new Saving({
       checkpoints,
       dataflow,
-      savedInput: found ? place.input : -1,
+      savedInput: fresh ? -1 : place.input,
       progress: () => this.#execution.progress,
       settled: (progress) => this.#settled(progress),
-      onSaved: ({ ended }) => {
-        if (ended && this.#execution.ended) this.#execution.reportEnd()
-      },
+      onSaved: ({ ended }) => ended && this.#execution.ended && this.#execution.reportEnd(),
       onFailure: (error) => this.#fail(error),
     })
     // a checkpoint before the first row: an output with rows then always has one
-    if (!found) await this.#saving.save()
+    if (fresh) await this.#saving.save()
     this.#execution.reportEnd()
     if (scout) {
-      this.#alignment = await this.#align(dataflow)
+      this.#clocks = await shareClocks(scout, this.#options, this.#execution, this.#backlog, () => {
+        if (!this.#busy && !this.#stopping) void this.#work()
+      })
+      this.#alignment = this.#clocks.alignment
       this.#execution.sharedClocks = true
-      this.#clocks = { alignment: this.#alignment, scout, dataflow }
     }
     this.#reader = await consume(bus, {
       stream: input.stream,
@@ -185,7 +175,7 @@ export class Task {
       onError: (error) => log.warn({ code: error.code }, `reading ${input.stream}: ${error.message}`),
     })
     this.#checkpointTimer = setInterval(() => {
-      this.#saving.due = true
+      this.#saving.ask()
       if (!this.#busy && (this.#backlog.length === 0 || this.#alignment)) void this.#work()
     }, timerMs(this.#options.checkpointMs))
   }
@@ -198,22 +188,6 @@ export class Task {
         void this.#effects.start(effect, value, turn.nextEffectId(this.#effectPrefix), turn.origin, trace)
       },
       reject: (error) => this.#reject(error),
-    })
-  }
-
-  #align(dataflow: Dataflow): Promise<Alignment> {
-    const { input, partition } = this.#options
-    const { input: position, inputMs: storedMs } = this.#execution
-    return Alignment.open({
-      ...this.#options,
-      stream: input.stream,
-      subject: input.subject(partition),
-      position,
-      clocks: [...dataflow.times].map(([clock, ms]) => ({ sequence: position, clock, ms, storedMs })),
-      behind: () => this.#backlog.behind,
-      onProgress: () => {
-        if (!this.#busy && !this.#stopping) void this.#work()
-      },
     })
   }
 
@@ -294,10 +268,8 @@ export class Task {
             continue
           }
         }
-        if (next === undefined) {
-          if (this.#mayGoOn()) break
-          continue
-        }
+        if (next === undefined && this.#mayGoOn()) break
+        if (next === undefined) continue
         const answer = this.#answers.of(next)
         if (answer && !answer.done) await answer.promise
         // it stops: what was not answered is read again by the next
