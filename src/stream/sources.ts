@@ -4,6 +4,7 @@ import { type Bus, bucketStream, failure, type HeaderReader, readPayload } from 
 import {
   type Contract,
   type ContractDefinition,
+  type Durable,
   eventStream,
   eventSubjects,
   type OutputOf,
@@ -54,8 +55,17 @@ export interface TableSource<T> extends Source<Change<T>> {
 type Events<Definition extends ContractDefinition> = NonNullable<Definition['events']>
 type PayloadOf<Item> = Item extends { payload: infer S } ? S : never
 
+/** The names of events that are kept in a stream: only these can be read again. Of a contract without types, all. */
+type DurableName<Definition extends ContractDefinition> = string extends keyof Events<Definition>
+  ? string
+  : {
+      [Name in keyof Events<Definition> & string]: Events<Definition>[Name] extends { readonly durable: true | Durable }
+        ? Name
+        : never
+    }[keyof Events<Definition> & string]
+
 /** A durable event of a contract as a processor's input. @throws MyelinError INVALID_OPTION when it is not durable */
-export function event<Definition extends ContractDefinition, Name extends keyof Events<Definition> & string>(
+export function event<Definition extends ContractDefinition, Name extends DurableName<Definition>>(
   contract: Contract<Definition>,
   name: Name,
 ): Source<OutputOf<PayloadOf<Events<Definition>[Name]>>> {

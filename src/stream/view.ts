@@ -27,12 +27,16 @@ export interface View<Row = unknown, Key extends string = string> {
   readonly row?: Row
 }
 
+/** A field of a row; any name where no schema says what a row has. */
+type FieldOf<RowSchema extends Schema> =
+  unknown extends OutputOf<RowSchema> ? string : keyof OutputOf<RowSchema> & string
+
 /**
  * A view: stream `VIEW_<name>`, a row per message on `view.<name>.<key>`, JSON. `row` is the schema its rows must fit, as
  * checked by the compiler. At its limits a view refuses new rows (the processor waits) or, with `maxAge`, forgets old ones.
  * `replicas`: copies that a cluster keeps of it, 1 to 5; default: the connection's.
  */
-export function view<const Key extends string, RowSchema extends Schema = Schema>(
+export function view<const Key extends FieldOf<RowSchema>, RowSchema extends Schema = Schema>(
   name: string,
   options: { key: Key; row?: RowSchema; maxAge?: Duration; maxBytes?: number; replicas?: number },
 ): View<OutputOf<RowSchema>, Key> {
