@@ -6,6 +6,7 @@ import { type Ack, type Command, type CommandArgs, commandSubject, everyInstance
 import { type DesiredPatch, DesiredStates } from './desired.ts'
 import { shareOf } from './share.ts'
 
+/** A command to give, and to whom. */
 export interface CommandRequest {
   readonly verb: Exclude<Verb, 'check'>
   readonly selector: Selector
@@ -23,6 +24,7 @@ export interface CommandRequest {
   readonly timeoutMs?: number
 }
 
+/** What came of a command, instance by instance. */
 export interface CommandOutcome {
   readonly id: string
   readonly acks: readonly Ack[]

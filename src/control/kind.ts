@@ -3,6 +3,7 @@ import { nameOf } from '../bus/index.ts'
 import { defineKind } from '../unit/internal.ts'
 import { controller } from './controller.ts'
 
+/** The spec of `myelin:controller`. */
 export const controllerKind = defineKind({
   use: 'myelin:controller',
   summary: 'Announces what happens in the fleet and carries out rollouts.',

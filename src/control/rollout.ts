@@ -21,9 +21,12 @@ export const RolloutSpec = z.object({
   maxLatencyRatio: z.number().min(1).max(1_000).default(3),
   by: z.string().default(''),
 })
+/** What a rollout does, with every default filled in. */
 export type RolloutSpec = z.infer<typeof RolloutSpec>
+/** What a rollout does, as one writes it. */
 export type RolloutInput = z.input<typeof RolloutSpec>
 
+/** How far a rollout is; the last three are its ends. */
 export type RolloutPhase = 'running' | 'paused' | 'done' | 'rolled-back' | 'failed'
 
 /** A rollout as it stands. */

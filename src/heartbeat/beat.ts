@@ -15,6 +15,7 @@ export function stateOn(bus: Bus, state: UnitState): UnitState {
   return state === 'ready' && bus.stale ? 'busy' : state
 }
 
+/** What a health check found. */
 export type CheckStatus = 'ok' | 'degraded' | 'failed'
 
 /** The answer of one health check. */
