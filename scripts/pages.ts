@@ -7,8 +7,7 @@ import { parse as parseYaml } from 'yaml'
 import { commands } from '../src/cli/program.ts'
 import { type JsonSchema, reference } from '../src/cli/reference.ts'
 import { fleetMetrics, runnerMetrics } from '../src/heartbeat/metrics.ts'
-import { parseConfig } from '../src/unit/index.ts'
-import type { Stored, UnitKind } from '../src/unit/internal.ts'
+import { parseConfig, type Stored, type UnitKind } from '../src/unit/internal.ts'
 
 /** Pages by file name. */
 export async function pages(): Promise<Record<string, string>> {

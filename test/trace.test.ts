@@ -9,7 +9,7 @@ import {
 } from '@opentelemetry/sdk-trace-base'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { consume, type StreamMessage, traceOf } from '../src/bus/index.ts'
+import { consume, type StreamMessage, traceOf } from '../src/bus/internal.ts'
 import { contract, stream } from '../src/contract/index.ts'
 import { client, on, serve, service } from '../src/service/index.ts'
 import { count, event, job, processor, view } from '../src/stream/index.ts'

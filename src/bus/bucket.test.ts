@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
-import { type BucketEntry, bucket, embeddedNats, removeStream, streamInfo } from './index.ts'
+import { type BucketEntry, bucket, embeddedNats, removeStream, streamInfo } from './internal.ts'
 
 const nats = withNats()
 const name = () => `B${crypto.randomUUID().slice(0, 8)}`

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
-import { type BusEvent, header, headerLines, readHeaders } from './index.ts'
+import { type BusEvent, header, headerLines, readHeaders } from './internal.ts'
 
 const bytes = (text: string) => Buffer.from(text)
 const soon = () => Date.now() + 5_000

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, type MockInstance, vi } from 'vitest'
 import { until, withNats } from '../../test/support/nats.ts'
-import { type Bus, type BusEvent, type MyelinError, now, PendingReply } from './index.ts'
+import { type Bus, type BusEvent, type MyelinError, now, PendingReply } from './internal.ts'
 
 const nothing = new Uint8Array(0)
 

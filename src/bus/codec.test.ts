@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { codecFor, codecs, MyelinError } from './index.ts'
+import { codecFor, codecs, MyelinError } from './internal.ts'
 
 describe('codecs', () => {
   const value = { text: 'ünïted', list: [1, -2.5, null, true], nested: { empty: {} } }

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { codeOf, until } from '../../test/support/nats.ts'
-import { atLeast, type Bus, type ConnectOptions, connect, type EmbeddedNats, embeddedNats } from './index.ts'
+import { atLeast, type Bus, type ConnectOptions, connect, type EmbeddedNats, embeddedNats } from './internal.ts'
 
 /** The error that connecting fails with; a connection made against expectation is closed. */
 async function refusal(options: ConnectOptions): Promise<{ code: string; message: string; retriable?: boolean }> {

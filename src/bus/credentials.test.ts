@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { nkeys } from '@nats-io/nats-core'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
-import { type Bus, type ConnectOptions, connect, type EmbeddedNats, embeddedNats } from './index.ts'
+import { type Bus, type ConnectOptions, connect, type EmbeddedNats, embeddedNats } from './internal.ts'
 import { withoutPassword } from './options.ts'
 
 /** The error that connecting fails with; a connection made against expectation is closed. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { Deadline, deadlines, now } from './index.ts'
+import { Deadline, deadlines, now } from './internal.ts'
 
 class Probe extends Deadline {
   deadline: number

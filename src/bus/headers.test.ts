@@ -2,9 +2,9 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
-import { contract } from '../contract/index.ts'
+import { contract } from '../contract/internal.ts'
 import { client, serve, service } from '../service/index.ts'
-import { type HeaderReader, header, headerLine, headerLines, readHeaders, textHeaderLine } from './index.ts'
+import { type HeaderReader, header, headerLine, headerLines, readHeaders, textHeaderLine } from './internal.ts'
 
 /** Reads header lines as if they had come. */
 function read(lines: string): HeaderReader {

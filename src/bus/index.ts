@@ -1,12 +1,10 @@
 // The ground: one connection to NATS, or an embedded server; codecs, headers, deadlines, traces, errors, streams.
-export { backoff } from './backoff.ts'
 export { type Bucket, type BucketEntry, type BucketOptions, bucket } from './bucket.ts'
 export { Bus, type BusEvent, type BusSubscription, type RequestOptions, type SubscribeOptions } from './bus.ts'
 export { now } from './clock.ts'
-export { encodeAttribute, eventAttributes, payloadText, readEvent, readPayload } from './cloud-event.ts'
-export { type Codec, type CodecName, codecFor, codecs, isRecord, readJson, readJsonObject } from './codec.ts'
-export { atLeast, connect } from './connect.ts'
-export { Deadline, deadlines } from './deadlines.ts'
+export { readEvent, readPayload } from './cloud-event.ts'
+export { type Codec, type CodecName, codecFor, codecs } from './codec.ts'
+export { connect } from './connect.ts'
 export {
   type EmbeddedEvent,
   type EmbeddedNats,
@@ -25,46 +23,30 @@ export {
   hasCode,
   isErrorCode,
   MyelinError,
-  messageOf,
 } from './errors.ts'
 export { Gathering, type GatherOptions, gather } from './gather.ts'
+export { type HeaderReader, type Headers, header, headerLine, headerLines, readHeaders } from './headers.ts'
+export { askAgain } from './jetstream/asked.ts'
+export type { StreamGap } from './jetstream/identity.ts'
+export { StreamMessage } from './jetstream/message.ts'
+export { type Persisted, type PersistOptions, persist } from './jetstream/publish.ts'
+export { consume, type ReaderOptions, type StartPosition, type StreamReader } from './jetstream/reader.ts'
+export { readSpan, type SpanOptions } from './jetstream/span.ts'
+export { lastMessage, nextMessage, type StoredMessage } from './jetstream/stored.ts'
 export {
-  checkedId,
-  copiedLines,
-  type HeaderReader,
-  type Headers,
-  header,
-  headerLine,
-  headerLines,
-  readHeaders,
-  textHeaderLine,
-} from './headers.ts'
-export * from './jetstream/index.ts'
+  belowWish,
+  ensureStream,
+  type FewCopies,
+  removeStream,
+  type StreamSourceSpec,
+  type StreamSpec,
+  streamInfo,
+} from './jetstream/streams.ts'
+export { type StreamWriter, streamWriter, type WriterOptions } from './jetstream/writer.ts'
 export { Lease, type LeaseOptions } from './lease.ts'
-export { bucketStream, consumerName, formerNameOf, joinedName, nameOf, ownedStream, queueName } from './names.ts'
-export { nearest, unknownKey } from './nearest.ts'
 export { Objects, type ObjectsOptions, type ObjectWait } from './objects.ts'
 export type { ConnectOptions } from './options.ts'
-export { perConnection } from './per-connection.ts'
-export { comparePositions, type Position, positionOf, sequenceOf } from './position.ts'
-export { hideSecret, isReference, redact, redactText } from './redact.ts'
+export { comparePositions, type Position } from './position.ts'
 export { PendingReply } from './requests.ts'
-export { boundedText } from './text.ts'
-export { parseTime, timeForm } from './time.ts'
-export { type LongTimer, longestTimerMs, setLongTimeout, sleep, timerMs } from './timer.ts'
-export {
-  boundedTraceLines,
-  codeAndMessage,
-  inTrace,
-  messagingSpan,
-  outgoingTrace,
-  rpcSpan,
-  sentIn,
-  type TraceContext,
-  type Traced,
-  traceLines,
-  traceOf,
-  tracingOn,
-} from './trace.ts'
-export { asOwner, ownerOfErrors, trackSubscriptions } from './tracked.ts'
-export { deadlineLines, readDeadline } from './wire-deadline.ts'
+export { sleep } from './timer.ts'
+export { inTrace, type TraceContext } from './trace.ts'

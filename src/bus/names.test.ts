@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { codeOf, withNats } from '../../test/support/nats.ts'
-import { ensureStream, MyelinError, nameOf, ownedStream, streamInfo } from './index.ts'
+import { ensureStream, MyelinError, nameOf, ownedStream, streamInfo } from './internal.ts'
 import { consumerName, type NameKind } from './names.ts'
 
 const kinds: Record<NameKind, number> = {

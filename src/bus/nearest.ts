@@ -1,6 +1,9 @@
 // What may have been meant by a word that nobody knows.
 
-/** The known word at most two letters away. */
+/**
+ * The known word at most two letters away.
+ * @example nearest('puase', ['pause', 'resume']) // pause
+ */
 export function nearest(word: string, known: readonly string[]): string | undefined {
   let best: string | undefined
   let bestDistance = 3

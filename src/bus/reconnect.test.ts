@@ -1,7 +1,7 @@
 // Every test has a server of its own, to kill it.
 import { describe, expect, it } from 'vitest'
 import { codeOf, until } from '../../test/support/nats.ts'
-import { type BusEvent, connect, embeddedNats } from './index.ts'
+import { type BusEvent, connect, embeddedNats } from './internal.ts'
 
 const bytes = (text: string) => Buffer.from(text)
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { boundedText } from './index.ts'
+import { boundedText } from './internal.ts'
 
 describe('a text that has to fit', () => {
   it('stays whole where it fits, else it keeps whole characters of its beginning and says so', () => {

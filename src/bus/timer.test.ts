@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { setLongTimeout, sleep, timerMs } from './index.ts'
+import { setLongTimeout, sleep, timerMs } from './internal.ts'
 
 const dayMs = 86_400_000
 

@@ -14,7 +14,7 @@ import {
   traceLines,
   traceOf,
   tracingOn,
-} from './index.ts'
+} from './internal.ts'
 
 const traceId = '0af7651916cd43dd8448eb211c80319c'
 const incoming = { traceparent: `00-${traceId}-b7ad6b7169203331-01`, tracestate: 'vendor=1' }

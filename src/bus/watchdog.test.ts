@@ -1,7 +1,7 @@
 import { describe, expect, it, vi } from 'vitest'
 import { until, withNats } from '../../test/support/nats.ts'
 import { wayTo } from '../../test/support/way.ts'
-import type { Bus, BusEvent } from './index.ts'
+import type { Bus, BusEvent } from './internal.ts'
 
 const nothing = new Uint8Array(0)
 

@@ -2,8 +2,8 @@
 // could say so.
 import { Ajv, type ErrorObject } from 'ajv'
 import formats from 'ajv-formats'
-import { failure } from '../bus/index.ts'
-import { jsonSchemaOf, type Schema } from '../contract/index.ts'
+import { failure } from '../bus/internal.ts'
+import { jsonSchemaOf, type Schema } from '../contract/internal.ts'
 
 /**
  * Checks a payload against a discovered schema; one that the service does not tell, or that is no JSON Schema, checks nothing.

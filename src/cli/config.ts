@@ -1,6 +1,6 @@
 // Configurations as typed: JSON, `@file`, or the path of a YAML or JSON file.
 import { readFile } from 'node:fs/promises'
-import { failure, messageOf } from '../bus/index.ts'
+import { failure, messageOf } from '../bus/internal.ts'
 import { readYaml } from '../runtime/index.ts'
 import { UsageError } from './text.ts'
 

@@ -1,6 +1,6 @@
 // How every command reaches a server, and how it tells what went wrong.
 import { type Command, Option } from 'commander'
-import { type Bus, type ConnectOptions, connect, MyelinError } from '../bus/index.ts'
+import { type Bus, type ConnectOptions, connect, MyelinError } from '../bus/internal.ts'
 import { DeclaredError } from '../service/index.ts'
 import { UsageError } from './text.ts'
 

@@ -3,8 +3,8 @@ import { access, readFile } from 'node:fs/promises'
 import { relative, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { parse } from 'yaml'
-import { failure, messageOf } from '../bus/index.ts'
-import { type Contract, type ContractShape, isContract, shapeOf, shapesOfDocument } from '../contract/index.ts'
+import { failure, messageOf } from '../bus/internal.ts'
+import { type Contract, type ContractShape, isContract, shapeOf, shapesOfDocument } from '../contract/internal.ts'
 
 /** The contracts that a module exports. @throws MyelinError FILE_NOT_FOUND, INVALID_CONTRACT */
 export async function contractsOf(file: string): Promise<Contract[]> {

@@ -6,7 +6,7 @@ import { until, withNats } from '../../test/support/nats.ts'
 import { command, DesiredStates } from '../control/index.ts'
 import { fleet } from '../heartbeat/index.ts'
 import { type CompositionSpec, configHash, parseComposition, up } from '../runtime/index.ts'
-import { createLogger, type Logger } from '../unit/index.ts'
+import { createLogger, type Logger } from '../unit/internal.ts'
 import { differences } from './differences.ts'
 import { table } from './text.ts'
 

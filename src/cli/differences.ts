@@ -1,5 +1,5 @@
 // What a composition says against what runs.
-import { redact } from '../bus/index.ts'
+import { redact } from '../bus/internal.ts'
 import type { DesiredEntry, DesiredStates } from '../control/index.ts'
 import type { Fleet, Member } from '../heartbeat/index.ts'
 import { configHash, type LoadedComposition, moduleHash, type UnitSpec, useName } from '../runtime/index.ts'

@@ -1,5 +1,5 @@
 // Naming the processors that there are, when one is named that is not.
-import { type Bus, failure, type MyelinError, streamInfo } from '../bus/index.ts'
+import { type Bus, failure, type MyelinError, streamInfo } from '../bus/internal.ts'
 import { fleet } from '../heartbeat/index.ts'
 import { nearest } from '../runtime/index.ts'
 import { checkpointStream } from '../stream/index.ts'

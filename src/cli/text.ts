@@ -1,8 +1,8 @@
 // Reading what was typed and writing what is found.
 import { readFile } from 'node:fs/promises'
 import { text as readAll } from 'node:stream/consumers'
-import { type FewCopies, failure, MyelinError, messageOf } from '../bus/index.ts'
-import { type Duration, durationMs } from '../contract/index.ts'
+import { type FewCopies, failure, MyelinError, messageOf } from '../bus/internal.ts'
+import { type Duration, durationMs } from '../contract/internal.ts'
 import { parseSelector, type Selector } from '../heartbeat/index.ts'
 
 /** What was typed cannot be meant: the command ends with exit code 2, as for an unknown option. */

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module'
 import { expect, it } from 'vitest'
 import { z } from 'zod'
-import { asyncapi, contract, stream } from './index.ts'
+import { asyncapi, contract, stream } from './internal.ts'
 
 // the parser's ES module build does not load (3.6.3 imports a helper it does not ship); its CommonJS build does
 const { Parser } = createRequire(import.meta.url)('@asyncapi/parser') as typeof import('@asyncapi/parser')

@@ -1,8 +1,8 @@
 import { expect, it } from 'vitest'
-import { MyelinError } from '../bus/index.ts'
+import { MyelinError } from '../bus/internal.ts'
 import { controlEvents } from '../control/index.ts'
 import { fleetEvents } from '../heartbeat/index.ts'
-import { contract } from './index.ts'
+import { contract } from './internal.ts'
 
 it('keeps the names that begin like streams of the library itself', () => {
   for (const name of ['es_orders', 'store_x', 'db_main', 'DB_main']) {

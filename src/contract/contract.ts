@@ -1,5 +1,5 @@
 // contract(): checks a definition once, so that everything made from it can rely on it.
-import { failure } from '../bus/index.ts'
+import { failure } from '../bus/internal.ts'
 import type { Contract, ContractDefinition, Schema, StreamOf } from './definition.ts'
 import { type Duration, durationMs } from './durations.ts'
 import type { FieldsOfPayloads } from './fields.ts'

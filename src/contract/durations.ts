@@ -1,5 +1,5 @@
 // Durations as people write them in contracts: '500ms', '1s', '10m', '1h', '7d', or a number of milliseconds.
-import { failure } from '../bus/index.ts'
+import { failure } from '../bus/internal.ts'
 
 /** A time span: milliseconds as a number, or text with a unit, as in `'250ms'`, `'5s'`, `'1.5h'`, `'7d'`. */
 export type Duration = number | `${number}${'ms' | 's' | 'm' | 'h' | 'd'}`

@@ -1,6 +1,6 @@
 // The end of an input: a message in an event's stream that says that no event follows. A processor closes its last windows
 // at it; other readers pass it over. It has no payload and carries the header `Myelin-Control: end-of-input`.
-import { type HeaderReader, headerLine } from '../bus/index.ts'
+import { type HeaderReader, headerLine } from '../bus/internal.ts'
 import type { Contract } from './definition.ts'
 import { eventSubject } from './subjects.ts'
 

@@ -8,16 +8,7 @@ export {
   diffContracts,
   type Effect,
 } from './compare/diff.ts'
-export { shapesOfDocument } from './compare/document.ts'
-export {
-  type ContractShape,
-  type EndpointShape,
-  type EventShape,
-  type JobShape,
-  type SchemaIn,
-  shapeOf,
-} from './compare/shape.ts'
-export { anyContract, contract, isContract, isStream, isVersion } from './contract.ts'
+export { contract, isContract, isStream, isVersion } from './contract.ts'
 export {
   type Contract,
   type ContractDefinition,
@@ -32,8 +23,7 @@ export {
   type StreamOf,
   stream,
 } from './definition.ts'
-export { type Duration, durationMs, durationText } from './durations.ts'
-export { controlHeader, endOfInput, endOfInputValue, isEndOfInput } from './end-of-input.ts'
+export { type Duration, durationMs } from './durations.ts'
+export { endOfInput, isEndOfInput } from './end-of-input.ts'
 export { jsonSchemaOf } from './json-schema.ts'
-export * from './subjects.ts'
-export { parse } from './validate.ts'
+export { eventStream, jobStream } from './subjects.ts'

@@ -1,5 +1,5 @@
 // Keys of a contract's definition: one that nobody knows is a typing error, and what it was to say would be left out.
-import { failure, unknownKey } from '../bus/index.ts'
+import { failure, unknownKey } from '../bus/internal.ts'
 import type {
   ContractDefinition,
   Durable,

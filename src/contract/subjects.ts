@@ -1,5 +1,5 @@
 // The subjects and stream names that follow from a contract; the public wire interface, see `docs/wire.md`.
-import { failure, nameOf } from '../bus/index.ts'
+import { failure, nameOf } from '../bus/internal.ts'
 
 /** The queue group of all endpoints: ADR-32's default, so that services of other programs share the calls with ours. */
 export const queueGroup = 'q'
@@ -15,9 +15,17 @@ export function eventSubject(domain: string, event: string, key?: string): strin
 }
 export const eventSubjects = (domain: string, event: string, keyed: boolean) =>
   keyed ? `evt.${domain}.${event}.*` : `evt.${domain}.${event}`
+/**
+ * The stream of a durable event.
+ * @example eventStream('flights', 'departed') // EVT_flights_departed
+ */
 export const eventStream = (domain: string, event: string) => nameOf('events', domain, event)
 
 export const jobSubject = (service: string, job: string) => `job.${service}.${job}`
+/**
+ * The stream that a job waits in.
+ * @example jobStream('rebooking', 'rebook') // JOB_rebooking_rebook
+ */
 export const jobStream = (service: string, job: string) => nameOf('jobs', service, job)
 /** A unique job that waits for its time; every job of a key, waiting for it or not, within the job's stream. */
 export const delayedUniqueSubject = (service: string, job: string, key: string) => `job.${service}._at_${job}.${key}`

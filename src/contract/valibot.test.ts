@@ -3,7 +3,7 @@ import * as v from 'valibot'
 import { expect, it } from 'vitest'
 import { withNats } from '../../test/support/nats.ts'
 import { client, discover, serve, service } from '../service/index.ts'
-import { asyncapi, contract } from './index.ts'
+import { asyncapi, contract } from './internal.ts'
 
 const nats = withNats()
 

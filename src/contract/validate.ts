@@ -1,7 +1,7 @@
 // Parsing with a contract's schema, and the message for what does not fit.
 
 import type { StandardSchemaV1 } from '@standard-schema/spec'
-import { boundedText, type ErrorCode, failure } from '../bus/index.ts'
+import { boundedText, type ErrorCode, failure } from '../bus/internal.ts'
 import type { Schema } from './definition.ts'
 
 /** Parses a value; a promise only if the schema itself is asynchronous. @throws MyelinError of `code` */

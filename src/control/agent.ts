@@ -1,6 +1,6 @@
 // A runner's listener for commands, and its loop that makes its units what they should be.
-import { type Bus, type BusSubscription, boundedText, failure, MyelinError, messageOf } from '../bus/index.ts'
-import type { Logger } from '../unit/index.ts'
+import { type Bus, type BusSubscription, boundedText, failure, MyelinError, messageOf } from '../bus/internal.ts'
+import type { Logger } from '../unit/internal.ts'
 import { type Ack, Command, commandSubject, everyInstance, type Verb, verbs } from './command.ts'
 import { type Desired, type DesiredEntry, DesiredStates } from './desired.ts'
 

@@ -13,7 +13,7 @@ import {
   redact,
   sequenceAt,
   streamInfo,
-} from '../bus/index.ts'
+} from '../bus/internal.ts'
 import type { Ack, CommandArgs, Verb } from './command.ts'
 
 export const auditStream = nameOf('audit')

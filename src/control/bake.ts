@@ -1,5 +1,5 @@
 // Watching the instances of a rollout that have the new configuration, against those that have the old one.
-import { now, sleep } from '../bus/index.ts'
+import { now, sleep } from '../bus/internal.ts'
 import type { Fleet } from '../heartbeat/index.ts'
 import { able, type Rollout, type Rollouts } from './rollout.ts'
 

@@ -1,5 +1,5 @@
 // Carrying out a rollout: batch after batch, watched, rolled back when it does worse, written down before it is done.
-import { type Bus, MyelinError, messageOf, sleep } from '../bus/index.ts'
+import { type Bus, MyelinError, messageOf, sleep } from '../bus/internal.ts'
 import type { Fleet } from '../heartbeat/index.ts'
 import { record } from './audit.ts'
 import { aborted, bake } from './bake.ts'

@@ -1,5 +1,5 @@
 // Giving commands: pick the instances, write what should be, tell them, and gather what each one answers.
-import { type Bus, failure, gather, MyelinError, messageOf, now, readJsonObject } from '../bus/index.ts'
+import { type Bus, failure, gather, MyelinError, messageOf, now, readJsonObject } from '../bus/internal.ts'
 import { type Fleet, type Member, matches, type Selector } from '../heartbeat/index.ts'
 import { record } from './audit.ts'
 import { type Ack, type Command, type CommandArgs, commandSubject, everyInstance, type Verb } from './command.ts'

@@ -12,11 +12,11 @@ import {
   nameOf,
   now,
   streamInfo,
-} from '../bus/index.ts'
+} from '../bus/internal.ts'
 import { type Fleet, fleet, type Member, Pulse } from '../heartbeat/index.ts'
 import { parseComposition, type Running, type UpOptions, up } from '../runtime/index.ts'
 import { client } from '../service/index.ts'
-import { createLogger } from '../unit/index.ts'
+import { createLogger } from '../unit/internal.ts'
 import {
   type Ack,
   audit,

@@ -1,8 +1,8 @@
 // The controller as a unit: several may run, one leads. It tells the fleet's changes as events and carries out rollouts.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Bus, Lease, messageOf } from '../bus/index.ts'
+import { type Bus, Lease, messageOf } from '../bus/internal.ts'
 import { announceFleet, type FleetChange, fleet } from '../heartbeat/index.ts'
-import { defineUnit, type Logger, type Opened, openAll, type Unit } from '../unit/index.ts'
+import { defineUnit, type Logger, type Opened, openAll, type Unit } from '../unit/internal.ts'
 import { carryOut } from './carry-out.ts'
 import { DesiredStates } from './desired.ts'
 import { announceDrift } from './drift.ts'

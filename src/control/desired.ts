@@ -12,7 +12,7 @@ import {
   nameOf,
   perConnection,
   streamInfo,
-} from '../bus/index.ts'
+} from '../bus/internal.ts'
 import { logLevels } from './command.ts'
 
 const opened = perConnection(() => ({}) as { states?: DesiredStates })

@@ -1,11 +1,11 @@
 // Drift: instances that are not what their unit's desired state says. Runners bring themselves in line; who does not, the
 // leading controller tells, in its log and as events `evt.control.drifted` and `evt.control.converged`.
 import { z } from 'zod'
-import { type Bus, timerMs } from '../bus/index.ts'
-import { anyContract } from '../contract/index.ts'
+import { type Bus, timerMs } from '../bus/internal.ts'
+import { anyContract } from '../contract/internal.ts'
 import type { Fleet, Member } from '../heartbeat/index.ts'
 import { client } from '../service/index.ts'
-import type { Logger } from '../unit/index.ts'
+import type { Logger } from '../unit/internal.ts'
 import type { DesiredEntry, DesiredStates } from './desired.ts'
 
 /** One thing that is not as it should be. */

@@ -1,5 +1,5 @@
 // The kind `myelin:controller`.
-import { nameOf } from '../bus/index.ts'
+import { nameOf } from '../bus/internal.ts'
 import { defineKind } from '../unit/internal.ts'
 import { controller } from './controller.ts'
 

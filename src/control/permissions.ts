@@ -1,5 +1,5 @@
 // The shipped permission set: who may say what on the control plane, for nats-server's configuration or user JWTs.
-import { bucketStream, failure, nameOf } from '../bus/index.ts'
+import { bucketStream, failure, nameOf } from '../bus/internal.ts'
 
 export interface Permissions {
   readonly publish: { readonly allow?: readonly string[]; readonly deny?: readonly string[] }

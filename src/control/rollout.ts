@@ -2,7 +2,7 @@
 // are worse than the old ones were, everything goes back. Its state is in a bucket, so that another controller goes on
 // with it where one was killed.
 import { z } from 'zod'
-import { type Bucket, type Bus, boundedText, bucket, failure, isRecord, MyelinError, nameOf } from '../bus/index.ts'
+import { type Bucket, type Bus, boundedText, bucket, failure, isRecord, MyelinError, nameOf } from '../bus/internal.ts'
 import type { Fleet, Member } from '../heartbeat/index.ts'
 import { DesiredStates } from './desired.ts'
 

@@ -1,6 +1,6 @@
 // One heartbeat message: what an instance says of itself, to whoever listens on `beat.<site>.<unit>.<instance>`.
-import { type Bus, boundedText, isRecord } from '../bus/index.ts'
-import type { Vitals } from '../unit/index.ts'
+import { type Bus, boundedText, isRecord } from '../bus/internal.ts'
+import type { Vitals } from '../unit/internal.ts'
 
 export const beatSubject = (site: string, unit: string, instance: string) => `beat.${site}.${unit}.${instance}`
 

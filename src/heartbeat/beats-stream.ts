@@ -1,5 +1,5 @@
 // The last beat of every instance, kept in memory by the server: the snapshot for those who come late.
-import { type Bus, ensureStream, nameOf, ownedStream } from '../bus/index.ts'
+import { type Bus, ensureStream, nameOf, ownedStream } from '../bus/internal.ts'
 
 export const beatsStream = nameOf('beats')
 

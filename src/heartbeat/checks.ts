@@ -1,7 +1,7 @@
 // Health checks: asked on time, answered within a bound, remembered; and the ready-made ones.
 import { statfs } from 'node:fs/promises'
-import { type Bus, boundedText, messageOf, now, streamInfo, timerMs } from '../bus/index.ts'
-import type { HealthCheck } from '../unit/index.ts'
+import { type Bus, boundedText, messageOf, now, streamInfo, timerMs } from '../bus/internal.ts'
+import type { HealthCheck } from '../unit/internal.ts'
 import type { CheckResult } from './beat.ts'
 
 const defaultMs = 1_000

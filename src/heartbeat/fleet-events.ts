@@ -1,8 +1,8 @@
 // What happens in the fleet as events, for those who do not watch themselves: `evt.fleet.<transition>`.
 
 import { z } from 'zod'
-import type { Bus } from '../bus/index.ts'
-import { anyContract } from '../contract/index.ts'
+import type { Bus } from '../bus/internal.ts'
+import { anyContract } from '../contract/internal.ts'
 import { client } from '../service/index.ts'
 import type { Fleet, FleetChange } from './fleet.ts'
 

@@ -8,8 +8,8 @@ import {
   readJsonObject,
   readSpan,
   streamInfo,
-} from '../bus/index.ts'
-import { type Logger, openAll } from '../unit/index.ts'
+} from '../bus/internal.ts'
+import { type Logger, openAll } from '../unit/internal.ts'
 import { type Beat, beatSubject, readBeat, type UnitState } from './beat.ts'
 import { beatsStream } from './beats-stream.ts'
 import { PhiDetector } from './detector.ts'

@@ -5,9 +5,9 @@ import { Worker } from 'node:worker_threads'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
-import { connect, embeddedNats, removeStream, streamInfo } from '../bus/index.ts'
+import { connect, embeddedNats, removeStream, streamInfo } from '../bus/internal.ts'
 import { client } from '../service/index.ts'
-import type { Logger } from '../unit/index.ts'
+import type { Logger } from '../unit/internal.ts'
 import {
   announceFleet,
   type Beat,

@@ -3,7 +3,7 @@ import { connect as dial } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { until, withNats } from '../../test/support/nats.ts'
-import { contract } from '../contract/index.ts'
+import { contract } from '../contract/internal.ts'
 import { client, serve, service } from '../service/index.ts'
 import { beatSubject, type Observed, serveHealth } from './index.ts'
 

@@ -1,8 +1,8 @@
 // A runner's health over HTTP, for orchestrators and Prometheus: /healthz (alive), /readyz (may get work), /metrics of this
 // runner, /metrics/fleet of everybody.
 import { type FastifyInstance, fastify } from 'fastify'
-import { type Bus, failure } from '../bus/index.ts'
-import { Opened, type UnitMetrics, type Vitals } from '../unit/index.ts'
+import { type Bus, failure } from '../bus/internal.ts'
+import { Opened, type UnitMetrics, type Vitals } from '../unit/internal.ts'
 import type { CheckResult, UnitState } from './beat.ts'
 import { staleReason } from './checks.ts'
 import { type Fleet, fleet } from './fleet.ts'

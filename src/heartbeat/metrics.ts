@@ -1,6 +1,6 @@
 // What instances do, in Prometheus' text format: of this runner in detail, of the fleet as beats tell it.
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
-import type { EndpointMetrics, Vitals } from '../unit/index.ts'
+import type { EndpointMetrics, Vitals } from '../unit/internal.ts'
 import type { CheckResult } from './beat.ts'
 import { conditionOf, type Fleet } from './fleet.ts'
 import type { Observed } from './http.ts'

@@ -1,6 +1,6 @@
 // The thread that beats. It knows what the main thread told it last; when that gets old, the main thread is busy.
 import { parentPort, workerData } from 'node:worker_threads'
-import { type Bus, connect, messageOf, now, timerMs } from '../bus/index.ts'
+import { type Bus, connect, messageOf, now, timerMs } from '../bus/internal.ts'
 import { type Beat, beatSubject, beatText } from './beat.ts'
 import { ensureBeats } from './beats-stream.ts'
 import type { PulseWorkerData, Snapshot, ToPulse } from './pulse.ts'

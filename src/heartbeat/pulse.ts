@@ -4,8 +4,8 @@ import { hostname } from 'node:os'
 import { monitorEventLoopDelay, performance } from 'node:perf_hooks'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
-import { backoff, boundedText, type ConnectOptions, failure, messageOf, redactText, timerMs } from '../bus/index.ts'
-import type { Vitals } from '../unit/index.ts'
+import { backoff, boundedText, type ConnectOptions, failure, messageOf, redactText, timerMs } from '../bus/internal.ts'
+import type { Vitals } from '../unit/internal.ts'
 import type { BeatVitals, CheckResult, Origin, UnitState } from './beat.ts'
 
 /** An instance as its process sees it. */

@@ -1,5 +1,5 @@
 // Picking instances: `site=atl unit=delays version=1.*`, or as data.
-import { failure } from '../bus/index.ts'
+import { failure } from '../bus/internal.ts'
 import type { Beat } from './beat.ts'
 
 const keys = ['site', 'unit', 'instance', 'kind', 'version', 'state', 'host', 'tag'] as const

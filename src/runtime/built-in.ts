@@ -1,7 +1,6 @@
 // Units that need no module: `use: myelin:processor` and the like. What they do is said by their configuration alone.
-import { failure, nearest } from '../bus/index.ts'
-import type { Unit } from '../unit/index.ts'
-import type { UnitKind } from '../unit/internal.ts'
+import { failure, nearest } from '../bus/internal.ts'
+import type { Unit, UnitKind } from '../unit/internal.ts'
 
 const prefix = 'myelin:'
 

@@ -2,9 +2,9 @@
 // drains on SIGTERM, when asked, and when its parent is gone, also while it starts; it beats by itself.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parentPort } from 'node:worker_threads'
-import { type Bus, boundedText, connect, MyelinError, messageOf } from '../bus/index.ts'
+import { type Bus, boundedText, connect, MyelinError, messageOf } from '../bus/internal.ts'
 import { Pulse, stateOn, type UnitState } from '../heartbeat/index.ts'
-import { createLogger } from '../unit/index.ts'
+import { createLogger } from '../unit/internal.ts'
 import { startHere } from './in-process.ts'
 import type { UnitRun } from './instance.ts'
 import type { FromChild, ToChild } from './isolated.ts'

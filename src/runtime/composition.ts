@@ -1,8 +1,8 @@
 // A composition names the units of an enterprise, where their code is and how they run. It is data, checked at once as a
 // whole: every wrong key is named with its path, what was expected there, and what may have been meant.
 import { z } from 'zod'
-import { failure, unknownKey } from '../bus/index.ts'
-import { isUnit, type Unit } from '../unit/index.ts'
+import { failure, unknownKey } from '../bus/internal.ts'
+import { isUnit, type Unit } from '../unit/internal.ts'
 
 const name = z.string().regex(/^[a-zA-Z][a-zA-Z0-9_-]*$/, 'expected a name: a letter, then letters, digits, - and _')
 

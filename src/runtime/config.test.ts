@@ -6,9 +6,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { commandLine } from '../../test/support/cli.ts'
 import { withNats } from '../../test/support/nats.ts'
-import { connect } from '../bus/index.ts'
-import { contract } from '../contract/index.ts'
-import { createLogger, defineUnit, parseConfig, serve } from '../unit/index.ts'
+import { connect } from '../bus/internal.ts'
+import { contract } from '../contract/internal.ts'
+import { createLogger, defineUnit, parseConfig, serve } from '../unit/internal.ts'
 import { builtInUnit, loadComposition, readYaml, up } from './index.ts'
 
 const nats = withNats()

@@ -1,8 +1,8 @@
 // An instance in the runner's own process, on its connection.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { failure, MyelinError, messageOf, timerMs } from '../bus/index.ts'
+import { failure, MyelinError, messageOf, timerMs } from '../bus/internal.ts'
 import { Checks, natsCheck } from '../heartbeat/index.ts'
-import { openAll, parseConfig, type RunningUnit, type Unit, type UnitContext } from '../unit/index.ts'
+import { openAll, parseConfig, type RunningUnit, type Unit, type UnitContext } from '../unit/internal.ts'
 import type { UnitRun } from './instance.ts'
 import { ownedBy } from './uncaught.ts'
 

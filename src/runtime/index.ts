@@ -1,5 +1,5 @@
 // From a composition file to running units: one lifecycle, supervised.
-export { nearest } from '../bus/index.ts'
+export { nearest } from '../bus/internal.ts'
 export { builtInUnit, builtInUnits, unitKind } from './built-in.ts'
 export {
   type Composition,

@@ -1,10 +1,10 @@
 // One running copy of a unit as its runner sees it: started, supervised, paused and resumed, configured, stopped. The same
 // for copies in this process and in processes of their own.
 import { isDeepStrictEqual } from 'node:util'
-import { failure, MyelinError, messageOf } from '../bus/index.ts'
+import { failure, MyelinError, messageOf } from '../bus/internal.ts'
 import type { ConfigureAs } from '../control/index.ts'
 import type { CheckResult, UnitState } from '../heartbeat/index.ts'
-import type { Logger, UnitMetrics, Vitals } from '../unit/index.ts'
+import type { Logger, UnitMetrics, Vitals } from '../unit/internal.ts'
 
 /** `failed` from anywhere; a failed instance is restarted with backoff until it is given up. */
 export type InstanceState = Exclude<UnitState, 'busy' | 'left'>

@@ -2,9 +2,17 @@
 import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
-import { type ConnectOptions, failure, isErrorCode, isRecord, MyelinError, messageOf, timerMs } from '../bus/index.ts'
+import {
+  type ConnectOptions,
+  failure,
+  isErrorCode,
+  isRecord,
+  MyelinError,
+  messageOf,
+  timerMs,
+} from '../bus/internal.ts'
 import type { CheckResult, Origin } from '../heartbeat/index.ts'
-import type { UnitMetrics, Vitals } from '../unit/index.ts'
+import type { UnitMetrics, Vitals } from '../unit/internal.ts'
 import type { UnitRun } from './instance.ts'
 
 /** Told to a child over its channel: what it is told may hold secrets, which belong in no argument list. */

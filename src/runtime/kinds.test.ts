@@ -2,9 +2,9 @@
 import { expect, it } from 'vitest'
 import { parse } from 'yaml'
 import { until, withNats } from '../../test/support/nats.ts'
-import { bucketStream, ensureStream, streamInfo } from '../bus/index.ts'
-import { parseConfig, serve } from '../unit/index.ts'
+import { bucketStream, ensureStream, streamInfo } from '../bus/internal.ts'
 import type { UnitKind } from '../unit/internal.ts'
+import { parseConfig, serve } from '../unit/internal.ts'
 import { builtInUnits, parseComposition, unitKind } from './index.ts'
 
 const nats = withNats()

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { isAbsolute, resolve } from 'node:path'
-import type { Unit } from '../unit/index.ts'
+import type { Unit } from '../unit/internal.ts'
 import { isBuiltIn } from './built-in.ts'
 
 const hashed = (text: string | Buffer) => createHash('sha256').update(text).digest('hex').slice(0, 12)

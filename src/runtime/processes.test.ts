@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { commandLine } from '../../test/support/cli.ts'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
-import { createLogger } from '../unit/index.ts'
+import { createLogger } from '../unit/internal.ts'
 import { type CompositionSpec, type LoadedComposition, parseComposition, type Running, up } from './index.ts'
 
 const nats = withNats()

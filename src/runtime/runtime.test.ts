@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
-import { createLogger } from '../unit/index.ts'
+import { createLogger } from '../unit/internal.ts'
 import {
   type CompositionSpec,
   inOwnProcesses,

@@ -1,6 +1,6 @@
 // Errors that units of this process throw where nobody catches them: in a timer, a socket's event, a promise without an
 // owner. Node ends the process for them, and with it every other unit; here they end the unit that they come from.
-import { asOwner, ownerOfErrors } from '../bus/index.ts'
+import { asOwner, ownerOfErrors } from '../bus/internal.ts'
 
 let listening = false
 

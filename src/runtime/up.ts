@@ -1,9 +1,9 @@
 // up(): from a composition to running units, one lifecycle for all of them.
 import { isDeepStrictEqual } from 'node:util'
-import { type Bus, type ConnectOptions, failure, MyelinError, messageOf, nearest } from '../bus/index.ts'
+import { type Bus, type ConnectOptions, failure, MyelinError, messageOf, nearest } from '../bus/internal.ts'
 import { Agent, configIdOf } from '../control/index.ts'
 import { type HealthServer, type Observed, type Origin, Pulse, serveHealth, stateOn } from '../heartbeat/index.ts'
-import { createLogger, keepLogs, type Logger, parseConfig } from '../unit/index.ts'
+import { createLogger, keepLogs, type Logger, parseConfig } from '../unit/internal.ts'
 import type { Composition, UnitSpec } from './composition.ts'
 import { startHere } from './in-process.ts'
 import { Instance, type InstanceStatus } from './instance.ts'

@@ -11,7 +11,7 @@ import {
   parseDocument,
   visit,
 } from 'yaml'
-import { failure, messageOf } from '../bus/index.ts'
+import { failure, messageOf } from '../bus/internal.ts'
 
 /** What a text says, and where. */
 export interface ReadYaml {

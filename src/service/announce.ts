@@ -1,9 +1,9 @@
 // The NATS service API (ADR-32): every service answers PING, INFO and STATS on $SRV, so that any NATS tool sees it.
 // An answer always fits into a message: what is too much is left out step by step, schemas first, and the metadata says
 // so; the whole INFO can then be fetched part by part, see `docs/wire.md`.
-import { type Bus, type BusSubscription, boundedText, header, headerLine, readHeaders } from '../bus/index.ts'
-import type { Contract } from '../contract/index.ts'
-import { jsonSchemaOf, queueGroup } from '../contract/index.ts'
+import { type Bus, type BusSubscription, boundedText, header, headerLine, readHeaders } from '../bus/internal.ts'
+import type { Contract } from '../contract/internal.ts'
+import { jsonSchemaOf, queueGroup } from '../contract/internal.ts'
 import type { EndpointServer } from './endpoint-server.ts'
 
 interface Discoverable {

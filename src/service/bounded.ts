@@ -1,5 +1,5 @@
 // Waits with an end: whatever a call or a handler waits for, its deadline and its signals reach it.
-import { type Bus, failure, type LongTimer, now, setLongTimeout } from '../bus/index.ts'
+import { type Bus, failure, type LongTimer, now, setLongTimeout } from '../bus/internal.ts'
 
 /** What ends a wait. Signals are asked for only when there is something to wait for: some are made on first use. */
 export interface Limits {

@@ -1,6 +1,6 @@
 // A circuit breaker: closed, open for a while after failures in a row, then half open for one trial at a time. Whoever
 // waits behind a trial keeps its own deadline and signal.
-import { failure, MyelinError, now } from '../bus/index.ts'
+import { failure, MyelinError, now } from '../bus/internal.ts'
 import { bounded, type Limits } from './bounded.ts'
 import { DeclaredError } from './errors.ts'
 

@@ -19,8 +19,8 @@ import {
   type TraceContext,
   traceLines,
   tracingOn,
-} from '../bus/index.ts'
-import { cancelSubject, type EndpointDefinition, endpointSubject, parse, type Schema } from '../contract/index.ts'
+} from '../bus/internal.ts'
+import { cancelSubject, type EndpointDefinition, endpointSubject, parse, type Schema } from '../contract/internal.ts'
 import { bounded, CallLimits } from './bounded.ts'
 import { fetchClaim, forgetClaim, storeClaim } from './claim-check.ts'
 import { errorOf } from './errors.ts'

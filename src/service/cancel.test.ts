@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
-import { type MyelinError, now } from '../bus/index.ts'
-import { contract } from '../contract/index.ts'
+import { type MyelinError, now } from '../bus/internal.ts'
+import { contract } from '../contract/internal.ts'
 import { client, serve, service } from './index.ts'
 
 const nats = withNats()

@@ -1,7 +1,7 @@
 // Claim check: a payload too large for a message waits in the object store, and the message carries its ticket.
 // Only endpoints that declare `claimCheck: true` do this. Who waits for the call removes both payloads when it is over;
 // those of callers that were killed go after ten minutes.
-import { type Bus, failure, nameOf, Objects, type ObjectWait, perConnection } from '../bus/index.ts'
+import { type Bus, failure, nameOf, Objects, type ObjectWait, perConnection } from '../bus/internal.ts'
 
 const bucket = nameOf('bucket', 'CLAIMS')
 const keptMs = 10 * 60_000

@@ -3,8 +3,8 @@
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
-import { embeddedNats, streamInfo } from '../bus/index.ts'
-import { contract } from '../contract/index.ts'
+import { embeddedNats, streamInfo } from '../bus/internal.ts'
+import { contract } from '../contract/internal.ts'
 import { client, serve, service } from './index.ts'
 
 const nats = withNats({ maxPayloadBytes: 65_536 })

@@ -1,6 +1,6 @@
 // client(): from a contract to typed calls, events and jobs.
-import { type Bus, codecs, header, headerLine, now } from '../bus/index.ts'
-import { type Contract, type ContractDefinition, type EndpointDefinition, isStream } from '../contract/index.ts'
+import { type Bus, codecs, header, headerLine, now } from '../bus/internal.ts'
+import { type Contract, type ContractDefinition, type EndpointDefinition, isStream } from '../contract/internal.ts'
 import { CallLimits } from './bounded.ts'
 import { type CallOptions, callOnce, type Target, type Within } from './call.ts'
 import { DeclaredError } from './errors.ts'

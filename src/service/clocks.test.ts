@@ -2,9 +2,9 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { z } from 'zod'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
-import { connect, embeddedNats, header, headerLines, now } from '../bus/index.ts'
-import { contract, stream } from '../contract/index.ts'
-import { serve } from '../unit/index.ts'
+import { connect, embeddedNats, header, headerLines, now } from '../bus/internal.ts'
+import { contract, stream } from '../contract/internal.ts'
+import { serve } from '../unit/internal.ts'
 import { client, service } from './index.ts'
 
 const hourMs = 3_600_000

@@ -1,8 +1,8 @@
 import { expect, it } from 'vitest'
 import { z } from 'zod'
 import { until, withNats } from '../../test/support/nats.ts'
-import { contract, diffContracts, shapeOf } from '../contract/index.ts'
-import { createLogger, type Logger } from '../unit/index.ts'
+import { contract, diffContracts, shapeOf } from '../contract/internal.ts'
+import { createLogger, type Logger } from '../unit/internal.ts'
 import { contractOf, discover, serve, service } from './index.ts'
 
 const nats = withNats()

@@ -1,8 +1,8 @@
 // A service that starts beside instances of another version of its contract: what would break programs that were written
 // for theirs is reported once, in the log, and keeps nothing from starting.
-import { type Bus, messageOf } from '../bus/index.ts'
-import { type Contract, type ContractDiff, diffContracts, shapeOf } from '../contract/index.ts'
-import type { Logger } from '../unit/index.ts'
+import { type Bus, messageOf } from '../bus/internal.ts'
+import { type Contract, type ContractDiff, diffContracts, shapeOf } from '../contract/internal.ts'
+import type { Logger } from '../unit/internal.ts'
 import { runningContracts } from './discover.ts'
 
 const majorOf = (version: string) => version.split('.')[0]

@@ -9,9 +9,9 @@ import {
   now,
   type TraceContext,
   traceOf,
-} from '../bus/index.ts'
-import type { Contract, ContractDefinition } from '../contract/index.ts'
-import type { Logger } from '../unit/index.ts'
+} from '../bus/internal.ts'
+import type { Contract, ContractDefinition } from '../contract/internal.ts'
+import type { Logger } from '../unit/internal.ts'
 import { client } from './client.ts'
 import { DeclaredError } from './errors.ts'
 import type { Guards } from './resilience.ts'

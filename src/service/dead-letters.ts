@@ -18,8 +18,8 @@ import {
   type StreamMessage,
   streamInfo,
   textHeaderLine,
-} from '../bus/index.ts'
-import { deadLetterDataSubject, deadLetterStream, deadLetterSubject } from '../contract/index.ts'
+} from '../bus/internal.ts'
+import { deadLetterDataSubject, deadLetterStream, deadLetterSubject } from '../contract/internal.ts'
 import { deadLetterBytes, deadLetterSpec } from './streams.ts'
 
 /** Where a dead letter comes from, and where `redrive` puts it. */

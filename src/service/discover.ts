@@ -12,7 +12,7 @@ import {
   now,
   readHeaders,
   readJsonObject,
-} from '../bus/index.ts'
+} from '../bus/internal.ts'
 import {
   anyContract,
   type Contract,
@@ -20,7 +20,7 @@ import {
   isVersion,
   type Schema,
   stream,
-} from '../contract/index.ts'
+} from '../contract/internal.ts'
 import { infoBytes } from './announce.ts'
 
 /** No service says that much of itself; more is somebody's mistake. */

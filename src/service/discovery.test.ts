@@ -4,8 +4,8 @@ import formats from 'ajv-formats'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
-import { readHeaders } from '../bus/index.ts'
-import { contract, stream } from '../contract/index.ts'
+import { readHeaders } from '../bus/internal.ts'
+import { contract, stream } from '../contract/internal.ts'
 import { client, discover, discoverContract, serve, service } from './index.ts'
 
 const nats = withNats()

@@ -1,5 +1,5 @@
 // The message that an event is sent as, and what its publisher may say of it.
-import type { TraceContext } from '../bus/index.ts'
+import type { TraceContext } from '../bus/internal.ts'
 
 export interface PublishOptions {
   /** The event's identity (`ce-id`); for durable events also the deduplication id. Default: a new one. */

@@ -18,7 +18,7 @@ import {
   type Traced,
   traceOf,
   tracingOn,
-} from '../bus/index.ts'
+} from '../bus/internal.ts'
 import {
   type EndpointDefinition,
   endpointSubject,
@@ -27,7 +27,7 @@ import {
   parse,
   queueGroup,
   type Schema,
-} from '../contract/index.ts'
+} from '../contract/internal.ts'
 import { fetchClaim, storeClaim } from './claim-check.ts'
 import { HandlerContext, type Scope } from './context.ts'
 import { encodeError, publicError, rejection } from './errors.ts'

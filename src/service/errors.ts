@@ -12,8 +12,8 @@ import {
   messageOf,
   readJsonObject,
   textHeaderLine,
-} from '../bus/index.ts'
-import { type EndpointDefinition, parse } from '../contract/index.ts'
+} from '../bus/internal.ts'
+import { type EndpointDefinition, parse } from '../contract/internal.ts'
 import { codeOfStatus, statusOf } from './status.ts'
 
 /**

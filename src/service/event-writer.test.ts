@@ -2,8 +2,8 @@
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
-import { comparePositions, isErrorCode, readSpan, streamInfo } from '../bus/index.ts'
-import { contract, eventStream, isEndOfInput } from '../contract/index.ts'
+import { comparePositions, isErrorCode, readSpan, streamInfo } from '../bus/internal.ts'
+import { contract, eventStream, isEndOfInput } from '../contract/internal.ts'
 import { client, on, serve, service } from './index.ts'
 
 const nats = withNats()

@@ -7,8 +7,8 @@ import {
   positionOf,
   type StreamWriter,
   streamWriter,
-} from '../bus/index.ts'
-import { type Contract, type EventDefinition, endOfInput, type InputOf, parse } from '../contract/index.ts'
+} from '../bus/internal.ts'
+import { type Contract, type EventDefinition, endOfInput, type InputOf, parse } from '../contract/internal.ts'
 import type { EncodedEvent, PublishOptions } from './encoded-event.ts'
 import { eventStreamSpec } from './streams.ts'
 

@@ -3,8 +3,8 @@ import { type CloudEvent, HTTP } from 'cloudevents'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
-import { readHeaders } from '../bus/index.ts'
-import { contract, eventStream } from '../contract/index.ts'
+import { readHeaders } from '../bus/internal.ts'
+import { contract, eventStream } from '../contract/internal.ts'
 import { client, deadLetters, on, redrive, type Subscription, serve, service } from './index.ts'
 
 const nats = withNats()

@@ -19,7 +19,7 @@ import {
   timeForm,
   traceLines,
   tracingOn,
-} from '../bus/index.ts'
+} from '../bus/internal.ts'
 import {
   type Contract,
   type EventDefinition,
@@ -29,7 +29,7 @@ import {
   type OutputOf,
   parse,
   subjectToken,
-} from '../contract/index.ts'
+} from '../contract/internal.ts'
 import { bounded, boundedIfNeeded, CallLimits } from './bounded.ts'
 import type { Within } from './call.ts'
 import type { EncodedEvent, PublishOptions } from './encoded-event.ts'

@@ -1,7 +1,7 @@
 // Scatter/gather: one question to every instance, and their answers until enough, too late, or nothing more comes.
 import type { Msg } from '@nats-io/nats-core'
-import { failure, gather, MyelinError, rpcSpan, sentIn, type TraceContext, tracingOn } from '../bus/index.ts'
-import { everyInstanceSubject } from '../contract/index.ts'
+import { failure, gather, MyelinError, rpcSpan, sentIn, type TraceContext, tracingOn } from '../bus/internal.ts'
+import { everyInstanceSubject } from '../contract/internal.ts'
 import { cancelThere, cancelWith, deadlineOf, readReply, requestLines, type Target, type Within } from './call.ts'
 
 export interface GatherOptions {

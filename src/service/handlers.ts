@@ -1,5 +1,5 @@
 // What the handlers of a contract must be; their types flow from the contract. Those of its client are in types.ts.
-import type { EndpointDefinition, InputOf, JobDefinition, OutputOf, StreamOf } from '../contract/index.ts'
+import type { EndpointDefinition, InputOf, JobDefinition, OutputOf, StreamOf } from '../contract/internal.ts'
 import type { HandlerContext } from './context.ts'
 
 /** A handler's context with `fail` typed by the errors its endpoint declares. */

@@ -1,5 +1,5 @@
 // Interservice communication: serve, call, publish and subscribe, work queues, scatter/gather, streamed replies.
-export { serve } from '../unit/index.ts'
+export { serve } from '../unit/internal.ts'
 export type { CallOptions } from './call.ts'
 export { type ClientMiddleware, type ClientOptions, client } from './client.ts'
 export type { HandlerContext } from './context.ts'

@@ -18,7 +18,7 @@ import {
   type TraceContext,
   traceLines,
   tracingOn,
-} from '../bus/index.ts'
+} from '../bus/internal.ts'
 import {
   type Contract,
   delayedUniqueSubject,
@@ -29,7 +29,7 @@ import {
   jobSubject,
   parse,
   subjectToken,
-} from '../contract/index.ts'
+} from '../contract/internal.ts'
 import { boundedIfNeeded, CallLimits } from './bounded.ts'
 import type { Within } from './call.ts'
 import { deadLetterSpec, jobStreamSpec } from './streams.ts'

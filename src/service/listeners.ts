@@ -13,7 +13,7 @@ import {
   readPayload,
   traceOf,
   tracingOn,
-} from '../bus/index.ts'
+} from '../bus/internal.ts'
 import {
   type Contract,
   type ContractDefinition,
@@ -25,8 +25,8 @@ import {
   type OutputOf,
   parse,
   subjectToken,
-} from '../contract/index.ts'
-import { openAll } from '../unit/index.ts'
+} from '../contract/internal.ts'
+import { openAll } from '../unit/internal.ts'
 import { HandlerContext, type Scope } from './context.ts'
 import type { KeyFor, Without } from './events.ts'
 import type { Handle, Middleware } from './middleware.ts'

@@ -2,7 +2,7 @@
 import { expect, it } from 'vitest'
 import { z } from 'zod'
 import { until, withNats } from '../../test/support/nats.ts'
-import { contract } from '../contract/index.ts'
+import { contract } from '../contract/internal.ts'
 import { client, serve, service } from './index.ts'
 
 const nats = withNats({ extraConfig: 'jetstream { max_file_store: 1GB }' })

@@ -4,7 +4,7 @@ import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
-import { contract } from '../contract/index.ts'
+import { contract } from '../contract/internal.ts'
 import { type ClientMiddleware, client, type Middleware, on, serve, service } from './index.ts'
 
 const nats = withNats()

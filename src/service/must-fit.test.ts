@@ -2,8 +2,8 @@
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
-import { readHeaders } from '../bus/index.ts'
-import { contract, stream } from '../contract/index.ts'
+import { readHeaders } from '../bus/internal.ts'
+import { contract, stream } from '../contract/internal.ts'
 import { client, deadLetters, discover, on, redrive, serve, service } from './index.ts'
 
 const limit = 16 * 1024

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { type Bus, connect, deleteMessage, type EmbeddedNats, embeddedNats, MyelinError } from '../bus/index.ts'
-import { contract } from '../contract/index.ts'
+import { type Bus, connect, deleteMessage, type EmbeddedNats, embeddedNats, MyelinError } from '../bus/internal.ts'
+import { contract } from '../contract/internal.ts'
 import { client, deadLetters, on, redrive, serve, service } from './index.ts'
 
 let server: EmbeddedNats

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { withNats } from '../../test/support/nats.ts'
-import { contract } from '../contract/index.ts'
+import { contract } from '../contract/internal.ts'
 import { serve, service } from './index.ts'
 
 const nats = withNats()

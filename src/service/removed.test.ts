@@ -2,8 +2,8 @@
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
-import { removeStream } from '../bus/index.ts'
-import { contract, triesStream } from '../contract/index.ts'
+import { removeStream } from '../bus/internal.ts'
+import { contract, triesStream } from '../contract/internal.ts'
 import { client, deadLetters, serve, service } from './index.ts'
 
 const nats = withNats({ maxPayloadBytes: 65_536 })

@@ -1,8 +1,8 @@
 // Retries within a budget, breaker, bulkhead and hedging for the calls of one program to one endpoint. An endpoint that
 // declares none of them pays nothing on the way out, only when a call failed. Every wait ends with the call's deadline
 // or signal.
-import { failure, type LongTimer, MyelinError, now, setLongTimeout } from '../bus/index.ts'
-import type { ContractDefinition, EndpointDefinition } from '../contract/index.ts'
+import { failure, type LongTimer, MyelinError, now, setLongTimeout } from '../bus/internal.ts'
+import type { ContractDefinition, EndpointDefinition } from '../contract/internal.ts'
 import { type Limits, pause } from './bounded.ts'
 import { Breaker } from './breaker.ts'
 

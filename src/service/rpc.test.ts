@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { until } from '../../test/support/nats.ts'
-import { type Bus, connect, type EmbeddedNats, embeddedNats, MyelinError } from '../bus/index.ts'
-import { contract, stream } from '../contract/index.ts'
+import { type Bus, connect, type EmbeddedNats, embeddedNats, MyelinError } from '../bus/internal.ts'
+import { contract, stream } from '../contract/internal.ts'
 import { client, serve, service } from './index.ts'
 
 const calc = contract('calc', {

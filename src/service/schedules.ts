@@ -1,6 +1,6 @@
 // Jobs that wait for their time are published by the server (ADR-51). What it cannot publish then, because the stream is
 // full or somebody else's job of the same key waits, it forgets; workers look for such jobs and give them a new time.
-import { type Bus, headerLine, nextMessage, parseTime, type StoredMessage, sleep } from '../bus/index.ts'
+import { type Bus, headerLine, nextMessage, parseTime, type StoredMessage, sleep } from '../bus/internal.ts'
 
 export interface Delayed {
   readonly bus: Bus

@@ -1,8 +1,8 @@
 // Types flow from one contract to its client, service and handlers, and what cannot work does not compile; checked by
 // tsc, run by nobody.
 import { z } from 'zod'
-import type { Bus, Persisted } from '../bus/index.ts'
-import { contract, stream } from '../contract/index.ts'
+import type { Bus, Persisted } from '../bus/internal.ts'
+import { contract, stream } from '../contract/internal.ts'
 import { client, type HandlerContext, on, service } from './index.ts'
 
 const version = '1.0.0'

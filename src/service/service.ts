@@ -1,7 +1,7 @@
 // service(): a contract and its handlers become a unit that any runner can run. All business and routing logic is in the
 // handlers; everything around them (subjects, balancing, deadlines, retries, discovery, drain) is here.
 import type { StandardSchemaV1 } from '@standard-schema/spec'
-import { type Bus, failure } from '../bus/index.ts'
+import { type Bus, failure } from '../bus/internal.ts'
 import {
   type Contract,
   type ContractDefinition,
@@ -11,7 +11,7 @@ import {
   type JobDefinition,
   jobStream,
   jobSubject,
-} from '../contract/index.ts'
+} from '../contract/internal.ts'
 import {
   type HealthCheck,
   type Logger,
@@ -20,7 +20,7 @@ import {
   type RunningUnit,
   type Unit,
   type UnitContext,
-} from '../unit/index.ts'
+} from '../unit/internal.ts'
 import { announce } from './announce.ts'
 import { client } from './client.ts'
 import { reportBreaking } from './compatibility.ts'

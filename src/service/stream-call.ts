@@ -14,8 +14,8 @@ import {
   readHeaders,
   rpcSpan,
   tracingOn,
-} from '../bus/index.ts'
-import { endpointSubject, parse } from '../contract/index.ts'
+} from '../bus/internal.ts'
+import { endpointSubject, parse } from '../contract/internal.ts'
 import { type CallOptions, cancelThere, cancelWith, requestLines, type Target, type Within } from './call.ts'
 import { errorOf } from './errors.ts'
 

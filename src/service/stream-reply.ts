@@ -1,8 +1,8 @@
 // Streamed replies, the handler's side: items leave as the caller's credit allows. See stream-call.ts for the protocol.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createInbox } from '@nats-io/nats-core'
-import { type Codec, failure, header, headerLine, now } from '../bus/index.ts'
-import { type EndpointDefinition, parse, type Schema } from '../contract/index.ts'
+import { type Codec, failure, header, headerLine, now } from '../bus/internal.ts'
+import { type EndpointDefinition, parse, type Schema } from '../contract/internal.ts'
 import type { HandlerContext, Scope } from './context.ts'
 import { encodeError, publicError, rejection } from './errors.ts'
 import { streamBeatMs, streamSilenceMs } from './stream-call.ts'

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
-import { contract, stream } from '../contract/index.ts'
+import { contract, stream } from '../contract/internal.ts'
 import { client, DeclaredError, serve, service } from './index.ts'
 
 const nats = withNats({ maxPayloadBytes: 64 * 1024 })

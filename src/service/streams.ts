@@ -1,5 +1,5 @@
 // The streams that a contract's durable events and jobs live in, made when first used.
-import { type Bus, ensureOnce, ownedStream, type StreamSpec } from '../bus/index.ts'
+import { type Bus, ensureOnce, ownedStream, type StreamSpec } from '../bus/internal.ts'
 import {
   type Contract,
   type Durable,
@@ -7,7 +7,7 @@ import {
   durationMs,
   eventSubjects,
   jobSubject,
-} from '../contract/index.ts'
+} from '../contract/internal.ts'
 
 /** The stream of a durable event. */
 export function eventStreamSpec(contract: Contract, name: string): StreamSpec {

@@ -14,8 +14,8 @@ import {
   type StreamGap,
   type StreamReader,
   type StreamSpec,
-} from '../bus/index.ts'
-import { isEndOfInput, parse, type Schema } from '../contract/index.ts'
+} from '../bus/internal.ts'
+import { isEndOfInput, parse, type Schema } from '../contract/internal.ts'
 
 /** Which events a subscriber gets, and from where on. */
 export interface EventSubscribeOptions {

@@ -15,8 +15,8 @@ import {
   persistIn,
   readJson,
   type StreamMessage,
-} from '../bus/index.ts'
-import { triesStream, triesSubject } from '../contract/index.ts'
+} from '../bus/internal.ts'
+import { triesStream, triesSubject } from '../contract/internal.ts'
 import { triesSpec } from './streams.ts'
 
 /** What is known of earlier tries. */

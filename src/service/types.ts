@@ -7,7 +7,7 @@ import type {
   JobDefinition,
   OutputOf,
   StreamOf,
-} from '../contract/index.ts'
+} from '../contract/internal.ts'
 import type { CallOptions } from './call.ts'
 import type { DeclaredError } from './errors.ts'
 import type { EventClient } from './events.ts'

@@ -4,8 +4,8 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { crash } from '../../test/fixtures/crash-contract.ts'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
-import { type Bus, MyelinError, streamInfo } from '../bus/index.ts'
-import { contract, jobStream } from '../contract/index.ts'
+import { type Bus, MyelinError, streamInfo } from '../bus/internal.ts'
+import { contract, jobStream } from '../contract/internal.ts'
 import { client, deadLetters, serve, service } from './index.ts'
 
 const nats = withNats()

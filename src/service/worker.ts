@@ -18,8 +18,8 @@ import {
   timerMs,
   traceOf,
   tracingOn,
-} from '../bus/index.ts'
-import { isEndOfInput, parse, type Schema } from '../contract/index.ts'
+} from '../bus/internal.ts'
+import { isEndOfInput, parse, type Schema } from '../contract/internal.ts'
 import { HandlerContext, type Scope } from './context.ts'
 import { type DeadLetterSource, keepDeadLetter } from './dead-letters.ts'
 import { type Handle, isThenable } from './middleware.ts'

@@ -12,10 +12,10 @@ import { exportJWK, SignJWT } from 'jose'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { listen } from '../../test/support/event-stream.ts'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
-import { persist } from '../bus/index.ts'
+import { persist } from '../bus/internal.ts'
 import { serve } from '../service/index.ts'
 import { ensureView, view } from '../stream/index.ts'
-import { createLogger } from '../unit/index.ts'
+import { createLogger } from '../unit/internal.ts'
 import { fromView, sseGateway } from './index.ts'
 
 const nats = withNats()

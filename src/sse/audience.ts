@@ -1,7 +1,7 @@
 // The clients of a stream that want the same of it: the same keys, filter, thinning and compression. Each event is
 // looked at once and each batch is encoded once for all of them; what remains per client is one write.
 
-import { timerMs } from '../bus/index.ts'
+import { timerMs } from '../bus/internal.ts'
 import type { Segment, SseClient } from './client.ts'
 import type { Filter } from './filter.ts'
 import type { Frame } from './frame.ts'

@@ -10,7 +10,7 @@ import {
   type JWTVerifyOptions,
   jwtVerify,
 } from 'jose'
-import { failure } from '../bus/index.ts'
+import { failure } from '../bus/internal.ts'
 import type { AuthConfig } from './config.ts'
 
 /** What a token allows. */

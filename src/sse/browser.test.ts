@@ -1,6 +1,6 @@
 import { describe, expect, expectTypeOf, it, vi } from 'vitest'
 import { z } from 'zod'
-import { contract } from '../contract/index.ts'
+import { contract } from '../contract/internal.ts'
 import { view } from '../stream/index.ts'
 import { listen, type RowOf } from './browser.ts'
 import { fromEvent, type fromTable, type TableRow } from './index.ts'

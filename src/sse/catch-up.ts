@@ -1,5 +1,5 @@
 // What a client missed, read from the stream again at the client's own pace.
-import { type Bus, MyelinError, readSpan } from '../bus/index.ts'
+import { type Bus, MyelinError, readSpan } from '../bus/internal.ts'
 import type { SseClient } from './client.ts'
 import type { Frame } from './frame.ts'
 import type { SseSource } from './source.ts'

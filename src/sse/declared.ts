@@ -1,8 +1,8 @@
 // The unit `myelin:sse`: a gateway that is declared, of views, events, tables and streams that are named.
 import { z } from 'zod'
-import type { Bus } from '../bus/index.ts'
+import type { Bus } from '../bus/internal.ts'
 import { locate } from '../stream/index.ts'
-import { defineUnit, type Unit } from '../unit/index.ts'
+import { defineUnit, type Unit } from '../unit/internal.ts'
 import { Config } from './config.ts'
 import { sseGateway } from './gateway.ts'
 import { fromStream, fromTable, type SseSource } from './source.ts'

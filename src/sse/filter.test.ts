@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { MyelinError } from '../bus/index.ts'
+import { MyelinError } from '../bus/internal.ts'
 import { parseFilter } from './filter.ts'
 
 const flight = {

@@ -7,7 +7,7 @@
 //   value     = number | true | false | null | text | '"' any text '"'
 //
 // Numbers compare as numbers, texts as texts (so ISO dates by time). A field that is not there fits only "!=".
-import { failure } from '../bus/index.ts'
+import { failure } from '../bus/internal.ts'
 
 export type Filter = (payload: unknown) => boolean
 

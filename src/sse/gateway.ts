@@ -5,7 +5,7 @@
 // Source: WHATWG HTML, server-sent events.
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
-import { failure, MyelinError, timerMs } from '../bus/index.ts'
+import { failure, MyelinError, timerMs } from '../bus/internal.ts'
 import {
   allSettled,
   defineUnit,
@@ -14,7 +14,7 @@ import {
   type RunningUnit,
   type Unit,
   type UnitContext,
-} from '../unit/index.ts'
+} from '../unit/internal.ts'
 import { Config } from './config.ts'
 import { metricsText } from './metrics.ts'
 import { createServer, listen } from './server.ts'

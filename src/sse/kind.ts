@@ -1,6 +1,6 @@
 // The kind `myelin:sse`.
-import { bucketStream } from '../bus/index.ts'
-import { eventStream } from '../contract/index.ts'
+import { bucketStream } from '../bus/internal.ts'
+import { eventStream } from '../contract/internal.ts'
 import { viewStream } from '../stream/index.ts'
 import { defineKind, nothingStored } from '../unit/internal.ts'
 import { type DeclaredConfig, declaredGateway } from './declared.ts'

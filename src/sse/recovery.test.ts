@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { listen } from '../../test/support/event-stream.ts'
 import { until, withNats } from '../../test/support/nats.ts'
-import { ensureStream, failure, persist, removeStream } from '../bus/index.ts'
+import { ensureStream, failure, persist, removeStream } from '../bus/internal.ts'
 import { serve } from '../service/index.ts'
 import { fromStream, type SseSource, sseGateway } from './index.ts'
 

@@ -1,6 +1,6 @@
 // What a client asks for: which part of a stream, and where to begin.
 import type { IncomingHttpHeaders } from 'node:http'
-import { failure, parseTime, timeForm } from '../bus/index.ts'
+import { failure, parseTime, timeForm } from '../bus/internal.ts'
 import type { Selection } from './audience.ts'
 import type { Grant } from './auth.ts'
 import { type Filter, parseFilter } from './filter.ts'

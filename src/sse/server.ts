@@ -1,7 +1,7 @@
 // The HTTP server under the gateway: HTTP/1.1, or with a certificate HTTP/2 as well.
 import { readFile } from 'node:fs/promises'
 import { type FastifyInstance, fastify } from 'fastify'
-import { failure, timerMs } from '../bus/index.ts'
+import { failure, timerMs } from '../bus/internal.ts'
 import type { Config } from './config.ts'
 
 /** Connections beyond the clients there may be: pages, metrics, and whoever is rejected because there is no room. */

@@ -3,7 +3,7 @@ import { connect } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import { listen } from '../../test/support/event-stream.ts'
 import { until, withNats } from '../../test/support/nats.ts'
-import { ensureStream, streamWriter } from '../bus/index.ts'
+import { ensureStream, streamWriter } from '../bus/internal.ts'
 import { serve } from '../service/index.ts'
 import { fromStream, type SlowClientPolicy, sseGateway } from './index.ts'
 

@@ -8,8 +8,8 @@ import {
   payloadText,
   type StreamMessage,
   streamInfo,
-} from '../bus/index.ts'
-import { type Contract, type EventDefinition, eventStream, eventSubjects, type OutputOf } from '../contract/index.ts'
+} from '../bus/internal.ts'
+import { type Contract, type EventDefinition, eventStream, eventSubjects, type OutputOf } from '../contract/internal.ts'
 import { ensureContractStreams } from '../service/index.ts'
 import { ensureView, type View, viewSubject } from '../stream/index.ts'
 import type { SlowClientPolicy } from './client.ts'

@@ -1,8 +1,8 @@
 // GET /streams/<name>: who asks, what for, whether there is room; then the connection belongs to its topic.
 import type { ServerResponse } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { failure } from '../bus/index.ts'
-import type { Logger } from '../unit/index.ts'
+import { failure } from '../bus/internal.ts'
+import type { Logger } from '../unit/internal.ts'
 import { type Grant, type Guard, guardOf } from './auth.ts'
 import { SseClient } from './client.ts'
 import type { Config } from './config.ts'

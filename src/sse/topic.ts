@@ -15,7 +15,7 @@ import {
   sequenceAt,
   sleep,
   streamInfo,
-} from '../bus/index.ts'
+} from '../bus/internal.ts'
 import type { Selection } from './audience.ts'
 import { Audiences } from './audiences.ts'
 import { type Missed, sendMissed } from './catch-up.ts'

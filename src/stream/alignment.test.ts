@@ -5,10 +5,10 @@ import { z } from 'zod'
 import { collected } from '../../test/support/effects.ts'
 import { until, withNats } from '../../test/support/nats.ts'
 import { rowsOf as viewRows } from '../../test/support/rows.ts'
-import { streamInfo } from '../bus/index.ts'
-import { contract } from '../contract/index.ts'
+import { streamInfo } from '../bus/internal.ts'
+import { contract } from '../contract/internal.ts'
 import { client, serve } from '../service/index.ts'
-import type { RunningUnit } from '../unit/index.ts'
+import type { RunningUnit } from '../unit/internal.ts'
 import { Dataflow } from './dataflow.ts'
 import {
   count,

@@ -1,9 +1,18 @@
 // One watermark over all partitions of a processor. The input has one order; a partition reads its part of it, tells the
 // others in marks how that moved its clocks, and takes a message when it knows of theirs up to its place. So watermark,
 // rows and what is late are those of one partition, at every message, and a replay meets them again.
-import { type Bus, consume, headerLine, lastMessage, messageOf, now, persist, type StreamReader } from '../bus/index.ts'
-import { controlHeader } from '../contract/index.ts'
-import type { Logger } from '../unit/index.ts'
+import {
+  type Bus,
+  consume,
+  headerLine,
+  lastMessage,
+  messageOf,
+  now,
+  persist,
+  type StreamReader,
+} from '../bus/internal.ts'
+import { controlHeader } from '../contract/internal.ts'
+import type { Logger } from '../unit/internal.ts'
 import { watermarkValue } from './end-of-input.ts'
 import { decodeMark, encodeMark, type Mark, markSubject } from './marks.ts'
 import type { Tick } from './scout.ts'

@@ -3,8 +3,17 @@
 // instance is gone when its key has not changed for a whole term by the watcher's own watch.
 // This is for getting work done, not for its being right: an instance that runs a partition which is another's by now is
 // refused by the streams it writes.
-import { type Bucket, type BucketEntry, type Bus, bucket, isRecord, messageOf, nameOf, timerMs } from '../bus/index.ts'
-import { type Logger, openAll } from '../unit/index.ts'
+import {
+  type Bucket,
+  type BucketEntry,
+  type Bus,
+  bucket,
+  isRecord,
+  messageOf,
+  nameOf,
+  timerMs,
+} from '../bus/internal.ts'
+import { type Logger, openAll } from '../unit/internal.ts'
 
 const open = (bus: Bus) => bucket<Presence | Owner>(bus, nameOf('bucket', 'PARTITIONS'))
 

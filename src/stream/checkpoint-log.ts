@@ -1,7 +1,7 @@
 // What the log of checkpoints is made of. An entry is its parts, which hold the records of a dataflow as JSON, and a commit
 // that says where its state belongs. An entry that is not whole counts as if it were not there.
 import { crc32 } from 'node:zlib'
-import { type Bus, boundedText, failure, headerLine, messageOf, readSpan, type StreamMessage } from '../bus/index.ts'
+import { type Bus, boundedText, failure, headerLine, messageOf, readSpan, type StreamMessage } from '../bus/internal.ts'
 import type { Dataflow } from './dataflow.ts'
 import type { OutputPosition } from './output.ts'
 

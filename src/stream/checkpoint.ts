@@ -13,8 +13,8 @@ import {
   type StreamWriter,
   streamInfo,
   streamWriter,
-} from '../bus/index.ts'
-import type { Logger } from '../unit/index.ts'
+} from '../bus/internal.ts'
+import type { Logger } from '../unit/internal.ts'
 import {
   type Commit,
   type Identity,

@@ -2,8 +2,8 @@
 // partitions) can stand still after a server died while the server itself says that nothing is left to copy. So the last
 // message of each origin is looked for in the copy; what stands still counts as lag, is reported, and begun again.
 // Source: `Nats-Stream-Source`, the header of what was copied: "<origin> <its sequence there> …" (ADR-31, nats-server).
-import { type Bus, lastMessage, messageOf, now, renewSource, type StoredMessage, streamInfo } from '../bus/index.ts'
-import type { HealthCheck, Logger } from '../unit/index.ts'
+import { type Bus, lastMessage, messageOf, now, renewSource, type StoredMessage, streamInfo } from '../bus/internal.ts'
+import type { HealthCheck, Logger } from '../unit/internal.ts'
 
 /** One stream that the server copies into another. */
 export interface Copy {

@@ -1,6 +1,6 @@
 // What a program is while it runs: its clocks, the operators that remember something, and what has come out. Everything
 // here is a pure function of the messages read so far, in their order; that is what makes a replay give the same output.
-import { failure } from '../bus/index.ts'
+import { failure } from '../bus/internal.ts'
 import type { Operator, Push, Row, StateRecord } from './operator.ts'
 
 export type { Operator, Push, Row, StateRecord } from './operator.ts'

@@ -2,8 +2,8 @@
 // until it succeeds, and a checkpoint moves past an input only when all its effects succeeded. After a crash the effects
 // since the last checkpoint run again; give them an id by which the other end tells what it has already.
 import { setMaxListeners } from 'node:events'
-import { type Bus, backoff, inTrace, MyelinError, messageOf, sleep, type TraceContext } from '../bus/index.ts'
-import type { Logger } from '../unit/index.ts'
+import { type Bus, backoff, inTrace, MyelinError, messageOf, sleep, type TraceContext } from '../bus/internal.ts'
+import type { Logger } from '../unit/internal.ts'
 import { within } from './waits.ts'
 
 /** What became of an effect; `duplicate`: the other end had it already. */

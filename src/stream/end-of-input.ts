@@ -4,8 +4,8 @@
 //
 // It lies in one partition of a processor, and all of them must hear it, each at the same place in every replay. Where
 // partitions tell each other of their clocks in marks, a mark says it; else that partition stores a copy for each other.
-import { header, headerLines, now, persist } from '../bus/index.ts'
-import { controlHeader, endOfInputValue } from '../contract/index.ts'
+import { header, headerLines, now, persist } from '../bus/internal.ts'
+import { controlHeader, endOfInputValue } from '../contract/internal.ts'
 import type { Effect } from './effects.ts'
 import type { Input } from './input.ts'
 import type { Tick } from './scout.ts'

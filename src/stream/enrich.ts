@@ -2,7 +2,7 @@
 // way at once, their answers go on in the order of the input.
 import { setMaxListeners } from 'node:events'
 import { LRUCache } from 'lru-cache'
-import { backoff, failure, MyelinError, messageOf, sleep } from '../bus/index.ts'
+import { backoff, failure, MyelinError, messageOf, sleep } from '../bus/internal.ts'
 import type { EnrichHost, Enrichment, EnrichOptions } from './enrichment.ts'
 import type { Source } from './sources.ts'
 import { within } from './waits.ts'

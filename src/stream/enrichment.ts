@@ -1,6 +1,6 @@
 // What a source says of the questions about its values: `enrich` writes it, whoever reads the source asks them.
-import type { Bus } from '../bus/index.ts'
-import type { Logger } from '../unit/index.ts'
+import type { Bus } from '../bus/internal.ts'
+import type { Logger } from '../unit/internal.ts'
 
 export interface EnrichOptions<T> {
   /** Questions under way at once. Default 64. */

@@ -5,7 +5,7 @@ import { expect, it } from 'vitest'
 import { until, withNats } from '../../test/support/nats.ts'
 import { runProgram } from '../../test/support/program.ts'
 import { rowsOf } from '../../test/support/rows.ts'
-import { ensureStream, now, persist, readSpan, streamInfo } from '../bus/index.ts'
+import { ensureStream, now, persist, readSpan, streamInfo } from '../bus/internal.ts'
 import { serve } from '../service/index.ts'
 import {
   collect,

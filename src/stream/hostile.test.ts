@@ -4,8 +4,8 @@ import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { until, withNats } from '../../test/support/nats.ts'
 import { rowsOf } from '../../test/support/rows.ts'
-import { type Bus, ensureStream, now, persist, readSpan, streamInfo } from '../bus/index.ts'
-import { contract } from '../contract/index.ts'
+import { type Bus, ensureStream, now, persist, readSpan, streamInfo } from '../bus/internal.ts'
+import { contract } from '../contract/internal.ts'
 import { serve } from '../service/index.ts'
 import {
   bucket,

@@ -1,6 +1,6 @@
 // Real-time stream processing: streams in, windows, joins and tables in event time, rows of views out.
-export { type Rejection, readRejection } from '../bus/index.ts'
-export { endOfInput, isEndOfInput } from '../contract/index.ts'
+export { type Rejection, readRejection } from '../bus/internal.ts'
+export { endOfInput, isEndOfInput } from '../contract/internal.ts'
 export {
   type Aggregate,
   type AnyAggregate,

@@ -2,7 +2,7 @@
 import { jetstreamManager } from '@nats-io/jetstream'
 import { expect, it } from 'vitest'
 import { until, withNats } from '../../test/support/nats.ts'
-import { ensureStream, now, persist, readSpan, streamInfo } from '../bus/index.ts'
+import { ensureStream, now, persist, readSpan, streamInfo } from '../bus/internal.ts'
 import { messages } from './index.ts'
 import { inputOf } from './input.ts'
 

@@ -12,7 +12,7 @@ import {
   ownedStream,
   purgeBefore,
   streamInfo,
-} from '../bus/index.ts'
+} from '../bus/internal.ts'
 import type { Copy } from './copies.ts'
 import { markSubject } from './marks.ts'
 import type { Source } from './sources.ts'

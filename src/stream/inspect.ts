@@ -1,6 +1,6 @@
 // Looking into a running processor: every instance answers on `proc.<processor>.inspect` with its partitions.
 import type { Msg } from '@nats-io/nats-core'
-import { type Bus, gather, now, readJsonObject } from '../bus/index.ts'
+import { type Bus, gather, now, readJsonObject } from '../bus/internal.ts'
 import type { CopyStatus } from './copies.ts'
 import type { TaskStatus } from './task/status.ts'
 

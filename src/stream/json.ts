@@ -1,6 +1,6 @@
 // What JSON has a word for. Rows and state travel as JSON: a value that it cannot write, or that it would give back as
 // something else, is refused before it is anywhere, together with the message that brought it.
-import { failure, type MyelinError, messageOf } from '../bus/index.ts'
+import { failure, type MyelinError, messageOf } from '../bus/internal.ts'
 
 /** Arrays and objects in each other; writers and readers of JSON run out of stack at a few thousand. */
 export const maxDepth = 1_000

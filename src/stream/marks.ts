@@ -2,7 +2,7 @@
 // own, with the header `Myelin-Control: watermark`. It says how the sender's messages between two places of the input have
 // moved its clocks; the others merge that with their own by place, so that all have the watermark that one partition
 // would have. When a mark comes does not matter, nor whether it comes twice.
-import { isRecord } from '../bus/index.ts'
+import { isRecord } from '../bus/internal.ts'
 import type { Tick } from './scout.ts'
 
 export interface Mark {

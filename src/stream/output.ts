@@ -1,6 +1,6 @@
 // One output of a partition: a stream of rows that has one writer. Each row says who wrote it and which one it is, so
 // that after a crash the rows that the stream has already can be distinguished from those of others.
-import { type Bus, failure, type StreamWriter } from '../bus/index.ts'
+import { type Bus, failure, type StreamWriter } from '../bus/internal.ts'
 import type { Row } from './dataflow.ts'
 import { jsonBytes } from './json.ts'
 import { withKey } from './program/index.ts'

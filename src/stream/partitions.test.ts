@@ -3,10 +3,10 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
-import { ensureStream, readSpan, streamInfo } from '../bus/index.ts'
-import { contract } from '../contract/index.ts'
+import { ensureStream, readSpan, streamInfo } from '../bus/internal.ts'
+import { contract } from '../contract/internal.ts'
 import { client, serve } from '../service/index.ts'
-import type { RunningUnit } from '../unit/index.ts'
+import type { RunningUnit } from '../unit/internal.ts'
 import {
   bucket,
   count,

@@ -9,7 +9,7 @@ import {
   now,
   type Persisted,
   streamInfo,
-} from '../bus/index.ts'
+} from '../bus/internal.ts'
 import { copiedFrom } from './copies.ts'
 import { type Inspection, inspectProcessor, type PartitionStatus } from './inspect.ts'
 import { viewStream, viewSubject } from './view.ts'

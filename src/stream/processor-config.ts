@@ -1,6 +1,6 @@
 // How a processor is configured when it is run: another name, a span of time, with effects or without.
 import { z } from 'zod'
-import { parseTime, timeForm } from '../bus/index.ts'
+import { parseTime, timeForm } from '../bus/internal.ts'
 
 const instant = z
   .string()

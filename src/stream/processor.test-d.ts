@@ -1,6 +1,6 @@
 // What cannot work must not compile: checked by `npm run check`, never run.
 import { z } from 'zod'
-import { contract } from '../contract/index.ts'
+import { contract } from '../contract/internal.ts'
 import { count, event, processor, publish, tumbling, view } from './index.ts'
 
 const Reading = z.object({ room: z.string(), at: z.number() })

@@ -3,10 +3,10 @@ import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
 import { rowsOf as viewRows } from '../../test/support/rows.ts'
-import { type Bus, ensureStream, lastMessage, persist, streamInfo, streamWriter } from '../bus/index.ts'
-import { contract } from '../contract/index.ts'
+import { type Bus, ensureStream, lastMessage, persist, streamInfo, streamWriter } from '../bus/internal.ts'
+import { contract } from '../contract/internal.ts'
 import { client, deadLetters, serve, service } from '../service/index.ts'
-import type { RunningUnit } from '../unit/index.ts'
+import type { RunningUnit } from '../unit/internal.ts'
 import { count, type Effect, endOfInput, event, job, processor, sum, tumbling, view } from './index.ts'
 
 const nats = withNats()

@@ -2,9 +2,9 @@
 //
 // Promise: effectively once. Every input counts exactly once in the views, whatever dies when; what is done outside
 // (`to` with an effect) happens at least once, each with an id. See task/task.ts for what makes it hold.
-import { failure, MyelinError, messageOf } from '../bus/index.ts'
-import { subjectToken } from '../contract/index.ts'
-import { defineUnit, openAll, type RunningUnit, type Unit, type UnitContext, type Vitals } from '../unit/index.ts'
+import { failure, MyelinError, messageOf } from '../bus/internal.ts'
+import { subjectToken } from '../contract/internal.ts'
+import { defineUnit, openAll, type RunningUnit, type Unit, type UnitContext, type Vitals } from '../unit/internal.ts'
 import { Assignment } from './assignment.ts'
 import { Copies } from './copies.ts'
 import type { EffectPlan } from './effects.ts'

@@ -1,8 +1,8 @@
 import { describe, expect, expectTypeOf, it } from 'vitest'
 import { z } from 'zod'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
-import { type Bus, deleteMessage, ensureStream, now, removeStream, streamInfo } from '../bus/index.ts'
-import { contract } from '../contract/index.ts'
+import { type Bus, deleteMessage, ensureStream, now, removeStream, streamInfo } from '../bus/internal.ts'
+import { contract } from '../contract/internal.ts'
 import { client, serve } from '../service/index.ts'
 import {
   count,

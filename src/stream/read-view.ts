@@ -10,8 +10,8 @@ import {
   type StartPosition,
   type StreamReader,
   toMessage,
-} from '../bus/index.ts'
-import { subjectToken } from '../contract/index.ts'
+} from '../bus/internal.ts'
+import { subjectToken } from '../contract/internal.ts'
 import type { StreamPosition } from './processed.ts'
 import { ensureView, type View, viewSubject } from './view.ts'
 

@@ -1,5 +1,5 @@
 // A processor's error output, as an effect of its program.
-import { ErrorOutput, type Rejected } from '../bus/index.ts'
+import { ErrorOutput, type Rejected } from '../bus/internal.ts'
 import type { Effect } from './effects.ts'
 
 /**

@@ -1,8 +1,8 @@
 // Time travel: a processor once more, under another name, over what its input still holds. What it writes is its own and
 // can be removed again; what the program does outside is left out unless it is wanted.
-import { type Bus, ErrorOutput, failure, lastMessage, now, removeStream, streamInfo } from '../bus/index.ts'
-import { subjectToken } from '../contract/index.ts'
-import { type Logger, serve, type Unit } from '../unit/index.ts'
+import { type Bus, ErrorOutput, failure, lastMessage, now, removeStream, streamInfo } from '../bus/internal.ts'
+import { subjectToken } from '../contract/internal.ts'
+import { type Logger, serve, type Unit } from '../unit/internal.ts'
 import { forgetAssignment } from './assignment.ts'
 import { checkpointStream } from './checkpoint.ts'
 import { declaredProcessor } from './declared/index.ts'

@@ -11,9 +11,9 @@ import {
   readSpan,
   removeStream,
   streamInfo,
-} from '../bus/index.ts'
+} from '../bus/internal.ts'
 import { serve } from '../service/index.ts'
-import type { Logger, RunningUnit, Unit } from '../unit/index.ts'
+import type { Logger, RunningUnit, Unit } from '../unit/internal.ts'
 import { Checkpoints } from './checkpoint.ts'
 import { Dataflow } from './dataflow.ts'
 import {

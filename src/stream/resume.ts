@@ -12,8 +12,8 @@ import {
   type StreamGap,
   type StreamMessage,
   streamInfo,
-} from '../bus/index.ts'
-import type { Logger } from '../unit/index.ts'
+} from '../bus/internal.ts'
+import type { Logger } from '../unit/internal.ts'
 import { checkpointStream } from './checkpoint.ts'
 import type { Identity, Positions } from './checkpoint-log.ts'
 import type { Input } from './input.ts'

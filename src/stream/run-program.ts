@@ -1,7 +1,7 @@
 // A processor's program over plain arrays: no server, no clocks but the events' own, so that the same events give the same
 // rows every time. What a processor does between its input and its outputs, and nothing around it.
-import { failure, MyelinError, messageOf, readHeaders } from '../bus/index.ts'
-import type { Unit } from '../unit/index.ts'
+import { failure, MyelinError, messageOf, readHeaders } from '../bus/internal.ts'
+import type { Unit } from '../unit/internal.ts'
 import { jsonBytes } from './json.ts'
 import { type Plan, type Sink, withKey } from './program/index.ts'
 import { type Fed, runDataflow } from './run-dataflow.ts'

@@ -9,8 +9,8 @@ import {
   bucket as openBucket,
   parseTime,
   timeForm,
-} from '../bus/index.ts'
-import type { Contract, ContractDefinition, InputOf, JobDefinition } from '../contract/index.ts'
+} from '../bus/internal.ts'
+import type { Contract, ContractDefinition, InputOf, JobDefinition } from '../contract/internal.ts'
 import { client, type EventClient, type JobClient } from '../service/index.ts'
 import type { Effect } from './effects.ts'
 import { jsonBytes } from './json.ts'

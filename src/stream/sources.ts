@@ -1,6 +1,6 @@
 // What a processor can read: durable events, views, any stream of JSON, key-value buckets.
 import { z } from 'zod'
-import { type Bus, bucketStream, failure, type HeaderReader, readPayload } from '../bus/index.ts'
+import { type Bus, bucketStream, failure, type HeaderReader, readPayload } from '../bus/internal.ts'
 import {
   type Contract,
   type ContractDefinition,
@@ -10,7 +10,7 @@ import {
   type OutputOf,
   parse,
   type Schema,
-} from '../contract/index.ts'
+} from '../contract/internal.ts'
 import { ensureContractStreams } from '../service/index.ts'
 import type { Enrichment } from './enrichment.ts'
 import { maxDepth, tooDeep } from './json.ts'

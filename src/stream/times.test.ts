@@ -1,7 +1,7 @@
 // Event times as data has them: what is a time, and that one which is none concerns nobody else.
 import { describe, expect, it } from 'vitest'
 import { type Fed, runProgram } from '../../test/support/program.ts'
-import { type MyelinError, parseTime } from '../bus/index.ts'
+import { type MyelinError, parseTime } from '../bus/internal.ts'
 import { count } from './aggregates/index.ts'
 import { processorConfig } from './processor-config.ts'
 import type { Sink, Stream } from './program/index.ts'

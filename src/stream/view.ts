@@ -8,8 +8,8 @@ import {
   ownedStream,
   type StreamSpec,
   streamInfo,
-} from '../bus/index.ts'
-import { type Duration, durationMs, type OutputOf, type Schema, subjectToken } from '../contract/index.ts'
+} from '../bus/internal.ts'
+import { type Duration, durationMs, type OutputOf, type Schema, subjectToken } from '../contract/internal.ts'
 import type { Copy } from './copies.ts'
 
 /** A view's stream, or that of one of its partitions. */

@@ -1,5 +1,5 @@
 // Waits for others' answers have an end.
-import { failure, setLongTimeout } from '../bus/index.ts'
+import { failure, setLongTimeout } from '../bus/internal.ts'
 
 /**
  * What `ask` gives, or an error when that takes too long. `ask` is given a signal that says when nobody waits any more.

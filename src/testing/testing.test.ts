@@ -3,8 +3,8 @@ import { createServer } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { codeOf } from '../../test/support/nats.ts'
-import type { Bus } from '../bus/index.ts'
-import { contract } from '../contract/index.ts'
+import type { Bus } from '../bus/internal.ts'
+import { contract } from '../contract/internal.ts'
 import { service } from '../service/index.ts'
 import {
   count,
@@ -21,7 +21,7 @@ import {
   tumbling,
   view,
 } from '../stream/index.ts'
-import { defineUnit } from '../unit/index.ts'
+import { defineUnit } from '../unit/internal.ts'
 import { runProgram, start, until } from './index.ts'
 
 const Flight = z.object({ id: z.string(), origin: z.string(), date: z.string(), delay: z.number() })

@@ -1,6 +1,6 @@
 // Waiting for something that happens soon, without knowing when.
-import { failure } from '../bus/index.ts'
-import { type Duration, durationMs } from '../contract/index.ts'
+import { failure } from '../bus/internal.ts'
+import { type Duration, durationMs } from '../contract/internal.ts'
 
 const everyMs = 10
 

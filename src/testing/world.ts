@@ -9,11 +9,11 @@ import {
   embeddedNats,
   failure,
   messageOf,
-} from '../bus/index.ts'
-import { type Contract, type ContractDefinition, type Duration, durationMs } from '../contract/index.ts'
+} from '../bus/internal.ts'
+import { type Contract, type ContractDefinition, type Duration, durationMs } from '../contract/internal.ts'
 import { type LoadedComposition, loadComposition, parseComposition, type Running, up } from '../runtime/index.ts'
 import { type Client, client } from '../service/index.ts'
-import { createLogger, isUnit, type Logger, type Unit } from '../unit/index.ts'
+import { createLogger, isUnit, type Logger, type Unit } from '../unit/internal.ts'
 import { Leaks } from './leaks.ts'
 import { until } from './until.ts'
 

@@ -1,6 +1,6 @@
 // Expressions in what is declared (processors, mappings, conditions): JSONata, and plain field paths without it. Bounded, since the value of one
 // event must not hold up all others; and pure, since a replay must come to the same result.
-import { failure, messageOf } from '../bus/index.ts'
+import { failure, messageOf } from '../bus/internal.ts'
 
 /** Where an expression is written, for people: `aggregate.late.share`. */
 export interface Expression {

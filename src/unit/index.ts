@@ -1,8 +1,7 @@
 // What a runner runs, and what it gives to what it runs.
-export { keepLogs, logsStream } from './kept-logs.ts'
-export { createLogger, type Logger, type LogTarget, logSubject } from './log.ts'
-export { allSettled, Opened, openAll } from './opened.ts'
-export { parseConfig, type ServeOptions, serve } from './serve.ts'
+export { createLogger, type Logger, type LogTarget } from './log.ts'
+export { Opened, openAll } from './opened.ts'
+export { type ServeOptions, serve } from './serve.ts'
 export {
   defineUnit,
   type EndpointMetrics,

@@ -1,5 +1,5 @@
 // The log lines of the last day, kept in a bounded stream for `myelin logs --since`.
-import { type Bus, ensureStream, keepBelow, nameOf, ownedStream } from '../bus/index.ts'
+import { type Bus, ensureStream, keepBelow, nameOf, ownedStream } from '../bus/internal.ts'
 
 export const logsStream = nameOf('logs')
 

@@ -1,7 +1,7 @@
 // Logging as units see it: pino's calls, one line of JSON per event on stderr, secrets redacted; and the same lines on
 // NATS for whoever listens.
 import { destination, type LoggerOptions, multistream, type Logger as Pino, pino } from 'pino'
-import { type Bus, messageOf, redact, redactText } from '../bus/index.ts'
+import { type Bus, messageOf, redact, redactText } from '../bus/internal.ts'
 
 /** A pino logger; its fields are redacted, and it logs to the bus as well where the unit's runner says so. */
 export type Logger = Pick<Pino, 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal'> & {

@@ -1,11 +1,12 @@
 // What a start has opened so far, and how to close it again. A start that fails closes all of it, newest first: a unit
 // that is `failed` answers nothing, listens to nothing and keeps no state.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type BusSubscription, trackSubscriptions } from '../bus/index.ts'
+import { type BusSubscription, trackSubscriptions } from '../bus/internal.ts'
 
 /** All of it together; what has not closed by then is left behind. */
 const patienceMs = 8_000
 
+/** What a start has opened so far; see {@link openAll}. */
 export class Opened {
   readonly #closes: (() => unknown)[] = []
   #closing: Promise<void> | undefined

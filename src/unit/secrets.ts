@@ -2,7 +2,7 @@
 // it is read where the unit runs. Files, desired state, records and tables hold the reference; what it gave is hidden in
 // everything that this process logs, tells or answers.
 import { readFile } from 'node:fs/promises'
-import { failure, hideSecret, isReference, messageOf } from '../bus/index.ts'
+import { failure, hideSecret, isReference, messageOf } from '../bus/internal.ts'
 
 const deepest = 100
 

@@ -1,6 +1,6 @@
 // Running one unit in this process, without a composition: for tests, scripts and small programs.
-import type { Bus } from '../bus/index.ts'
-import { failure, redactText } from '../bus/index.ts'
+import type { Bus } from '../bus/internal.ts'
+import { failure, redactText } from '../bus/internal.ts'
 import { createLogger, type Logger } from './log.ts'
 import { openAll } from './opened.ts'
 import { withSecrets } from './secrets.ts'

@@ -1,7 +1,7 @@
 // A unit is anything with a lifecycle that a runner runs: a service, a processor, a gateway, a feed. This is the whole
 // interface between a pattern and what runs it; every pattern folder makes units, the runtime starts and drains them.
 import type { StandardSchemaV1 } from '@standard-schema/spec'
-import type { Bus } from '../bus/index.ts'
+import type { Bus } from '../bus/internal.ts'
 import type { Logger } from './log.ts'
 
 /** What a runner gives to a unit that it starts. */

@@ -1,6 +1,6 @@
 // Keys of a configuration that its schema does not know. Zod leaves them out in silence, so that `{ sped: 60 }` runs with
 // the default speed; a configuration refuses them, at every depth, unless the schema is loose (`z.looseObject`).
-import { unknownKey } from '../bus/index.ts'
+import { unknownKey } from '../bus/internal.ts'
 
 /** As far as it is needed here, the definition of a zod 4 schema. */
 interface Def {

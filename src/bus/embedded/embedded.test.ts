@@ -7,7 +7,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { manyAtOnce, parentsKilled, startParent } from '../../../test/support/embedded-parent.ts'
 import { now } from '../clock.ts'
 import { connect } from '../connect.ts'
-import { ensureStream, persist, streamInfo } from '../jetstream/index.ts'
+import { ensureStream, persist, streamInfo } from '../index.ts'
 import { findNatsServer } from './binary.ts'
 import { type EmbeddedEvent, embeddedNats, runningServer } from './index.ts'
 

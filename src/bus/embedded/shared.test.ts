@@ -6,7 +6,7 @@ import { startParent } from '../../../test/support/embedded-parent.ts'
 import { until } from '../../../test/support/nats.ts'
 import { now } from '../clock.ts'
 import { connect } from '../connect.ts'
-import { ensureStream, persist, streamInfo } from '../jetstream/index.ts'
+import { ensureStream, persist, streamInfo } from '../index.ts'
 import { embeddedNats } from './index.ts'
 
 describe('the server of a folder', () => {

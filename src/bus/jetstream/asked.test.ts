@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { positionOf } from '../../../examples/airline/summary.ts'
 import { codeOf, withNats } from '../../../test/support/nats.ts'
 import { now } from '../clock.ts'
-import { askAgain, ensureStream, persist } from './index.ts'
+import { askAgain, ensureStream, persist } from '../internal.ts'
 
 describe('a question to JetStream', () => {
   const nats = withNats()

@@ -13,7 +13,7 @@ import {
   type StreamReader,
   streamInfo,
   streamWriter,
-} from '../index.ts'
+} from '../internal.ts'
 
 const bytes = (text: string) => Buffer.from(text)
 const numbers = (count: number, from = 1) => Array.from({ length: count }, (_, i) => from + i)

@@ -12,7 +12,7 @@ import {
   type StreamMessage,
   type StreamReader,
   streamInfo,
-} from '../index.ts'
+} from '../internal.ts'
 import { AckFloor } from './ack-floor.ts'
 import { manager } from './api.ts'
 

@@ -9,7 +9,7 @@ import {
   removeStream,
   type StreamSpec,
   streamInfo,
-} from '../index.ts'
+} from '../internal.ts'
 
 const nats = withNats({ extraConfig: 'jetstream { max_file_store: 10GB }' })
 const spec = (more: Partial<StreamSpec> = {}): StreamSpec => {

@@ -17,7 +17,7 @@ import {
   type StreamGap,
   type StreamReader,
   streamIdentity,
-} from '../index.ts'
+} from '../internal.ts'
 
 let folder: string
 let server: EmbeddedNats

@@ -12,7 +12,7 @@ import {
   sequenceAt,
   streamInfo,
   streamWriter,
-} from '../index.ts'
+} from '../internal.ts'
 
 const nats = withNats()
 const timeOf = ({ data }: StoredMessage) => (data.length === 0 ? undefined : Number(Buffer.from(data).toString()))

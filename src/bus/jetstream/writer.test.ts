@@ -11,7 +11,7 @@ import {
   type StreamMessage,
   streamInfo,
   streamWriter,
-} from '../index.ts'
+} from '../internal.ts'
 
 const bytes = (text: string) => Buffer.from(text)
 

@@ -1,6 +1,6 @@
 // myelin call: one request to a service, from the command line.
 import type { Command } from 'commander'
-import { failure } from '../../bus/index.ts'
+import { failure } from '../../bus/internal.ts'
 import { nearest } from '../../runtime/index.ts'
 import { client, discoverContract } from '../../service/index.ts'
 import { type ConnectionFlags, interrupted, onBus, withConnection } from '../connection.ts'

@@ -1,7 +1,7 @@
 // myelin contract diff: two versions of contracts, or one and what runs.
 import type { Command } from 'commander'
-import { failure } from '../../bus/index.ts'
-import { type ContractDiff, type ContractShape, diffAll, diffContracts, shapeOf } from '../../contract/index.ts'
+import { failure } from '../../bus/internal.ts'
+import { type ContractDiff, type ContractShape, diffAll, diffContracts, shapeOf } from '../../contract/internal.ts'
 import { contractOf, discover } from '../../service/index.ts'
 import { type ConnectionFlags, onBus, reportFailure, withConnection } from '../connection.ts'
 import { shapesOf } from '../contracts.ts'

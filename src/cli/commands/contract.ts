@@ -2,7 +2,7 @@
 import { writeFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { stringify } from 'yaml'
-import { asyncapi } from '../../contract/index.ts'
+import { asyncapi } from '../../contract/internal.ts'
 import { contractsOf } from '../contracts.ts'
 import { print } from '../text.ts'
 import { addContractDiff } from './contract-diff.ts'

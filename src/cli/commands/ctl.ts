@@ -2,7 +2,7 @@
 
 import { hostname, userInfo } from 'node:os'
 import { type Command, Option } from 'commander'
-import { failure } from '../../bus/index.ts'
+import { failure } from '../../bus/internal.ts'
 import {
   audit,
   type CommandArgs,

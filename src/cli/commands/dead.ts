@@ -1,6 +1,6 @@
 // myelin dead: the messages a service could not handle, and putting them back.
 import type { Command } from 'commander'
-import { failure } from '../../bus/index.ts'
+import { failure } from '../../bus/internal.ts'
 import { deadLetters, redrive } from '../../service/index.ts'
 import { type ConnectionFlags, onBus, withConnection } from '../connection.ts'
 import { print, printJson, printValue, table, UsageError, whole } from '../text.ts'

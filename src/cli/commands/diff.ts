@@ -1,6 +1,6 @@
 // myelin diff, apply: what a composition says, and what is.
 import type { Command } from 'commander'
-import { MyelinError } from '../../bus/index.ts'
+import { MyelinError } from '../../bus/internal.ts'
 import { type CommandOutcome, type CommandRequest, command, DesiredStates } from '../../control/index.ts'
 import { fleet } from '../../heartbeat/index.ts'
 import { loadComposition, type UnitSpec } from '../../runtime/index.ts'

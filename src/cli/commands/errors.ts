@@ -1,6 +1,6 @@
 // myelin errors: what a code means and what to do.
 import type { Command } from 'commander'
-import { errorCatalogue, isErrorCode } from '../../bus/index.ts'
+import { errorCatalogue, isErrorCode } from '../../bus/internal.ts'
 import { nearest } from '../../runtime/index.ts'
 import { print, printJson, UsageError } from '../text.ts'
 

@@ -1,9 +1,9 @@
 // myelin list: the units of a composition and what they can be configured with, from their own schemas.
 import type { Command } from 'commander'
-import { failure, hasCode } from '../../bus/index.ts'
-import { jsonSchemaOf } from '../../contract/index.ts'
+import { failure, hasCode } from '../../bus/internal.ts'
+import { jsonSchemaOf } from '../../contract/internal.ts'
 import { builtInUnits, loadComposition, loadUnitOf, nearest, unitKind } from '../../runtime/index.ts'
-import type { Unit } from '../../unit/index.ts'
+import type { Unit } from '../../unit/internal.ts'
 import { type JsonSchema, reference } from '../reference.ts'
 import { print, printJson, table } from '../text.ts'
 

@@ -9,9 +9,9 @@ import {
   type StreamReader,
   sequenceAt,
   streamInfo,
-} from '../../bus/index.ts'
+} from '../../bus/internal.ts'
 import { logLevels } from '../../control/index.ts'
-import { logSubject, logsStream } from '../../unit/index.ts'
+import { logSubject, logsStream } from '../../unit/internal.ts'
 import { aborted, type ConnectionFlags, interrupted, onBus, sayWaiting, withConnection } from '../connection.ts'
 import { milliseconds, print, selectorOf, UsageError } from '../text.ts'
 

@@ -1,6 +1,6 @@
 // myelin ls, describe: who is there, and how they are.
 import type { Command } from 'commander'
-import { belowWish, failure, redact } from '../../bus/index.ts'
+import { belowWish, failure, redact } from '../../bus/internal.ts'
 import { DesiredStates } from '../../control/index.ts'
 import { fleet } from '../../heartbeat/index.ts'
 import { nearest } from '../../runtime/index.ts'

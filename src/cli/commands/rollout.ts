@@ -1,10 +1,10 @@
 // myelin rollout, rollouts: a new configuration in batches, watched, and rolled back when it does worse.
 import { hostname, userInfo } from 'node:os'
 import type { Command } from 'commander'
-import { failure, redact } from '../../bus/index.ts'
+import { failure, redact } from '../../bus/internal.ts'
 import { type Rollout, Rollouts, stand } from '../../control/index.ts'
 import { fleet } from '../../heartbeat/index.ts'
-import { createLogger } from '../../unit/index.ts'
+import { createLogger } from '../../unit/internal.ts'
 import { readConfig } from '../config.ts'
 import { aborted, type ConnectionFlags, interrupted, onBus, withConnection } from '../connection.ts'
 import { milliseconds, print, printJson, table, UsageError } from '../text.ts'

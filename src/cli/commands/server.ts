@@ -1,6 +1,6 @@
 // myelin server: the embedded nats-server in the foreground.
 import { type Command, InvalidArgumentError } from 'commander'
-import { embeddedNats } from '../../bus/index.ts'
+import { embeddedNats } from '../../bus/internal.ts'
 import { aborted, interrupted } from '../connection.ts'
 import { print, printJson } from '../text.ts'
 

@@ -1,6 +1,6 @@
 // myelin stream errors: the input that a processor could not use, with the reason.
 import type { Command } from 'commander'
-import { type Bus, consume, readSpan, streamInfo } from '../../bus/index.ts'
+import { type Bus, consume, readSpan, streamInfo } from '../../bus/internal.ts'
 import { errorStream, type Rejection, readRejection } from '../../stream/index.ts'
 import { aborted, type ConnectionFlags, interrupted, onBus, withConnection } from '../connection.ts'
 import { hasRun, nobodyAnswers } from '../processors.ts'

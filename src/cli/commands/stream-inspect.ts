@@ -1,6 +1,6 @@
 // myelin stream inspect: the steps of a processor, and how each of its partitions is doing.
 import type { Command } from 'commander'
-import type { Bus } from '../../bus/index.ts'
+import type { Bus } from '../../bus/internal.ts'
 import { type Inspection, inspectProcessor, type PartitionStatus } from '../../stream/index.ts'
 import { aborted, type ConnectionFlags, interrupted, onBus, withConnection } from '../connection.ts'
 import { nobodyAnswers } from '../processors.ts'

@@ -1,10 +1,10 @@
 // myelin stream replay: a processor once more over its stored input, under another name; and removing what that left.
 import { createInterface } from 'node:readline/promises'
 import type { Command } from 'commander'
-import { failure, parseTime } from '../../bus/index.ts'
+import { failure, parseTime } from '../../bus/internal.ts'
 import { loadComposition, loadUnit, loadUnitOf, nearest } from '../../runtime/index.ts'
 import { type ReplayProgress, removeReplay, replay, replayedStreams } from '../../stream/index.ts'
-import type { Unit } from '../../unit/index.ts'
+import type { Unit } from '../../unit/internal.ts'
 import { type ConnectionFlags, interrupted, onBus, withConnection } from '../connection.ts'
 import { ago, instant, print, printJson, size, table, UsageError } from '../text.ts'
 import { refuseUnused } from '../unused.ts'

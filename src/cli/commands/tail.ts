@@ -11,8 +11,8 @@ import {
   readHeaders,
   type StartPosition,
   streamInfo,
-} from '../../bus/index.ts'
-import { eventStream } from '../../contract/index.ts'
+} from '../../bus/internal.ts'
+import { eventStream } from '../../contract/internal.ts'
 import { viewStream } from '../../stream/index.ts'
 import { aborted, type ConnectionFlags, interrupted, onBus, sayWaiting, withConnection } from '../connection.ts'
 import { print, printJson, UsageError, whole } from '../text.ts'

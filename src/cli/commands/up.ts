@@ -1,6 +1,6 @@
 // myelin up: the composition of this folder.
 import type { Command } from 'commander'
-import { type BusEvent, belowWish, connect, failure } from '../../bus/index.ts'
+import { type BusEvent, belowWish, connect, failure } from '../../bus/internal.ts'
 import {
   checkNames,
   checkUnits,

@@ -14,6 +14,7 @@ export type Audience = 'callers' | 'handlers' | 'stored events' | 'queued jobs'
 /** `unknown`: one side does not say enough to compare. */
 export type Effect = 'breaking' | 'additive' | 'unknown'
 
+/** One change between two versions of a contract, and for whom it is what. */
 export interface ContractChange {
   readonly kind: 'endpoint' | 'event' | 'job'
   /** Of the endpoint, event or job. */
@@ -25,6 +26,7 @@ export interface ContractChange {
   readonly reason: string
 }
 
+/** All changes between two versions of a contract. */
 export interface ContractDiff {
   readonly contract: string
   /** Versions; undefined where that side has no such contract. */
@@ -49,7 +51,10 @@ export function diffContracts(before: ContractShape, after: ContractShape): Cont
   return outcome(before.name, before.version, after.version, changes)
 }
 
-/** Contracts by their names, one side's against the other's; a name that only one side has is added or removed whole. */
+/**
+ * Contracts by their names, one side's against the other's; a name that only one side has is added or removed whole.
+ * @example const differences = diffAll(shapesOfDocument(released), [airports, flights].map(shapeOf))
+ */
 export function diffAll(before: readonly ContractShape[], after: readonly ContractShape[]): ContractDiff[] {
   const found: ContractDiff[] = []
   for (const old of before) {

@@ -1,6 +1,6 @@
 // Contracts read back from an AsyncAPI document that `asyncapi()` made: what they are is in its `x-myelin` extensions,
 // what they carry in its schemas.
-import { failure } from '../../bus/index.ts'
+import { failure } from '../../bus/internal.ts'
 import type { Durable } from '../definition.ts'
 import { resolved } from './forms.ts'
 import type { ContractShape, EndpointShape, EventShape, JobShape, SchemaIn } from './shape.ts'

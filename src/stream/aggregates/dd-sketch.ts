@@ -2,7 +2,7 @@
 // in bins that grow by the factor γ = (1 + e) / (1 − e), so that a bin's middle is within e of all that is in it. Our own
 // and not @datadog/sketches-js: its bounded bins are dense, so two values far apart already cost it the guarantee, and its
 // state is Protobuf.
-import { failure } from '../../bus/index.ts'
+import { failure } from '../../bus/internal.ts'
 import type { Aggregate } from './aggregate.ts'
 import { checkWhole, numberOf } from './values.ts'
 

@@ -1,5 +1,5 @@
 // How many different values there were: exactly, in memory for all of them; or nearly, in memory for none.
-import { failure } from '../../bus/index.ts'
+import { failure } from '../../bus/internal.ts'
 import type { Aggregate } from './aggregate.ts'
 import { emptyRegisters, estimate, mergeRegisters, observe, type Registers } from './hyper-log-log.ts'
 import { checkWhole, type Scalar, scalarOf } from './values.ts'

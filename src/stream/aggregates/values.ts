@@ -1,5 +1,5 @@
 // What aggregates take from events, checked: one bad value would make a whole window's row wrong, and silently.
-import { failure, type MyelinError } from '../../bus/index.ts'
+import { failure, type MyelinError } from '../../bus/internal.ts'
 import { checkKept } from '../json.ts'
 
 /** Values that are equal when they look the same, in memory as in JSON. */

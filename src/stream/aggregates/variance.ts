@@ -1,5 +1,5 @@
 // How far values are from their mean: Welford's method, which does not lose small spreads at large means.
-import { failure } from '../../bus/index.ts'
+import { failure } from '../../bus/internal.ts'
 import type { Aggregate } from './aggregate.ts'
 import { clamped, inRange, numberOf } from './values.ts'
 

@@ -2,10 +2,10 @@ import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { codeOf, until, withNats } from '../../../test/support/nats.ts'
 import { rowsOf } from '../../../test/support/rows.ts'
-import { consume, ensureStream, lastMessage, persist, streamWriter } from '../../bus/index.ts'
-import { contract } from '../../contract/index.ts'
+import { consume, ensureStream, lastMessage, persist, streamWriter } from '../../bus/internal.ts'
+import { contract } from '../../contract/internal.ts'
 import { client, ensureContractStreams } from '../../service/index.ts'
-import { parseConfig, serve } from '../../unit/index.ts'
+import { parseConfig, serve } from '../../unit/internal.ts'
 import { declaredProcessor, readRejection } from '../index.ts'
 
 const nats = withNats()

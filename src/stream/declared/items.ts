@@ -1,6 +1,6 @@
 // What a program needs of each value, found before the program sees it: whether it counts, what it becomes, its time, its
 // key, and what is aggregated.
-import { failure } from '../../bus/index.ts'
+import { failure } from '../../bus/internal.ts'
 import { compile, type Expression, truthy } from '../../unit/internal.ts'
 import { declaredAggregate, type Reading } from './aggregates.ts'
 import type { Item } from './item.ts'

@@ -1,6 +1,6 @@
 // The kind `myelin:processor`.
-import { ErrorOutput, nameOf } from '../../bus/index.ts'
-import { eventStream } from '../../contract/index.ts'
+import { ErrorOutput, nameOf } from '../../bus/internal.ts'
+import { eventStream } from '../../contract/internal.ts'
 import { defineKind, type Stored } from '../../unit/internal.ts'
 import { checkpointStream } from '../checkpoint.ts'
 import { inputStream, inputSubjects } from '../input.ts'

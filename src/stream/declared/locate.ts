@@ -1,7 +1,7 @@
 // Finding the stream of something that is named, without the contract or the program that made it.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Bus, failure, now, streamInfo } from '../../bus/index.ts'
-import { eventStream } from '../../contract/index.ts'
+import { type Bus, failure, now, streamInfo } from '../../bus/internal.ts'
+import { eventStream } from '../../contract/internal.ts'
 import { viewStream, viewSubject } from '../view.ts'
 
 /** What is looked for: one of event, view, or stream with subject. */

@@ -1,7 +1,7 @@
 // What schemas of declared things are made of.
 import { z } from 'zod'
-import { messageOf } from '../../bus/index.ts'
-import { type Duration, durationMs, durationText } from '../../contract/index.ts'
+import { messageOf } from '../../bus/internal.ts'
+import { type Duration, durationMs, durationText } from '../../contract/internal.ts'
 import { problemOf } from '../../unit/internal.ts'
 
 /** A JSONata expression, checked when the configuration is. */

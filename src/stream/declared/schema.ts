@@ -1,6 +1,6 @@
 // What a declared processor can be configured with. Validation, `myelin list`, and completion in editors come from here.
 import { z } from 'zod'
-import { messageOf } from '../../bus/index.ts'
+import { messageOf } from '../../bus/internal.ts'
 import { processorConfig } from '../processor-config.ts'
 import { calendar, counted, hopping, session, sliding, tumbling, type WindowShape } from '../windows/index.ts'
 import { aggregateSchema } from './aggregates.ts'

@@ -1,5 +1,5 @@
 // The unit `myelin:processor`: a processor for people who write no TypeScript. Its whole program is its configuration.
-import { defineUnit, type Unit } from '../../unit/index.ts'
+import { defineUnit, type Unit } from '../../unit/internal.ts'
 import type { AnyAggregate } from '../aggregates/index.ts'
 import { enrich } from '../enrich.ts'
 import { processor } from '../processor.ts'

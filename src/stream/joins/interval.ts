@@ -1,6 +1,6 @@
 // Stream–stream joins: values of the same key whose times are near enough meet. Each side is kept as long as a partner
 // may come; `left` and `outer` emit those that found none when that is certain.
-import { failure } from '../../bus/index.ts'
+import { failure } from '../../bus/internal.ts'
 import type { Dataflow, Operator, StateRecord } from '../dataflow.ts'
 import { checkKept } from '../json.ts'
 import { Timers } from '../timers.ts'

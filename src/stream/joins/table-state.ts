@@ -1,5 +1,5 @@
 // A table: the latest value of each key, or, with history, the value that a key had at a time.
-import { failure } from '../../bus/index.ts'
+import { failure } from '../../bus/internal.ts'
 import type { Dataflow, Operator, StateRecord } from '../dataflow.ts'
 import { checkKept } from '../json.ts'
 

@@ -1,5 +1,5 @@
 // Values that belong together by a key: windows, joins, tables and running aggregates.
-import { type Duration, durationMs } from '../../contract/index.ts'
+import { type Duration, durationMs } from '../../contract/internal.ts'
 import type { Aggregated, AnyAggregate } from '../aggregates/index.ts'
 import { IntervalJoin, type JoinKind } from '../joins/interval.ts'
 import { counted, type Emission, type WindowShape } from '../windows/index.ts'

@@ -1,6 +1,6 @@
 // Rows under a key: what a program gives out, or goes on with.
-import { failure } from '../../bus/index.ts'
-import { subjectToken } from '../../contract/index.ts'
+import { failure } from '../../bus/internal.ts'
+import { subjectToken } from '../../contract/internal.ts'
 import type { Effect } from '../effects.ts'
 import type { View } from '../view.ts'
 import { type Node, Sink } from './node.ts'

@@ -1,6 +1,6 @@
 // Values in the order of the input: what can be done with each of them by itself.
-import { failure, parseTime, timeForm } from '../../bus/index.ts'
-import { type Duration, durationMs } from '../../contract/index.ts'
+import { failure, parseTime, timeForm } from '../../bus/internal.ts'
+import { type Duration, durationMs } from '../../contract/internal.ts'
 import type { Dataflow, Push } from '../dataflow.ts'
 import type { Effect } from '../effects.ts'
 import { KeyedStream } from './keyed.ts'

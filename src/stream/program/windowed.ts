@@ -1,5 +1,5 @@
 // Windows of values, to be aggregated.
-import { failure } from '../../bus/index.ts'
+import { failure } from '../../bus/internal.ts'
 import type { Aggregated, AnyAggregate } from '../aggregates/index.ts'
 import { Aggregation, type Emission, type WindowShape, windowOperator } from '../windows/index.ts'
 import type { KeyOf, Node, Sink } from './node.ts'

@@ -1,8 +1,8 @@
 // Values of messages that are needed before their turn: those that somebody is asked about, and those whose clocks the
 // other partitions learn of ahead. A message is decoded once.
-import type { Bus, StreamMessage } from '../../bus/index.ts'
-import { isEndOfInput } from '../../contract/index.ts'
-import type { Logger } from '../../unit/index.ts'
+import type { Bus, StreamMessage } from '../../bus/internal.ts'
+import { isEndOfInput } from '../../contract/internal.ts'
+import type { Logger } from '../../unit/internal.ts'
 import { Enricher } from '../enrich.ts'
 import type { Input } from '../input.ts'
 import type { Source } from '../sources.ts'

@@ -1,6 +1,6 @@
 // Messages that wait for their turn. What they do to clocks is announced to the other partitions ahead of it.
-import type { StreamMessage } from '../../bus/index.ts'
-import { isEndOfInput } from '../../contract/index.ts'
+import type { StreamMessage } from '../../bus/internal.ts'
+import { isEndOfInput } from '../../contract/internal.ts'
 import type { Alignment } from '../alignment.ts'
 import { endTick } from '../end-of-input.ts'
 import { givenUp } from '../enrich.ts'

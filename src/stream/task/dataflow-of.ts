@@ -1,5 +1,5 @@
 // The dataflow of one partition: a processor's program with that partition's limits.
-import { failure } from '../../bus/index.ts'
+import { failure } from '../../bus/internal.ts'
 import { Dataflow, type DataflowHost } from '../dataflow.ts'
 import { partitionOf } from '../input.ts'
 import type { TaskOptions } from './options.ts'

@@ -1,7 +1,7 @@
 // What is done with each message: the program gets it, rows and effects of it go out, what cannot be used is rejected. It
 // holds the state of a partition: the dataflow, how far the input is processed, and which sources have ended.
-import { boundedTraceLines, type StreamMessage, tracingOn } from '../../bus/index.ts'
-import { isEndOfInput } from '../../contract/index.ts'
+import { boundedTraceLines, type StreamMessage, tracingOn } from '../../bus/internal.ts'
+import { isEndOfInput } from '../../contract/internal.ts'
 import type { Alignment } from '../alignment.ts'
 import type { Dataflow } from '../dataflow.ts'
 import type { Effects } from '../effects.ts'

@@ -1,6 +1,6 @@
 // What a partition is run with, and what is known of it while it runs.
-import type { Bus } from '../../bus/index.ts'
-import type { Logger } from '../../unit/index.ts'
+import type { Bus } from '../../bus/internal.ts'
+import type { Logger } from '../../unit/internal.ts'
 import type { EffectPlan } from '../effects.ts'
 import type { Input } from '../input.ts'
 import type { Sink } from '../program/index.ts'

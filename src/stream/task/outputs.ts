@@ -1,6 +1,6 @@
 // The outputs of a partition as one: rows go out in batches, those of a quiet input without waiting for a full one.
-import { type Bus, streamWriter } from '../../bus/index.ts'
-import type { Logger } from '../../unit/index.ts'
+import { type Bus, streamWriter } from '../../bus/internal.ts'
+import type { Logger } from '../../unit/internal.ts'
 import type { Row } from '../dataflow.ts'
 import { Output, type OutputPosition } from '../output.ts'
 import type { Place } from '../resume.ts'

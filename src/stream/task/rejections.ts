@@ -1,6 +1,6 @@
 // What cannot be used: counted, logged now and then, and sent to the error output. The stream goes on.
-import { MyelinError, messageOf, type Rejected } from '../../bus/index.ts'
-import type { Logger } from '../../unit/index.ts'
+import { MyelinError, messageOf, type Rejected } from '../../bus/internal.ts'
+import type { Logger } from '../../unit/internal.ts'
 import type { Origin } from '../effects.ts'
 
 /** What a checkpoint says that is being stored. */

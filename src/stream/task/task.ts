@@ -16,8 +16,8 @@ import {
   type StreamMessage,
   type StreamReader,
   timerMs,
-} from '../../bus/index.ts'
-import type { Vitals } from '../../unit/index.ts'
+} from '../../bus/internal.ts'
+import type { Vitals } from '../../unit/internal.ts'
 import type { Alignment } from '../alignment.ts'
 import type { Dataflow } from '../dataflow.ts'
 import { type EffectPlan, Effects } from '../effects.ts'

@@ -1,6 +1,6 @@
 // Whose turn it is: the message that is being processed, or the place of one of another partition that moves a clock. What
 // comes of it is named by its place, so that a replay gives the same names.
-import { type StreamMessage, type TraceContext, traceOf } from '../../bus/index.ts'
+import { type StreamMessage, type TraceContext, traceOf } from '../../bus/internal.ts'
 import type { Origin } from '../effects.ts'
 
 const nothing = new Uint8Array(0)

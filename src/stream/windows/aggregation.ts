@@ -1,5 +1,5 @@
 // A set of aggregates as one: their states side by side, and how those travel in checkpoints.
-import { failure } from '../../bus/index.ts'
+import { failure } from '../../bus/internal.ts'
 import type { AnyAggregate } from '../aggregates/index.ts'
 import { checkKept } from '../json.ts'
 

@@ -1,8 +1,8 @@
 // Windows that are the same for all keys: a window holds all keys' states of one window. It closes when the watermark
 // passes its end: its rows go out, in the order of their keys. Until `lateness` has passed as well, a late event changes
 // the window and its row goes out again; after that it goes to the side.
-import { failure } from '../../bus/index.ts'
-import { subjectToken } from '../../contract/index.ts'
+import { failure } from '../../bus/internal.ts'
+import { subjectToken } from '../../contract/internal.ts'
 import type { Dataflow, Operator, StateRecord } from '../dataflow.ts'
 import type { Aggregation, States } from './aggregation.ts'
 import type { AlignedShape } from './shapes.ts'

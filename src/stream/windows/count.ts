@@ -1,6 +1,6 @@
 // Windows of a number of events: time plays no part, so there is nothing to be late for.
-import { failure } from '../../bus/index.ts'
-import { subjectToken } from '../../contract/index.ts'
+import { failure } from '../../bus/internal.ts'
+import { subjectToken } from '../../contract/internal.ts'
 import type { Dataflow, Operator, StateRecord } from '../dataflow.ts'
 import type { Aggregation, States } from './aggregation.ts'
 import type { CountShape } from './shapes.ts'

@@ -1,8 +1,8 @@
 // Session windows: for each key, events that follow each other within the gap, an event just a gap later included (as in
 // Kafka Streams). An event between two sessions makes them one, which is why the aggregates must be able to merge. A
 // session is over when the watermark has passed its last event by more than the gap: nothing on time can touch it then.
-import { failure } from '../../bus/index.ts'
-import { subjectToken } from '../../contract/index.ts'
+import { failure } from '../../bus/internal.ts'
+import { subjectToken } from '../../contract/internal.ts'
 import type { Dataflow, Operator, StateRecord } from '../dataflow.ts'
 import { Timers } from '../timers.ts'
 import type { Aggregation, States } from './aggregation.ts'

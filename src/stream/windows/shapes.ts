@@ -1,7 +1,7 @@
 // How time is cut into windows.
 import { Temporal } from 'temporal-polyfill'
-import { failure } from '../../bus/index.ts'
-import { type Duration, durationMs } from '../../contract/index.ts'
+import { failure } from '../../bus/internal.ts'
+import { type Duration, durationMs } from '../../contract/internal.ts'
 
 /** Windows whose bounds time alone decides: every key has the same ones. */
 export interface AlignedShape {

@@ -1,7 +1,7 @@
 // Sliding windows: for each event the window that ends with it. A row goes out when the watermark has reached its event;
 // a late event sends those that it changes again.
-import { failure } from '../../bus/index.ts'
-import { subjectToken } from '../../contract/index.ts'
+import { failure } from '../../bus/internal.ts'
+import { subjectToken } from '../../contract/internal.ts'
 import type { Dataflow, Operator, StateRecord } from '../dataflow.ts'
 import { checkKept } from '../json.ts'
 import { Timers } from '../timers.ts'
