@@ -12,6 +12,7 @@ import { addErrors } from './commands/errors.ts'
 import { addList } from './commands/list.ts'
 import { addLogs } from './commands/logs.ts'
 import { addLs } from './commands/ls.ts'
+import { addNew } from './commands/new.ts'
 import { addRollout } from './commands/rollout.ts'
 import { addServer } from './commands/server.ts'
 import { addStream } from './commands/stream.ts'
@@ -33,6 +34,7 @@ export function commands(): Command {
     .configureOutput({ outputError: (text, write) => write(text) })
 
   for (const add of [
+    addNew,
     addUp,
     addList,
     addServer,
