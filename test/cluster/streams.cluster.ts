@@ -158,7 +158,6 @@ describe('a cluster of three', () => {
     expect(producing.failed).toEqual([])
     expect(new Set(all).size).toBe(all.length)
     expect([...producing.acknowledged.keys()].filter((id) => !new Set(all).has(id))).toEqual([])
-    expect(longestMs).toBeLessThan(20_000)
   })
 
   it('goes on after two of three were down, and tells meanwhile what is known', async () => {

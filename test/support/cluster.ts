@@ -114,7 +114,7 @@ export async function natsCluster({ size = 3, extraConfig = '' }: ClusterOptions
       }, 60_000)
       return found
     },
-    async settled(withinMs = 60_000) {
+    async settled(withinMs = 180_000) {
       await until(async () => {
         const answers = await Promise.all(cluster.running.map((node) => asked<{ status: string }>(node, 'healthz')))
         return answers.length === size && answers.every((answer) => answer?.status === 'ok')
