@@ -1,8 +1,7 @@
 // Windows of a number of events: time plays no part, so there is nothing to be late for.
-import { failure } from '../../bus/internal.ts'
-import { subjectToken } from '../../contract/internal.ts'
 import type { Dataflow, Operator, StateRecord } from '../dataflow.ts'
 import type { Aggregation, States } from './aggregation.ts'
+import { KeyedState } from './keyed-state.ts'
 import type { CountShape } from './shapes.ts'
 import type { WindowOperator, WindowPlan } from './window-operator.ts'
 
@@ -13,22 +12,29 @@ interface Filling {
   readonly states: States
 }
 
-// records: [key, events, firstMs, lastMs, states]; [key]: its window was over
+type SavedFilling = readonly [events: number, firstMs: number, lastMs: number, states: unknown[]]
+
+// records: [key, events, firstMs, lastMs, states]
 export class CountWindows<T> implements Operator, WindowOperator<T> {
-  readonly #dataflow: Dataflow
   readonly #size: number
   readonly #plan: WindowPlan<T>
   readonly #aggregation: Aggregation<T>
-  readonly #keys = new Map<string, Filling>()
-  readonly #changed = new Set<string>()
+  readonly #keys: KeyedState<Filling>
   readonly nextMs = Number.POSITIVE_INFINITY
   open = 0
 
   constructor(dataflow: Dataflow, shape: CountShape, plan: WindowPlan<T>) {
-    this.#dataflow = dataflow
     this.#size = shape.events
     this.#plan = plan
-    this.#aggregation = plan.aggregation
+    const { aggregation } = plan
+    this.#aggregation = aggregation
+    this.#keys = new KeyedState(dataflow, 'windows', {
+      save: ({ events, firstMs, lastMs, states }): SavedFilling => [events, firstMs, lastMs, aggregation.save(states)],
+      load: (saved) => {
+        const [events, firstMs, lastMs, states] = saved as SavedFilling
+        return { events, firstMs, lastMs, states: aggregation.load(states) }
+      },
+    })
   }
 
   get keys(): number {
@@ -45,7 +51,7 @@ export class CountWindows<T> implements Operator, WindowOperator<T> {
     filling.firstMs = Math.min(filling.firstMs, timeMs)
     filling.lastMs = Math.max(filling.lastMs, timeMs)
     this.open += 1
-    this.#changed.add(key)
+    this.#keys.touch(key)
     const full = filling.events >= this.#size
     if (full) {
       this.#keys.delete(key)
@@ -57,11 +63,7 @@ export class CountWindows<T> implements Operator, WindowOperator<T> {
   }
 
   #begin(key: string, timeMs: number, states: States): Filling {
-    subjectToken(key, 'keyBy')
-    this.#dataflow.host.ownKey?.(key)
-    if (this.#keys.size >= this.#dataflow.maxKeys) {
-      throw failure('TOO_MANY_KEYS', `windows have ${this.#keys.size} keys, which is the limit; "${key}" is left out`)
-    }
+    this.#keys.admit(key)
     const filling = { events: 0, firstMs: timeMs, lastMs: timeMs, states }
     this.#keys.set(key, filling)
     return filling
@@ -71,29 +73,15 @@ export class CountWindows<T> implements Operator, WindowOperator<T> {
     // only the number of events matters
   }
 
-  *save(everything: boolean): Generator<StateRecord> {
-    for (const key of everything ? this.#keys.keys() : this.#changed) {
-      const filling = this.#keys.get(key)
-      if (!filling) yield [key]
-      else yield [key, filling.events, filling.firstMs, filling.lastMs, this.#aggregation.save(filling.states)]
-    }
-    this.#changed.clear()
+  save(everything: boolean): Iterable<StateRecord> {
+    return this.#keys.save(everything)
   }
-
-  restore([key, events, firstMs, lastMs, states]: StateRecord): void {
-    if (events === undefined) {
-      this.#keys.delete(key as string)
-      return
-    }
-    this.#keys.set(key as string, {
-      events: events as number,
-      firstMs: firstMs as number,
-      lastMs: lastMs as number,
-      states: this.#aggregation.load(states as unknown[]),
-    })
+  restore(record: StateRecord): void {
+    this.#keys.restore(record)
   }
 
   restored(): void {
-    this.open = [...this.#keys.values()].reduce((sum, { events }) => sum + events, 0)
+    this.open = 0
+    for (const [, { events }] of this.#keys.entries()) this.open += events
   }
 }

@@ -1,11 +1,10 @@
 // Session windows: for each key, events that follow each other within the gap, an event just a gap later included (as in
 // Kafka Streams). An event between two sessions makes them one, which is why the aggregates must be able to merge. A
 // session is over when the watermark has passed its last event by more than the gap: nothing on time can touch it then.
-import { failure } from '../../bus/internal.ts'
-import { subjectToken } from '../../contract/internal.ts'
 import type { Dataflow, Operator, StateRecord } from '../dataflow.ts'
 import { Timers } from '../timers.ts'
 import type { Aggregation, States } from './aggregation.ts'
+import { KeyedState } from './keyed-state.ts'
 import type { SessionShape } from './shapes.ts'
 import type { WindowOperator, WindowPlan } from './window-operator.ts'
 
@@ -20,14 +19,13 @@ interface Session {
 
 type SavedSession = readonly [startMs: number, lastMs: number, events: number, closed: boolean, states: unknown[]]
 
-// records: [key, sessions]; no sessions: the key is gone
+// records: [key, sessions]
 export class SessionWindows<T> implements Operator, WindowOperator<T> {
   readonly #dataflow: Dataflow
   readonly #gapMs: number
   readonly #plan: WindowPlan<T>
   readonly #aggregation: Aggregation<T>
-  readonly #keys = new Map<string, Session[]>()
-  readonly #changed = new Set<string>()
+  readonly #keys: KeyedState<Session[]>
   readonly #timers = new Timers()
   open = 0
 
@@ -35,7 +33,29 @@ export class SessionWindows<T> implements Operator, WindowOperator<T> {
     this.#dataflow = dataflow
     this.#gapMs = shape.gapMs
     this.#plan = plan
-    this.#aggregation = plan.aggregation
+    const { aggregation } = plan
+    this.#aggregation = aggregation
+    this.#keys = new KeyedState(dataflow, 'sessions', {
+      save: (sessions) => [
+        sessions.map(
+          ({ startMs, lastMs, events, closed, states }): SavedSession => [
+            startMs,
+            lastMs,
+            events,
+            closed,
+            aggregation.save(states),
+          ],
+        ),
+      ],
+      load: ([saved]) =>
+        (saved as readonly SavedSession[]).map(([startMs, lastMs, events, closed, states]) => ({
+          startMs,
+          lastMs,
+          events,
+          closed,
+          states: aggregation.load(states),
+        })),
+    })
   }
 
   get keys(): number {
@@ -58,7 +78,7 @@ export class SessionWindows<T> implements Operator, WindowOperator<T> {
         this.#plan.late?.(value, timeMs)
         return
       }
-      this.#admit(key)
+      this.#keys.admit(key)
     }
     const fresh = this.#aggregation.init()
     this.#aggregation.add(fresh, value, timeMs)
@@ -70,7 +90,6 @@ export class SessionWindows<T> implements Operator, WindowOperator<T> {
     const at = rest.findIndex(({ startMs }) => startMs > merged.startMs)
     rest.splice(at < 0 ? rest.length : at, 0, merged)
     this.#keys.set(key, rest)
-    this.#changed.add(key)
     const overMs = this.#overMs(merged.lastMs)
     if (overMs <= this.#dataflow.watermarkOf(this.#plan.order)) {
       this.#close(key, merged)
@@ -98,19 +117,10 @@ export class SessionWindows<T> implements Operator, WindowOperator<T> {
     }
   }
 
-  #admit(key: string): void {
-    if (this.#keys.has(key)) return
-    subjectToken(key, 'keyBy')
-    this.#dataflow.host.ownKey?.(key)
-    if (this.#keys.size >= this.#dataflow.maxKeys) {
-      throw failure('TOO_MANY_KEYS', `sessions have ${this.#keys.size} keys, which is the limit; "${key}" is left out`)
-    }
-  }
-
   #close(key: string, one: Session): void {
     one.closed = true
     this.open -= one.events
-    this.#changed.add(key)
+    this.#keys.touch(key)
     this.#emit(key, one, true)
   }
 
@@ -132,52 +142,22 @@ export class SessionWindows<T> implements Operator, WindowOperator<T> {
         if (overMs + this.#plan.latenessMs > atMs) kept.push(one)
       }
       if (kept.length === sessions.length) continue
-      this.#changed.add(key)
       if (kept.length > 0) this.#keys.set(key, kept)
       else this.#keys.delete(key)
     }
   }
 
-  *save(everything: boolean): Generator<StateRecord> {
-    for (const key of everything ? this.#keys.keys() : this.#changed) {
-      const sessions = this.#keys.get(key)
-      if (!sessions) {
-        yield [key]
-        continue
-      }
-      const saved = sessions.map(
-        ({ startMs, lastMs, events, closed, states }): SavedSession => [
-          startMs,
-          lastMs,
-          events,
-          closed,
-          this.#aggregation.save(states),
-        ],
-      )
-      yield [key, saved]
-    }
-    this.#changed.clear()
+  save(everything: boolean): Iterable<StateRecord> {
+    return this.#keys.save(everything)
   }
-
-  restore([key, saved]: StateRecord): void {
-    if (saved === undefined) {
-      this.#keys.delete(key as string)
-      return
-    }
-    const sessions = (saved as readonly SavedSession[]).map(([startMs, lastMs, events, closed, states]) => ({
-      startMs,
-      lastMs,
-      events,
-      closed,
-      states: this.#aggregation.load(states),
-    }))
-    this.#keys.set(key as string, sessions)
+  restore(record: StateRecord): void {
+    this.#keys.restore(record)
   }
 
   restored(): void {
     this.#timers.clear()
     this.open = 0
-    for (const [key, sessions] of this.#keys) {
+    for (const [key, sessions] of this.#keys.entries()) {
       for (const { lastMs, closed, events } of sessions) {
         this.#timers.add(this.#overMs(lastMs) + (closed ? this.#plan.latenessMs : 0), key)
         if (!closed) this.open += events

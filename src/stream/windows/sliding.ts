@@ -1,11 +1,10 @@
 // Sliding windows: for each event the window that ends with it. A row goes out when the watermark has reached its event;
 // a late event sends those that it changes again.
-import { failure } from '../../bus/internal.ts'
-import { subjectToken } from '../../contract/internal.ts'
 import type { Dataflow, Operator, StateRecord } from '../dataflow.ts'
 import { checkKept } from '../json.ts'
 import { Timers } from '../timers.ts'
 import type { Aggregation, States } from './aggregation.ts'
+import { KeyedState } from './keyed-state.ts'
 import type { SlidingShape } from './shapes.ts'
 import type { WindowOperator, WindowPlan } from './window-operator.ts'
 
@@ -15,14 +14,15 @@ interface Event<T> {
   emitted: boolean
 }
 
-// records: [key, events]; no events: the key is gone
+type SavedEvent<T> = readonly [timeMs: number, value: T, emitted: boolean]
+
+// records: [key, events]
 export class SlidingWindows<T> implements Operator, WindowOperator<T> {
   readonly #dataflow: Dataflow
   readonly #sizeMs: number
   readonly #plan: WindowPlan<T>
   readonly #aggregation: Aggregation<T>
-  readonly #keys = new Map<string, Event<T>[]>()
-  readonly #changed = new Set<string>()
+  readonly #keys: KeyedState<Event<T>[]>
   readonly #timers = new Timers()
   open = 0
 
@@ -31,6 +31,11 @@ export class SlidingWindows<T> implements Operator, WindowOperator<T> {
     this.#sizeMs = shape.sizeMs
     this.#plan = plan
     this.#aggregation = plan.aggregation
+    this.#keys = new KeyedState(dataflow, 'windows', {
+      save: (events) => [events.map(({ timeMs, value, emitted }): SavedEvent<T> => [timeMs, value, emitted])],
+      load: ([saved]) =>
+        (saved as readonly SavedEvent<T>[]).map(([timeMs, value, emitted]) => ({ timeMs, value, emitted })),
+    })
   }
 
   get keys(): number {
@@ -51,11 +56,7 @@ export class SlidingWindows<T> implements Operator, WindowOperator<T> {
     checkKept('sliding window: an event', value, 'given back')
     let events = this.#keys.get(key)
     if (!events) {
-      subjectToken(key, 'keyBy')
-      this.#dataflow.host.ownKey?.(key)
-      if (this.#keys.size >= this.#dataflow.maxKeys) {
-        throw failure('TOO_MANY_KEYS', `windows have ${this.#keys.size} keys, which is the limit; "${key}" is left out`)
-      }
+      this.#keys.admit(key)
       events = []
       this.#keys.set(key, events)
     }
@@ -63,7 +64,7 @@ export class SlidingWindows<T> implements Operator, WindowOperator<T> {
     let at = events.length
     while (at > 0 && events[at - 1]!.timeMs > timeMs) at -= 1
     events.splice(at, 0, event)
-    this.#changed.add(key)
+    this.#keys.touch(key)
     this.open += 1
     const behind = timeMs < watermarkMs
     if (behind) {
@@ -86,7 +87,7 @@ export class SlidingWindows<T> implements Operator, WindowOperator<T> {
     if (final && !event.emitted) {
       event.emitted = true
       this.open -= 1
-      this.#changed.add(key)
+      this.#keys.touch(key)
     }
     const fromMs = event.timeMs - this.#sizeMs
     let states: States
@@ -115,37 +116,22 @@ export class SlidingWindows<T> implements Operator, WindowOperator<T> {
       }
       const kept = events.filter(({ timeMs }) => timeMs + this.#keptMs > atMs)
       if (kept.length === events.length) continue
-      this.#changed.add(key)
       if (kept.length > 0) this.#keys.set(key, kept)
       else this.#keys.delete(key)
     }
   }
 
-  *save(everything: boolean): Generator<StateRecord> {
-    for (const key of everything ? this.#keys.keys() : this.#changed) {
-      const events = this.#keys.get(key)
-      if (events) yield [key, events.map(({ timeMs, value, emitted }) => [timeMs, value, emitted])]
-      else yield [key]
-    }
-    this.#changed.clear()
+  save(everything: boolean): Iterable<StateRecord> {
+    return this.#keys.save(everything)
   }
-
-  restore([key, saved]: StateRecord): void {
-    if (saved === undefined) {
-      this.#keys.delete(key as string)
-      return
-    }
-    const events = saved as (readonly [timeMs: number, value: T, emitted: boolean])[]
-    this.#keys.set(
-      key as string,
-      events.map(([timeMs, value, emitted]) => ({ timeMs, value, emitted })),
-    )
+  restore(record: StateRecord): void {
+    this.#keys.restore(record)
   }
 
   restored(): void {
     this.#timers.clear()
     this.open = 0
-    for (const [key, events] of this.#keys) {
+    for (const [key, events] of this.#keys.entries()) {
       for (const { timeMs, emitted } of events) {
         this.#timers.add(emitted ? timeMs + this.#keptMs : timeMs + 1, key)
         if (!emitted) this.open += 1
