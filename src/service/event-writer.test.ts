@@ -71,6 +71,19 @@ describe('the writer of an event', () => {
     expect(await values(readings.name)).toEqual([0, 1, 2, 4, 5, 6, 7, 8, 9, 'end'])
   })
 
+  it('leaves out an event that is too large, alone, and takes nothing once it is closed', async () => {
+    const readings = sensor()
+    const writer = await client(nats.bus, readings).read.writer()
+    await writer.write({ room: 'a', value: 1 })
+    const long = { room: 'a', value: 2, note: 'x'.repeat(nats.bus.maxPayloadBytes) }
+    expect(await codeOf((async () => writer.write(long))())).toBe('PAYLOAD_TOO_LARGE')
+    await writer.write({ room: 'a', value: 3 })
+    await writer.close()
+    expect(await codeOf((async () => writer.write({ room: 'a', value: 4 }))())).toBe('CLOSED')
+    expect(await codeOf(writer.end())).toBe('CLOSED')
+    expect(await values(readings.name)).toEqual([1, 3])
+  })
+
   it('is told when somebody else writes, and loses nothing that was stored', async () => {
     const readings = sensor()
     const api = client(nats.bus, readings)

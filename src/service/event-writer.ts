@@ -2,6 +2,7 @@
 import {
   type Bus,
   ensureOnce,
+  failure,
   type MyelinError,
   type Position,
   positionOf,
@@ -35,7 +36,8 @@ export interface EventWriter<Payload> extends AsyncDisposable {
   /**
    * Writes an event. It leaves with its batch, or at `send()` and `flush()`. A promise is given back when there is no more
    * room: await it before writing more.
-   * @throws MyelinError INVALID_INPUT, INVALID_OPTION, WRONG_SEQUENCE, STREAM_NOT_FOUND, CLOSED
+   * @throws MyelinError INVALID_INPUT, INVALID_OPTION, PAYLOAD_TOO_LARGE: this event alone is left out; WRONG_SEQUENCE,
+   *   STREAM_NOT_FOUND, CLOSED
    */
   write(payload: Payload, options?: Pick<PublishOptions, 'id' | 'time' | 'trace'>): Promise<void> | undefined
   /** Lets out what was written without waiting for its batch to fill. */
@@ -65,7 +67,7 @@ export async function eventWriter(
   })
   const where = `event ${contract.name}.${name}`
   const check = (value: unknown) => parse(event.payload, value, 'INVALID_INPUT', where)
-  return new Writer(writer, encode, options.validate === false ? undefined : check, endOfInput(contract, name))
+  return new Writer(where, writer, encode, options.validate === false ? undefined : check, endOfInput(contract, name))
 }
 
 type Encode = (payload: unknown, options?: PublishOptions) => EncodedEvent
@@ -79,8 +81,11 @@ class Writer implements EventWriter<unknown> {
   readonly #end: EncodedEvent
   /** Checks of payloads that take their time: events keep the order in which they were written. */
   #before: Promise<unknown> | undefined
+  readonly #where: string
+  #closed = false
 
-  constructor(writer: StreamWriter, encode: Encode, check: Check | undefined, end: EncodedEvent) {
+  constructor(where: string, writer: StreamWriter, encode: Encode, check: Check | undefined, end: EncodedEvent) {
+    this.#where = where
     this.#writer = writer
     this.#encode = encode
     this.#check = check
@@ -95,6 +100,7 @@ class Writer implements EventWriter<unknown> {
   }
 
   write(payload: unknown, options?: PublishOptions): Promise<void> | undefined {
+    if (this.#closed) throw failure('CLOSED', `the writer of ${this.#where} is closed`)
     const checked = this.#check?.(payload)
     const add = () => this.#add(this.#encode(payload, options))
     if (!(checked instanceof Promise) && !this.#before) return add()
@@ -124,11 +130,13 @@ class Writer implements EventWriter<unknown> {
     await this.#writer.flush()
   }
   async end(): Promise<void> {
+    if (this.#closed) throw failure('CLOSED', `the writer of ${this.#where} is closed`)
     await this.#before
     await this.#add(this.#end)
     await this.flush()
   }
   close(): Promise<void> {
+    this.#closed = true
     return this.flush()
   }
   [Symbol.asyncDispose](): Promise<void> {

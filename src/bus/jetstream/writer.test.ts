@@ -95,11 +95,18 @@ describe('a stream writer', () => {
     expect(await content(nats.bus, 'FULL')).toEqual(texts(100))
   })
 
-  it('fails when a message is too large or the subject belongs to no stream, instead of waiting for ever', async () => {
+  it('refuses a message that is too large, alone, and says that there is no stream, instead of waiting for ever', async () => {
     await ensureStream(nats.bus, { name: 'NOT', subjects: ['not'] })
     const large = await streamWriter(nats.bus, 'NOT')
-    large.add('not', Buffer.alloc(nats.bus.maxPayloadBytes))
-    expect(await codeOf(large.flush())).toBe('PAYLOAD_TOO_LARGE')
+    large.add('not', bytes('before'))
+    expect(() => large.add('not', Buffer.alloc(nats.bus.maxPayloadBytes))).toThrow(
+      expect.objectContaining({ code: 'PAYLOAD_TOO_LARGE' }),
+    )
+    // as large as may be, with what a batch adds
+    large.add('not', Buffer.alloc(nats.bus.maxPayloadBytes - 256), '')
+    expect(large.add('not', bytes('after'))).toBe(3)
+    await large.flush()
+    expect((await streamInfo(nats.bus, 'NOT'))!.state.messages).toBe(3)
     expect(await codeOf(streamWriter(nats.bus, 'NO_SUCH'))).toBe('STREAM_NOT_FOUND')
     expect(await codeOf(streamWriter(nats.bus, 'NOT', { batchSize: 1_001 }))).toBe('INVALID_OPTION')
   })

@@ -43,6 +43,9 @@ interface Batch {
   readonly ids: string[]
 }
 
+/** What a batch adds to the headers of a message. */
+const batchHeaderBytes = 256
+
 /**
  * Appends to a stream as its only writer.
  *
@@ -95,11 +98,20 @@ export class StreamWriter {
   }
 
   /**
-   * Adds a message; it leaves when its batch is full, or at `flush()`. Returns the sequence it will have.
-   * @throws MyelinError what made the writer fail earlier
+   * Adds a message; it leaves when its batch is full, or at `flush()`. Returns the sequence it will have. One that is too
+   * large is not added, and the writer goes on.
+   * @throws MyelinError PAYLOAD_TOO_LARGE; what made the writer fail earlier
    */
   add(subject: string, data: Uint8Array, headerLines = ''): number {
     if (this.#failed) throw this.#failed
+    const most = this.#bus.maxPayloadBytes - batchHeaderBytes
+    // counting characters is cheap; near the limit their bytes are counted (UTF-8 takes up to three per character)
+    if (data.length + 3 * headerLines.length > most && data.length + Buffer.byteLength(headerLines) > most) {
+      const size = data.length + Buffer.byteLength(headerLines)
+      throw failure('PAYLOAD_TOO_LARGE', `${subject}: ${size} bytes with headers; ${most} fit into a batch`, {
+        data: { size, limit: most },
+      })
+    }
     this.#filling.push({ subject, data, headerLines })
     this.#fillingBytes += data.length + headerLines.length
     const sequence = this.#end + this.#filling.length
