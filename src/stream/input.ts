@@ -25,8 +25,10 @@ export interface Input {
   subject(partition: number): string
   /** Where a partition hears of the end of a source that another partition has read. */
   endSubject(partition: number, source: number): string
-  /** Which source a message is from. */
+  /** Which source a message is from; on the subject of an end that was passed on, which source ended. */
   sourceOf(subject: string): number
+  /** Whether nothing but an end may be on a subject. */
+  isEndSubject(subject: string): boolean
   /** The subject's part after the source's fixed one. */
   keyOf(subject: string): string
   /** Makes sure that it exists. */
@@ -72,6 +74,7 @@ function direct(source: Source<unknown>): Input {
     subject: () => source.subject,
     endSubject: () => source.subject,
     sourceOf: () => 0,
+    isEndSubject: () => false,
     keyOf: (subject) => subject.slice(fixed),
     ensure: (bus) => source.ensure(bus),
     copies: () => [],
@@ -126,6 +129,7 @@ function merged(processor: string, sources: readonly Source<unknown>[], partitio
       const number = Number.parseInt(subject.slice(nthDot(subject, 3) + 1), 10)
       return Number.isNaN(number) ? Number(subject.slice(nthDot(subject, 4) + 1)) : number
     },
+    isEndSubject: (subject) => subject.startsWith(endsToken, nthDot(subject, 3) + 1),
     keyOf: (subject) => subject.slice(nthDot(subject, 4) + 1),
     async ensure(bus) {
       await Promise.all(sources.map((source) => source.ensure(bus)))

@@ -242,6 +242,45 @@ describe('partitions', () => {
     for (const unit of second) await unit.drain()
   })
 
+  it('take nothing but ends where ends are passed on, and look up in a table that each has as a whole', async () => {
+    const { readings, name } = sensor()
+    const kv = await new Kvm(nats.bus.nats).create(`FLOORS${name}`)
+    for (const [i, room] of ['a', 'b', 'c', 'd', 'e', 'f'].entries()) await kv.put(room, JSON.stringify({ floor: i }))
+    const floors = processor(
+      name,
+      {
+        from: {
+          read: event(readings, 'read'),
+          rooms: table(`FLOORS${name}`, { schema: z.object({ floor: z.number() }), everywhere: true }),
+        },
+        to: view(name, { key: 'room' }),
+        partitions: 3,
+      },
+      ({ read, rooms }) =>
+        read
+          // of the room that comes next, which is another partition's for some
+          .keyBy((r) => 'bcdefa'['abcdef'.indexOf(r.room)]!)
+          .lookup(rooms, (r, room) => ({ ...r, floor: room.floor }), { kind: 'inner' })
+          .keyBy((r) => r.room)
+          .rows(({ floor }) => ({ floor })),
+    )
+    const unit = await serve(nats.bus, floors)
+    const api = client(nats.bus, readings)
+    for (const room of ['a', 'b', 'c', 'd', 'e', 'f']) await api.read.publish({ at: 1, room, value: 1 })
+    const forged = Buffer.from(JSON.stringify({ at: 1, room: 'a', value: 1 }))
+    for (const last of ['0', '7', 'x']) nats.bus.publish(`in.${name}.0.ends.${last}`, forged)
+    await until(() => statOf(unit, 'rejected') === 3)
+    await until(async () => (await streamInfo(nats.bus, viewStream(name)))!.state.messages >= 6)
+    const rows = (await read(viewStream(name))).map(({ value }) => `${value.room}${value.floor}`)
+    expect(rows.sort()).toEqual(['a1', 'b2', 'c3', 'd4', 'e5', 'f0'])
+    const codes = new Set((await read(errorStream(name))).map(({ code }) => code))
+    expect([...codes]).toEqual(['FOREIGN_MESSAGE'])
+    // each reads one subject: a consumer of two is slow on a backlog
+    const [inspection] = await inspectProcessor(nats.bus, name)
+    expect(inspection!.partitions.map(({ subjects }) => subjects.length)).toEqual([1, 1, 1])
+    await unit.drain()
+  })
+
   it('refuse a program that is keyed by something else, event by event, and another number of partitions', async () => {
     const { readings, name } = sensor()
     const made = (partitions: number) =>

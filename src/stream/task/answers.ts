@@ -1,6 +1,6 @@
 // Values of messages that are needed before their turn: those that somebody is asked about, and those whose clocks the
 // other partitions learn of ahead. A message is decoded once.
-import type { Bus, StreamMessage } from '../../bus/internal.ts'
+import { type Bus, failure, type StreamMessage } from '../../bus/internal.ts'
 import { isEndOfInput } from '../../contract/internal.ts'
 import type { Logger } from '../../unit/internal.ts'
 import { Enricher } from '../enrich.ts'
@@ -33,7 +33,12 @@ export class Answers {
 
   /** Hot path. @throws MyelinError the message cannot be used */
   decode(source: number, message: StreamMessage): unknown {
-    return this.#sources[source]!.decode(message, this.#input.keyOf)
+    const from = this.#sources[source]
+    // partitions may publish ends there, and nothing else: the server alone copies events into the input
+    if (!from || this.#input.isEndSubject(message.subject)) {
+      throw failure('FOREIGN_MESSAGE', `${message.subject} holds what is no end of an input`)
+    }
+    return from.decode(message, this.#input.keyOf)
   }
 
   of(message: StreamMessage): Answer | undefined {
