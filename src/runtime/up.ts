@@ -1,6 +1,6 @@
 // up(): from a composition to running units, one lifecycle for all of them.
 import { isDeepStrictEqual } from 'node:util'
-import { type Bus, type ConnectOptions, failure, MyelinError, messageOf, nearest } from '../bus/internal.ts'
+import { type Bus, type ConnectOptions, failure, hasCode, MyelinError, messageOf, nearest } from '../bus/internal.ts'
 import { Agent, configIdOf } from '../control/index.ts'
 import { type HealthServer, type Observed, type Origin, Pulse, serveHealth, stateOn } from '../heartbeat/index.ts'
 import { createLogger, keepLogs, type Logger, parseConfig } from '../unit/internal.ts'
@@ -162,7 +162,11 @@ class Runner implements Running {
     this.#site = options.site ?? Object.keys(composition.sites)[0] ?? 'local'
     this.#log = options.log ?? createLogger({ composition: composition.name }, { bus, site: this.#site })
     bus.replicas ??= composition.storage.replicas
-    if (!options.log) this.#stopKeepingLogs = keepLogs(bus)
+    if (!options.log)
+      this.#stopKeepingLogs = keepLogs(bus, (error) => {
+        if (hasCode(error, 'STREAM_MISMATCH', 'PERMISSION_DENIED'))
+          this.#log.warn(`logs are not kept for \`myelin logs --since\`: ${messageOf(error)}`)
+      })
     this.#connect = {
       ...(options.connect ?? { servers: [...new Set([bus.url, ...bus.servers])] }),
       ...(bus.replicas === undefined ? {} : { replicas: bus.replicas }),

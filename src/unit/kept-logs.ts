@@ -8,9 +8,11 @@ const lookEveryMs = 60_000
 
 /**
  * Keeps what units of this system log: at most 24 hours, 100,000 lines and about 64 MiB, the newest. Nothing waits for it,
- * and where it cannot be (no JetStream, no permission) logs are only live. Call the result to stop.
+ * and where it cannot be (no JetStream, no permission, a stream of yours with that name or those subjects) logs are only
+ * live, which is said once. Call the result to stop.
  */
-export function keepLogs(bus: Bus): () => void {
+export function keepLogs(bus: Bus, onProblem: (error: unknown) => void): () => void {
+  let reported = false
   const spec = {
     ...ownedStream('logs'),
     subjects: ['log.>'],
@@ -22,7 +24,10 @@ export function keepLogs(bus: Bus): () => void {
   const look = () =>
     ensureStream(bus, spec)
       .then(() => keepBelow(bus, logsStream, keptBytes))
-      .catch(() => undefined)
+      .catch((error: unknown) => {
+        if (!reported) onProblem(error)
+        reported = true
+      })
   void look()
   const timer = setInterval(() => void look(), lookEveryMs)
   timer.unref()
