@@ -46,7 +46,7 @@ async function kill(running: Running, unit: string): Promise<void> {
   await until(() => {
     const status = running.status().find((s) => s.unit === unit)!
     return status.state === 'ready' && status.pid !== 0 && status.pid !== pid
-  })
+  }, 60_000) // its backoff is up to 5 s, and a busy machine takes its time to start a process
 }
 
 describe('the airline', () => {

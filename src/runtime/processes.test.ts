@@ -4,36 +4,24 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { commandLine } from '../../test/support/cli.ts'
+import { composed, status } from '../../test/support/composition.ts'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
+import { alive } from '../../test/support/processes.ts'
 import { createLogger } from '../unit/internal.ts'
-import { type CompositionSpec, type LoadedComposition, parseComposition, type Running, up } from './index.ts'
+import { up } from './index.ts'
 
 const nats = withNats()
 const command = commandLine(nats)
 const log = createLogger()
 
-const composed = (units: CompositionSpec['units']): LoadedComposition => ({
-  composition: parseComposition({ name: 'test', units }, 'test'),
-  file: 'test',
-  folder: join(import.meta.dirname, '../../test/fixtures'),
-})
 const counter = (subject: string, config: object = {}, more: object = {}) => ({
   use: './units/counter.ts',
   config: { subject, ...config },
   ...more,
 })
-const status = (running: Running, unit = 'counter') => running.status().find((s) => s.unit === unit)!
 const report = async (subject: string, text = '') => {
   nats.bus.publish(subject, Buffer.from(text))
   await nats.bus.flush()
-}
-const alive = (pid: number) => {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch {
-    return false
-  }
 }
 
 describe('a runner', () => {

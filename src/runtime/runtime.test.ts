@@ -2,41 +2,20 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { composed, status } from '../../test/support/composition.ts'
 import { codeOf, until, withNats } from '../../test/support/nats.ts'
+import { alive } from '../../test/support/processes.ts'
 import { createLogger } from '../unit/internal.ts'
-import {
-  type CompositionSpec,
-  inOwnProcesses,
-  type LoadedComposition,
-  loadComposition,
-  parseComposition,
-  type Running,
-  touchedUnits,
-  up,
-} from './index.ts'
+import { type CompositionSpec, inOwnProcesses, loadComposition, parseComposition, touchedUnits, up } from './index.ts'
 
 const nats = withNats()
 const folder = join(import.meta.dirname, '../../test/fixtures')
 const log = createLogger()
 
-const composed = (units: CompositionSpec['units']): LoadedComposition => ({
-  composition: parseComposition({ name: 'test', units }, 'test'),
-  file: 'test',
-  folder,
-})
 const counter = (subject: string, more: object = {}) => ({ use: './units/counter.ts', config: { subject }, ...more })
-const status = (running: Running, unit = 'counter') => running.status().find((s) => s.unit === unit)!
 const report = async (subject: string, text = '') => {
   nats.bus.publish(subject, Buffer.from(text))
   await nats.bus.flush()
-}
-const alive = (pid: number) => {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch {
-    return false
-  }
 }
 
 describe('composition', () => {

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { manyAtOnce, parentsKilled, startParent } from '../../../test/support/embedded-parent.ts'
+import { alive } from '../../../test/support/processes.ts'
 import { now } from '../clock.ts'
 import { connect } from '../connect.ts'
 import { ensureStream, persist, streamInfo } from '../index.ts'
@@ -20,14 +21,6 @@ const folder = async () => {
 afterEach(async () => {
   for (const made of folders.splice(0)) await rm(made, { recursive: true, force: true })
 })
-const alive = (pid: number) => {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch {
-    return false
-  }
-}
 const until = async (done: () => boolean | Promise<boolean>) => {
   for (let i = 0; i < 700 && !(await done()); i++) await new Promise((resolve) => setTimeout(resolve, 20))
 }
